@@ -1,0 +1,145 @@
+//! Agents for the contract tests, which misbehave in ways that real ones should not. Never in a release.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Agent, Context, Failure, Retry};
+
+/// No configuration: `{}`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Nothing {}
+
+/// Answers its input and when it ran, so that a stored answer can be told from another execution.
+pub(super) struct Echo;
+
+impl Agent for Echo {
+    const NAME: &'static str = "echo";
+    type Config = Nothing;
+    type Input = Value;
+    type Output = Value;
+
+    fn new(_: Nothing) -> Result<Self, String> {
+        Ok(Echo)
+    }
+
+    async fn run(&self, input: Value, context: &Context<'_>) -> Result<Value, Failure> {
+        Ok(json!({
+            "input": input,
+            "state": context.state,
+            "run": context.run,
+            "step": context.step,
+            "attempt": context.attempt,
+            "executed_at_ms": context.host.now_ms(),
+        }))
+    }
+}
+
+/// Panics when it is told to, which on the platform ends the isolate.
+pub(super) struct Panic;
+
+#[derive(Deserialize)]
+pub(super) struct PanicInput {
+    panic: bool,
+}
+
+impl Agent for Panic {
+    const NAME: &'static str = "panic";
+    type Config = Nothing;
+    type Input = PanicInput;
+    type Output = Value;
+
+    fn new(_: Nothing) -> Result<Self, String> {
+        Ok(Panic)
+    }
+
+    async fn run(&self, input: PanicInput, _: &Context<'_>) -> Result<Value, Failure> {
+        assert!(!input.panic, "the input told the agent to panic");
+        Ok(json!({"panicked": false}))
+    }
+}
+
+/// Waits on the platform for as long as it is told to.
+pub(super) struct Sleep;
+
+#[derive(Deserialize)]
+pub(super) struct SleepInput {
+    ms: u64,
+}
+
+#[derive(Serialize)]
+pub(super) struct SleepOutput {
+    slept_ms: u64,
+    executed_at_ms: u64,
+}
+
+impl Agent for Sleep {
+    const NAME: &'static str = "sleep";
+    type Config = Nothing;
+    type Input = SleepInput;
+    type Output = SleepOutput;
+
+    fn new(_: Nothing) -> Result<Self, String> {
+        Ok(Sleep)
+    }
+
+    async fn run(&self, input: SleepInput, context: &Context<'_>) -> Result<SleepOutput, Failure> {
+        let executed_at_ms = context.host.now_ms();
+        context.host.sleep_ms(input.ms).await;
+        Ok(SleepOutput {
+            slept_ms: input.ms,
+            executed_at_ms,
+        })
+    }
+}
+
+/// Answers what its own output schema does not allow.
+pub(super) struct BadOutput;
+
+impl Agent for BadOutput {
+    const NAME: &'static str = "bad-output";
+    type Config = Nothing;
+    type Input = Value;
+    type Output = Value;
+
+    fn new(_: Nothing) -> Result<Self, String> {
+        Ok(BadOutput)
+    }
+
+    async fn run(&self, _: Value, _: &Context<'_>) -> Result<Value, Failure> {
+        Ok(json!({"count": "many", "extra": true}))
+    }
+}
+
+/// Fails as it is told to.
+pub(super) struct Fail;
+
+#[derive(Deserialize)]
+pub(super) struct FailInput {
+    code: String,
+    retry_after_ms: Option<u64>,
+    /// Succeeds from this attempt on.
+    until_attempt: Option<u32>,
+}
+
+impl Agent for Fail {
+    const NAME: &'static str = "fail";
+    type Config = Nothing;
+    type Input = FailInput;
+    type Output = Value;
+
+    fn new(_: Nothing) -> Result<Self, String> {
+        Ok(Fail)
+    }
+
+    async fn run(&self, input: FailInput, context: &Context<'_>) -> Result<Value, Failure> {
+        if input.until_attempt.is_some_and(|attempt| context.attempt >= attempt) {
+            return Ok(json!({"attempt": context.attempt}));
+        }
+        Err(Failure {
+            code: input.code,
+            message: "the input told the agent to fail".to_owned(),
+            retry: input.retry_after_ms.map_or(Retry::Never, |ms| Retry::After { ms }),
+        })
+    }
+}

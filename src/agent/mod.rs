@@ -1,0 +1,270 @@
+//! What an agent can be, and how one is run.
+//!
+//! A manifest declares an agent's kind: `rules` ([`rules`], conditions and templates in the manifest itself) or `rust`
+//! ([`registry`], a type that implements [`Agent`]). [`execute`] runs either. Agents are part of the core: the time and
+//! everything that is outside of them comes through [`Host`].
+
+use std::future::Future;
+use std::pin::Pin;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::manifest::{AgentManifest, Implementation};
+
+#[cfg(not(target_arch = "wasm32"))]
+mod check;
+mod embedded;
+#[cfg(feature = "fixtures")]
+mod fixtures;
+mod redact;
+mod registry;
+mod rules;
+mod summarize;
+mod text;
+mod triage;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub use check::check;
+
+/// A future on the one thread that a Worker has.
+pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// What an agent may ask of the platform; `src/edge` implements it, and tests have a fake. Outgoing requests join it with
+/// the model and HTTP agents.
+pub trait Host {
+    /// The time now, in milliseconds since 1970. On the platform it stands still while an agent computes.
+    fn now_ms(&self) -> u64;
+    /// Waits.
+    fn sleep_ms(&self, duration_ms: u64) -> LocalBoxFuture<'_, ()>;
+}
+
+/// The step that an agent works on.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// The run.
+    pub run: &'a str,
+    /// The step in it.
+    pub step: &'a str,
+    /// Which attempt of the step this is, from 1.
+    pub attempt: u32,
+    /// When the step must have ended, in milliseconds since 1970.
+    pub deadline_at_ms: u64,
+    /// The state that came with the step, valid for the agent's state schema.
+    pub state: Option<&'a Value>,
+    /// The trace that the step belongs to.
+    pub traceparent: Option<&'a str>,
+    /// The platform.
+    pub host: &'a dyn Host,
+}
+
+/// How an agent says that it could not do its work. The caller sees all of it: no secrets, no input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What went wrong, for programs: lower-case words with hyphens.
+    pub code: String,
+    /// What went wrong, for people, as a sentence.
+    pub message: String,
+    /// Whether another attempt may succeed.
+    pub retry: Retry,
+}
+
+/// Whether another attempt may succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// The same input will fail again.
+    Never,
+    /// Not before this time has passed, in milliseconds.
+    After {
+        /// The time to wait in milliseconds.
+        ms: u64,
+    },
+}
+
+impl Failure {
+    /// A failure that the same input will meet again.
+    pub fn terminal(code: &str, message: impl Into<String>) -> Failure {
+        Failure {
+            code: code.to_owned(),
+            message: message.into(),
+            retry: Retry::Never,
+        }
+    }
+
+    /// A failure that may be over after `ms` milliseconds.
+    pub fn retryable(code: &str, message: impl Into<String>, ms: u64) -> Failure {
+        Failure {
+            retry: Retry::After { ms },
+            ..Failure::terminal(code, message)
+        }
+    }
+}
+
+/// What an agent answered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// To be valid for the agent's output schema, which the caller of [`execute`] checks.
+    pub output: Value,
+    /// The new state of the run, if the agent changes it. Neither of the present kinds does.
+    pub state: Option<Value>,
+}
+
+/// An agent written in Rust. It is made once per isolate from the configuration in its manifest, and must not keep
+/// anything from one step to the next.
+pub trait Agent: Sized + Send + Sync + 'static {
+    /// The name under which manifests refer to it.
+    const NAME: &'static str;
+    /// Its configuration, from the manifest's `rust.config`.
+    type Config: DeserializeOwned;
+    /// What it takes. Deserialising must accept everything that the manifest's input schema accepts.
+    type Input: DeserializeOwned;
+    /// What it answers.
+    type Output: Serialize;
+
+    /// Makes the agent.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, as a sentence; the check of the manifests shows it.
+    fn new(config: Self::Config) -> Result<Self, String>;
+
+    /// Does one step. Must not panic, whatever the input.
+    fn run(&self, input: Self::Input, context: &Context<'_>) -> impl Future<Output = Result<Self::Output, Failure>>;
+}
+
+/// Runs an agent of any kind on an input that is valid for its input schema. The output is not checked yet.
+///
+/// # Errors
+/// What the agent says, or that it cannot run as its manifest configures it (`agent-misconfigured`).
+pub async fn execute(manifest: &AgentManifest, input: &Value, context: &Context<'_>) -> Result<Answer, Failure> {
+    let output = match &manifest.implementation {
+        Implementation::Rules { rules } => rules::run(rules, input, context.state)?,
+        Implementation::Rust { rust } => registry::run(rust, input, context).await?,
+    };
+    Ok(Answer { output, state: None })
+}
+
+/// The manifest says something that the code cannot follow. The check of the manifests keeps this from happening.
+fn misconfigured(detail: impl std::fmt::Display) -> Failure {
+    Failure::terminal(
+        "agent-misconfigured",
+        format!("the agent cannot run as it is configured: {detail}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::Team;
+    use crate::schema::{Schema, VIOLATIONS_MAX};
+    use std::cell::Cell;
+    use std::task::{Poll, Waker};
+
+    /// A platform whose time passes only while someone waits.
+    struct FakeHost {
+        now_ms: Cell<u64>,
+    }
+
+    impl Host for FakeHost {
+        fn now_ms(&self) -> u64 {
+            self.now_ms.get()
+        }
+
+        fn sleep_ms(&self, duration_ms: u64) -> LocalBoxFuture<'_, ()> {
+            self.now_ms.set(self.now_ms.get() + duration_ms);
+            Box::pin(async {})
+        }
+    }
+
+    /// Runs an agent of the embedded team. Nothing here ever has to wait.
+    fn answer(agent: &str, input: &Value, attempt: u32) -> Result<Value, Failure> {
+        let manifest = Team::embedded().agent(agent).unwrap();
+        let host = FakeHost {
+            now_ms: Cell::new(1_000),
+        };
+        let context = Context {
+            run: "run_01",
+            step: "s1",
+            attempt,
+            deadline_at_ms: 2_000,
+            state: None,
+            traceparent: None,
+            host: &host,
+        };
+        let mut future = Box::pin(execute(manifest, input, &context));
+        match future.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => answer.map(|answer| answer.output),
+            Poll::Pending => panic!("{agent} waits for something else than the host"),
+        }
+    }
+
+    #[test]
+    fn examples_give_what_they_declare() {
+        for agent in &Team::embedded().agents {
+            for example in &agent.examples {
+                let output = answer(&agent.id, &example.input, 1).unwrap();
+                if let Some(expected) = &example.output {
+                    // Equal as JSON, where 3 and 3.0 are the same number.
+                    let same = Schema::compile(&serde_json::json!({"const": expected})).unwrap();
+                    assert!(same.accepts(&output), "{}: {}: {output:#}", agent.id, example.title);
+                }
+                let violations = agent.output.get().unwrap().violations(&output, VIOLATIONS_MAX);
+                assert_eq!(violations, [], "{}: {}", agent.id, example.title);
+            }
+        }
+    }
+
+    #[test]
+    fn the_sample_team_is_complete() {
+        for id in ["prioritize", "redact", "summarize", "triage"] {
+            let agent = Team::embedded().agent(id).unwrap();
+            assert!(!agent.examples.is_empty() && !agent.routing.keywords.is_empty(), "{id}");
+        }
+    }
+
+    #[test]
+    fn a_text_over_the_limit_in_bytes_is_the_agents_failure() {
+        let text = serde_json::json!({"text": "ä".repeat(40_000)});
+        assert_eq!(
+            answer("summarize", &text, 1).map_err(|failure| failure.code),
+            Err("text-too-long".to_owned())
+        );
+    }
+
+    #[cfg(feature = "fixtures")]
+    #[test]
+    fn fixtures_do_as_they_are_told() {
+        use serde_json::json;
+        let echoed = answer("echo", &json!([1]), 2).unwrap();
+        assert_eq!(
+            echoed,
+            json!({"input": [1], "state": null, "run": "run_01", "step": "s1", "attempt": 2, "executed_at_ms": 1000})
+        );
+        assert_eq!(
+            answer("sleep", &json!({"ms": 5}), 1).unwrap(),
+            json!({"slept_ms": 5, "executed_at_ms": 1000})
+        );
+        let wrong = answer("bad-output", &json!({}), 1).unwrap();
+        assert!(
+            !Team::embedded()
+                .agent("bad-output")
+                .unwrap()
+                .output
+                .get()
+                .unwrap()
+                .accepts(&wrong)
+        );
+        let fail = json!({"code": "busy", "retry_after_ms": 20, "until_attempt": 2});
+        let message = "the input told the agent to fail";
+        assert_eq!(answer("fail", &fail, 1), Err(Failure::retryable("busy", message, 20)));
+        assert_eq!(answer("fail", &fail, 2), Ok(json!({"attempt": 2})));
+        assert_eq!(
+            answer("fail", &json!({"code": "no"}), 1),
+            Err(Failure::terminal("no", message))
+        );
+        assert_eq!(
+            answer("panic", &json!({"panic": false}), 1).unwrap(),
+            json!({"panicked": false})
+        );
+    }
+}

@@ -1,0 +1,100 @@
+//! The agents written in Rust, by name: from JSON to their types and back.
+
+use std::any::Any;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Agent, Context, Failure, LocalBoxFuture, misconfigured};
+use crate::manifest::RustConfig;
+
+/// An agent with its types hidden behind JSON.
+trait Erased: Send + Sync {
+    fn run<'a>(&'a self, input: &'a Value, context: &'a Context<'a>) -> LocalBoxFuture<'a, Result<Value, Failure>>;
+}
+
+impl<A: Agent> Erased for A {
+    fn run<'a>(&'a self, input: &'a Value, context: &'a Context<'a>) -> LocalBoxFuture<'a, Result<Value, Failure>> {
+        Box::pin(async move {
+            let typed = A::Input::deserialize(input).map_err(|_| {
+                // The error of serde would quote the input.
+                let message = "the input is valid for the schema, yet not of the type that the agent takes";
+                Failure::terminal("input-not-understood", message)
+            })?;
+            let output = Agent::run(self, typed, context).await?;
+            serde_json::to_value(output)
+                .map_err(|_| Failure::terminal("output-not-json", "the agent's answer cannot be written as JSON"))
+        })
+    }
+}
+
+type Made = Result<Box<dyn Erased>, String>;
+
+struct Entry {
+    name: &'static str,
+    make: fn(&Value) -> Made,
+}
+
+const fn entry<A: Agent>() -> Entry {
+    fn make<A: Agent>(config: &Value) -> Made {
+        let config = A::Config::deserialize(config).map_err(|error| error.to_string())?;
+        Ok(Box::new(A::new(config)?))
+    }
+    Entry {
+        name: A::NAME,
+        make: make::<A>,
+    }
+}
+
+/// Every agent written in Rust. A new one joins here, and by its name in `manifest::RUST_AGENTS`.
+const REGISTRY: &[Entry] = &[
+    entry::<super::redact::Redact>(),
+    entry::<super::summarize::Summarize>(),
+    entry::<super::triage::Triage>(),
+    #[cfg(feature = "fixtures")]
+    entry::<super::fixtures::BadOutput>(),
+    #[cfg(feature = "fixtures")]
+    entry::<super::fixtures::Echo>(),
+    #[cfg(feature = "fixtures")]
+    entry::<super::fixtures::Fail>(),
+    #[cfg(feature = "fixtures")]
+    entry::<super::fixtures::Panic>(),
+    #[cfg(feature = "fixtures")]
+    entry::<super::fixtures::Sleep>(),
+];
+
+fn make(rust: &RustConfig) -> Made {
+    let entry = REGISTRY.iter().find(|entry| entry.name == rust.name);
+    let entry = entry.ok_or_else(|| format!("no Rust agent is registered as `{}`", rust.name))?;
+    (entry.make)(&rust.config)
+}
+
+pub(super) async fn run(rust: &RustConfig, input: &Value, context: &Context<'_>) -> Result<Value, Failure> {
+    let instance = rust.instance(|| make(rust).map(|agent| Box::new(agent) as Box<dyn Any + Send + Sync>));
+    let instance = instance.map_err(misconfigured)?;
+    match instance.downcast_ref::<Box<dyn Erased>>() {
+        Some(agent) => agent.run(input, context).await,
+        None => Err(misconfigured("its instance is of another type")),
+    }
+}
+
+/// What is wrong with the configuration of a Rust agent, if anything is.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) fn problem(rust: &RustConfig) -> Option<String> {
+    make(rust).err()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::RUST_AGENTS;
+
+    #[test]
+    fn the_registry_and_the_list_of_names_agree() {
+        let mut registered: Vec<_> = REGISTRY.iter().map(|entry| entry.name).collect();
+        let mut listed = RUST_AGENTS.to_vec();
+        registered.sort_unstable();
+        listed.sort_unstable();
+        assert_eq!(registered, listed);
+    }
+}

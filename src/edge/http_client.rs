@@ -1,0 +1,62 @@
+//! Calls to the outside: bounded in time and size, and never redirected.
+
+use std::time::Duration;
+
+use worker::{AbortController, Delay, Fetch, RequestInit, RequestRedirect};
+
+use crate::invocation::before;
+
+/// An answer is read up to this size, in bytes.
+const ANSWER_MAX_BYTES: usize = 64 * 1024;
+
+/// Sends a request and reads its answer.
+///
+/// # Errors
+/// A sentence for the operator: what failed, without the request's content.
+pub async fn send(request: &http::Request<Vec<u8>>, timeout_ms: u64) -> Result<http::Response<Vec<u8>>, String> {
+    let abort = AbortController::default();
+    let call = call(request, abort.signal());
+    match before(call, Delay::from(Duration::from_millis(timeout_ms))).await {
+        Some(result) => result.map_err(|error| error.to_string()),
+        None => {
+            abort.abort();
+            Err(format!("no answer within {timeout_ms} ms"))
+        }
+    }
+}
+
+async fn call(
+    request: &http::Request<Vec<u8>>,
+    signal: worker::AbortSignal,
+) -> worker::Result<http::Response<Vec<u8>>> {
+    let headers = worker::Headers::new();
+    for (name, value) in request.headers() {
+        headers.set(name.as_str(), value.to_str().map_err(|error| error.to_string())?)?;
+    }
+    let mut init = RequestInit::new();
+    init.with_method(worker::Method::from(request.method().as_str().to_owned()))
+        .with_redirect(RequestRedirect::Manual)
+        .with_headers(headers);
+    if !request.body().is_empty() {
+        let body = worker::js_sys::Uint8Array::from(request.body().as_slice());
+        init.with_body(Some(body.into()));
+    }
+    let outgoing = worker::Request::new_with_init(&request.uri().to_string(), &init)?;
+    let mut answer = Fetch::Request(outgoing).send_with_signal(&signal).await?;
+    let mut response = http::Response::builder().status(answer.status_code());
+    for (name, value) in answer.headers() {
+        response = response.header(name, value);
+    }
+    let announced = answer
+        .headers()
+        .get("content-length")?
+        .and_then(|length| length.parse::<usize>().ok());
+    if announced.is_some_and(|bytes| bytes > ANSWER_MAX_BYTES) {
+        return Err(format!("the answer is larger than {ANSWER_MAX_BYTES} bytes").into());
+    }
+    let body = answer.bytes().await?;
+    if body.len() > ANSWER_MAX_BYTES {
+        return Err(format!("the answer is larger than {ANSWER_MAX_BYTES} bytes").into());
+    }
+    response.body(body).map_err(|error| error.to_string().into())
+}

@@ -1,0 +1,104 @@
+//! From the platform's request to the core's, and back. Every crossing between JavaScript and Wasm costs, so
+//! header fields come in one piece and bodies in one buffer.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use worker::js_sys::{Array, JSON};
+
+use crate::problem::Problem;
+
+/// All that is known of a request before its body is read.
+pub struct Head {
+    pub method: Method,
+    pub headers: HeaderMap,
+    /// As received: the core decides what a canonical path is, not a URL library.
+    url: String,
+}
+
+impl Head {
+    pub fn read(request: &worker::Request) -> worker::Result<Self> {
+        let inner = request.inner();
+        let method = Method::from_bytes(inner.method().as_bytes()).map_err(|error| error.to_string())?;
+        Ok(Self {
+            method,
+            headers: read_headers(request)?,
+            url: inner.url(),
+        })
+    }
+
+    /// The path as received, still percent-encoded.
+    pub fn path(&self) -> &str {
+        let after_scheme = self.url.split_once("://").map_or("", |(_, rest)| rest);
+        let path = after_scheme.find('/').map_or("/", |start| &after_scheme[start..]);
+        path.split(['?', '#']).next().unwrap_or("/")
+    }
+
+    /// The whole request; nothing where the URL is none.
+    pub fn with_body(&self, body: Vec<u8>) -> Option<http::Request<Vec<u8>>> {
+        let url = self.url.split('#').next()?;
+        let mut request = http::Request::builder()
+            .method(self.method.clone())
+            .uri(url)
+            .body(body)
+            .ok()?;
+        request.headers_mut().clone_from(&self.headers);
+        Some(request)
+    }
+}
+
+/// All fields in two crossings: as an array, and that as JSON.
+fn read_headers(request: &worker::Request) -> worker::Result<HeaderMap> {
+    let entries = Array::from(&request.inner().headers());
+    let json = String::from(JSON::stringify(&entries)?);
+    let entries: Vec<(String, String)> = serde_json::from_str(&json)?;
+    let mut headers = HeaderMap::with_capacity(entries.len());
+    for (name, value) in entries {
+        // A field's characters are bytes, as the Fetch standard has it.
+        let value: Vec<u8> = value
+            .chars()
+            .map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?'))
+            .collect();
+        let name = HeaderName::try_from(name).map_err(|error| error.to_string())?;
+        let value = HeaderValue::from_bytes(&value).map_err(|error| error.to_string())?;
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+/// Reads the body, but not further than its cap.
+pub async fn read_body(mut request: worker::Request, max_bytes: usize) -> Result<Vec<u8>, Problem> {
+    use futures_util::StreamExt as _;
+
+    if request.inner().body().is_none() {
+        return Ok(Vec::new());
+    }
+    let announced = request.headers().get("content-length").ok().flatten();
+    if announced.is_some() {
+        // The runtime holds a body to its announced length, which `admit` has checked.
+        return request.bytes().await.map_err(|_| Problem::Internal);
+    }
+    let mut chunks = request.stream().map_err(|_| Problem::Internal)?;
+    let mut body = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Problem::Internal)?;
+        if body.len() + chunk.len() > max_bytes {
+            return Err(Problem::BodyTooLarge { max_bytes });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// The core's response as the platform's.
+pub fn response(response: http::Response<Vec<u8>>) -> worker::Result<worker::Response> {
+    let (parts, body) = response.into_parts();
+    let headers = worker::Headers::new();
+    for (name, value) in &parts.headers {
+        headers.set(name.as_str(), value.to_str().unwrap_or_default())?;
+    }
+    let response = if body.is_empty() {
+        worker::Response::empty()?
+    } else {
+        worker::Response::from_bytes(body)?
+    };
+    Ok(response.with_status(parts.status.as_u16()).with_headers(headers))
+}

@@ -1,0 +1,57 @@
+//! The log: one JSON line per event. Never a secret, never a body.
+
+use std::panic;
+
+use serde_json::{Value, json};
+use worker::{console_error, console_log};
+
+use super::incoming::Head;
+use crate::gateway::Record;
+use crate::invocation::Occasion;
+
+/// The line of a request.
+pub fn request(
+    head: &Head,
+    occasion: &Occasion,
+    response: &http::Response<Vec<u8>>,
+    record: &Record,
+    duration_ms: u64,
+) {
+    line(&json!({
+        "event": "request",
+        "request_id": occasion.request_id,
+        "method": head.method.as_str(),
+        "route": record.route,
+        "agent": record.agent,
+        "status": response.status().as_u16(),
+        "outcome": record.outcome,
+        "problem": record.problem,
+        "key_id": record.key_id,
+        "replayed": record.replayed,
+        "duration_ms": duration_ms,
+    }));
+}
+
+/// What an operator should look at.
+pub fn alarm(subject: &str, message: &str) {
+    console_error!("{}", json!({"event": "alarm", "subject": subject, "message": message}));
+}
+
+/// What a link did.
+pub fn link(orchestrator: &str, what: &str, detail: &Value) {
+    line(&json!({"event": "link", "orchestrator": orchestrator, "what": what, "detail": detail}));
+}
+
+/// Says where the core panicked: that is a fault of ours. The message may hold a caller's data and is left out.
+pub fn report_panics() {
+    panic::set_hook(Box::new(|info| {
+        let place = info
+            .location()
+            .map(|place| format!("{}:{}", place.file(), place.line()));
+        console_error!("{}", json!({"event": "panic", "place": place}));
+    }));
+}
+
+fn line(value: &Value) {
+    console_log!("{value}");
+}

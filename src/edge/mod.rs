@@ -1,0 +1,110 @@
+//! The platform: the only module that names the `worker` crate, and that reads a clock, a random source and the
+//! environment. It turns events into calls of the core, and performs what the core asks for.
+
+mod clock;
+mod http_client;
+mod incoming;
+mod link_object;
+mod log;
+mod platform;
+mod run_object;
+mod run_storage;
+
+use std::cell::Cell;
+use std::sync::OnceLock;
+
+use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
+
+use crate::config::{Config, ConfigError};
+use crate::gateway::{Gateway, Handled};
+use crate::invocation::Occasion;
+use crate::manifest::Team;
+use crate::problem::Problem;
+use crate::telemetry::trace_context::TraceContext;
+
+#[event(start)]
+fn start() {
+    log::report_panics();
+}
+
+#[event(fetch)]
+async fn fetch(request: worker::Request, env: Env, context: Context) -> worker::Result<worker::Response> {
+    let started_at_ms = clock::now_ms();
+    let occasion = occasion(&request);
+    wake_links_once(&env, &context);
+    let mut head = incoming::Head::read(&request)?;
+    let (response, record) = answer(&mut head, request, &env, &occasion).await;
+    log::request(&head, &occasion, &response, &record, clock::now_ms() - started_at_ms);
+    incoming::response(response)
+}
+
+/// Cron: wakes links whose alarm was lost, and those of a gateway that nobody calls.
+#[event(scheduled)]
+async fn scheduled(_: ScheduledEvent, env: Env, _: ScheduleContext) {
+    wake_links(&env).await;
+}
+
+async fn answer(head: &mut incoming::Head, request: worker::Request, env: &Env, occasion: &Occasion) -> Handled {
+    let refuse = |problem: &Problem| Gateway::refuse(problem, &occasion.request_id);
+    let config = match config(env) {
+        Ok(config) => config,
+        Err(error) => {
+            log::alarm("configuration", &error.to_string());
+            return refuse(&Problem::Misconfigured);
+        }
+    };
+    let gateway = Gateway {
+        team: Team::embedded(),
+        config,
+    };
+    let admitted = match gateway.admit(&head.method, head.path(), &head.headers) {
+        Ok(admitted) => admitted,
+        Err(problem) => return refuse(&problem),
+    };
+    let body = match incoming::read_body(request, admitted.body_max_bytes).await {
+        Ok(body) => body,
+        Err(problem) => return refuse(&problem),
+    };
+    let Some(request) = head.with_body(body) else {
+        return refuse(&Problem::NotFound);
+    };
+    let platform = platform::EdgePlatform::new(env);
+    gateway.handle(&admitted, &request, occasion, &platform).await
+}
+
+fn occasion(request: &worker::Request) -> Occasion {
+    let header = |name| request.headers().get(name).ok().flatten();
+    let random: [u8; 24] = clock::random();
+    let id: [u8; 16] = clock::random();
+    Occasion {
+        request_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
+        random,
+        trace: header("traceparent").as_deref().and_then(TraceContext::parse),
+    }
+}
+
+/// The configuration, read once per isolate: variables and secrets change with a deployment only.
+fn config(env: &Env) -> Result<&'static Config, &'static ConfigError> {
+    static CONFIG: OnceLock<Result<Config, ConfigError>> = OnceLock::new();
+    CONFIG
+        .get_or_init(|| Config::read(|name| env.var(name).ok().map(|value| value.to_string())))
+        .as_ref()
+}
+
+/// A new isolate may be a new deployment: the first request makes the links look.
+fn wake_links_once(env: &Env, context: &Context) {
+    thread_local!(static WOKEN: Cell<bool> = const { Cell::new(false) });
+    if !WOKEN.replace(true) {
+        let env = env.clone();
+        context.wait_until(async move { wake_links(&env).await });
+    }
+}
+
+async fn wake_links(env: &Env) {
+    let Ok(config) = config(env) else { return };
+    for orchestrator in &config.orchestrators {
+        if let Err(error) = link_object::wake(env, &orchestrator.id).await {
+            log::alarm("link", &format!("{}: {error}", orchestrator.id));
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! One agent's file: identity, schemas, what runs it, and how it may be called.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::OnceLock;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{DEADLINE_MS, Template};
+use crate::schema::LazySchema;
+
+/// What an agent's file says. Unknown fields are refused by `agent.schema.json`, against which every file is checked
+/// before it gets here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AgentManifest {
+    /// The schema for editors; not part of the team.
+    #[serde(rename = "$schema", default, skip_serializing)]
+    pub editor_schema: Option<String>,
+    /// `[a-z][a-z0-9-]{0,62}`, the name of the file without `.json`.
+    pub id: String,
+    /// Version of the agent, as in Semantic Versioning.
+    pub version: String,
+    /// A name for people.
+    pub title: String,
+    /// What the agent does, for people and for a router that has to choose.
+    pub description: String,
+    /// Words to find it by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Inputs that work, with the output where it is always the same. Checked against the schemas.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<Example>,
+    /// What the agent takes.
+    pub input: LazySchema,
+    /// What it answers.
+    pub output: LazySchema,
+    /// What it keeps from step to step of a run, if it keeps anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<LazySchema>,
+    /// What runs it: the field `kind`, and a field of the same name with the configuration.
+    #[serde(flatten)]
+    pub implementation: Implementation,
+    /// The Markdown file beside the manifest that instructs a model. [`super::Team::prompt`] has its text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// The time for one step in milliseconds.
+    #[serde(default = "deadline_ms")]
+    pub deadline_ms: u64,
+    /// When a failed step may be tried again.
+    #[serde(default)]
+    pub retry: RetryPolicy,
+    /// The agent that takes over when this one fails for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
+    /// What makes a router choose this agent.
+    #[serde(default, skip_serializing_if = "Routing::is_empty")]
+    pub routing: Routing,
+    /// Who may call it.
+    #[serde(default)]
+    pub visibility: Visibility,
+    /// Limits of this agent where they differ from the gateway's.
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
+}
+
+fn deadline_ms() -> u64 {
+    DEADLINE_MS
+}
+
+impl AgentManifest {
+    /// The agent's `kind` as it stands in its file.
+    pub fn kind(&self) -> &'static str {
+        match self.implementation {
+            Implementation::Rules { .. } => "rules",
+            Implementation::Rust { .. } => "rust",
+        }
+    }
+}
+
+/// An input to try, and what the agent answers to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Example {
+    /// What the example shows.
+    pub title: String,
+    /// Valid for the input schema.
+    pub input: Value,
+    /// Valid for the output schema; left out where the answer may vary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
+}
+
+/// What runs an agent. Kinds to come (`model`, `http`, `service`, `workflow`) join here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Implementation {
+    /// Ordered conditions on the input, with templates for the output.
+    Rules {
+        /// The conditions and templates.
+        rules: Box<RulesConfig>,
+    },
+    /// A Rust type that implements `agent::Agent`.
+    Rust {
+        /// Which one, and its configuration.
+        rust: RustConfig,
+    },
+}
+
+/// The configuration of kind `rules`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RulesConfig {
+    /// Tried from first to last; the first that matches answers.
+    pub rules: Vec<Rule>,
+    /// The template for when no rule matches; without it such a step fails with `no-rule-matched`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub otherwise: Option<Value>,
+    #[serde(skip)]
+    otherwise_compiled: Kept<Option<Template>>,
+}
+
+impl RulesConfig {
+    /// The template for when no rule matches, compiled once.
+    ///
+    /// # Errors
+    /// What [`Template::compile`] says; never for a manifest that passed its check.
+    pub fn otherwise_template(&self) -> Result<Option<&Template>, &super::TemplateError> {
+        let compile = || self.otherwise.as_ref().map(Template::compile).transpose();
+        self.otherwise_compiled.get(compile).map(Option::as_ref)
+    }
+}
+
+/// One rule: if the input (with the state) is valid for `when`, the output is `then`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// A name for logs and error messages.
+    pub name: String,
+    /// A JSON Schema (2020-12) on the input.
+    pub when: LazySchema,
+    /// A template of the output.
+    pub then: Value,
+    #[serde(skip)]
+    then_compiled: Kept<Template>,
+}
+
+impl Rule {
+    /// The template of the output, compiled once.
+    ///
+    /// # Errors
+    /// What [`Template::compile`] says; never for a manifest that passed its check.
+    pub fn then_template(&self) -> Result<&Template, &super::TemplateError> {
+        self.then_compiled.get(|| Template::compile(&self.then))
+    }
+}
+
+/// The configuration of kind `rust`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RustConfig {
+    /// One of [`super::RUST_AGENTS`].
+    pub name: String,
+    /// The configuration that the Rust type is made from; an empty object if there is none.
+    #[serde(default = "empty_object")]
+    pub config: Value,
+    #[serde(skip)]
+    instance: Kept<Box<dyn Any + Send + Sync>, String>,
+}
+
+impl RustConfig {
+    /// The agent made from this configuration, made by `make` when it is first needed. `agent::registry` knows its type.
+    ///
+    /// # Errors
+    /// What `make` answered when it was called.
+    pub fn instance(
+        &self,
+        make: impl FnOnce() -> Result<Box<dyn Any + Send + Sync>, String>,
+    ) -> Result<&(dyn Any + Send + Sync), &String> {
+        self.instance.get(make).map(Box::as_ref)
+    }
+}
+
+fn empty_object() -> Value {
+    Value::Object(serde_json::Map::new())
+}
+
+/// When a failed step may be tried again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetryPolicy {
+    /// Attempts in all, the first included: 1 means no retry.
+    pub max_attempts: u32,
+    /// The wait before the second attempt in milliseconds; it doubles from then on.
+    pub backoff_ms: u64,
+    /// The longest wait in milliseconds.
+    pub backoff_max_ms: u64,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        RetryPolicy {
+            max_attempts: 1,
+            backoff_ms: 200,
+            backoff_max_ms: 5_000,
+        }
+    }
+}
+
+/// What makes a router choose this agent for a query.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Routing {
+    /// Words and phrases that speak for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keywords: Vec<Keyword>,
+    /// Words and phrases that speak against it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub negative: Vec<Keyword>,
+}
+
+impl Routing {
+    fn is_empty(&self) -> bool {
+        self.keywords.is_empty() && self.negative.is_empty()
+    }
+}
+
+/// A word or phrase with its weight.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keyword {
+    /// The words, in lower case; a trailing `*` also takes longer words.
+    pub phrase: String,
+    /// How much it says, more than 0; 1 is usual.
+    #[serde(default = "usual_weight")]
+    pub weight: f64,
+}
+
+fn usual_weight() -> f64 {
+    1.0
+}
+
+/// Who may call an agent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Visibility {
+    /// Orchestrators, and customers with an API key.
+    #[default]
+    Public,
+    /// Orchestrators only.
+    Orchestrator,
+    /// Other agents of this gateway only; it appears in no document.
+    Internal,
+}
+
+/// Limits of one agent where they differ from the gateway's.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// The largest body in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body_max_bytes: Option<u64>,
+}
+
+impl Limits {
+    fn is_empty(&self) -> bool {
+        *self == Limits::default()
+    }
+}
+
+/// Something made from the manifest when it is first needed. It is no part of what the manifest says: clones start
+/// empty and comparisons pass over it.
+struct Kept<T, E = super::TemplateError>(OnceLock<Result<T, E>>);
+
+impl<T, E> Kept<T, E> {
+    fn get(&self, make: impl FnOnce() -> Result<T, E>) -> Result<&T, &E> {
+        self.0.get_or_init(make).as_ref()
+    }
+}
+
+impl<T, E> Default for Kept<T, E> {
+    fn default() -> Self {
+        Kept(OnceLock::new())
+    }
+}
+
+impl<T, E> Clone for Kept<T, E> {
+    fn clone(&self) -> Self {
+        Kept::default()
+    }
+}
+
+impl<T, E> PartialEq for Kept<T, E> {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl<T, E> fmt::Debug for Kept<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.get().is_some() { "made" } else { "not made yet" })
+    }
+}

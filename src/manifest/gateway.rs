@@ -1,0 +1,64 @@
+//! `gateway.json`: the gateway itself.
+
+use serde::{Deserialize, Serialize};
+
+use super::{BODY_MAX_BYTES, DEADLINE_MAX_MS, JSON_DEPTH_MAX};
+
+/// What `gateway.json` says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatewayManifest {
+    /// The schema for editors; not part of the team.
+    #[serde(rename = "$schema", default, skip_serializing)]
+    pub editor_schema: Option<String>,
+    /// Identity towards orchestrators: lower-case letters, digits and hyphens.
+    pub id: String,
+    /// Version of this team of agents, as in Semantic Versioning.
+    pub version: String,
+    /// A name for people.
+    pub title: String,
+    /// What this gateway is for, in a sentence or two.
+    pub description: String,
+    /// Limits for all agents.
+    #[serde(default)]
+    pub limits: GatewayLimits,
+    /// Who may read the documents that describe the gateway.
+    #[serde(default)]
+    pub discovery: Discovery,
+}
+
+/// Limits that hold for every agent of the gateway.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GatewayLimits {
+    /// The largest body in bytes; an agent may set its own, larger or smaller.
+    pub body_max_bytes: u64,
+    /// The deepest nesting of a JSON body, in containers.
+    pub json_depth_max: usize,
+    /// The longest deadline in milliseconds that a caller or an agent may have.
+    pub deadline_max_ms: u64,
+}
+
+impl Default for GatewayLimits {
+    fn default() -> Self {
+        GatewayLimits {
+            body_max_bytes: BODY_MAX_BYTES,
+            json_depth_max: JSON_DEPTH_MAX,
+            deadline_max_ms: DEADLINE_MAX_MS,
+        }
+    }
+}
+
+/// Who may read the discovery manifest, the OpenAPI document and the agent cards.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Discovery {
+    /// Everyone, or only callers whose signature holds.
+    pub public: bool,
+}
+
+impl Default for Discovery {
+    fn default() -> Self {
+        Discovery { public: true }
+    }
+}

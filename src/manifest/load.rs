@@ -1,0 +1,446 @@
+//! Reads a folder of manifests and checks all of it, so that one look shows everything that is wrong.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::bundle::Definitions;
+use super::{AGENTS_MAX, AgentManifest, GatewayManifest, JSON_DEPTH_MAX, MANIFEST_MAX_BYTES, PROMPT_MAX_BYTES, Team};
+use super::{Finding, check};
+use crate::json;
+use crate::schema::{Schema, VIOLATIONS_MAX, Violation};
+
+const AGENT_SCHEMA: &str = include_str!("../../manifests/schema/agent.schema.json");
+const GATEWAY_SCHEMA: &str = include_str!("../../manifests/schema/gateway.schema.json");
+const GATEWAY_FILE: &str = "gateway.json";
+
+/// Kinds that are designed and not there yet.
+const LATER_KINDS: [&str; 4] = ["http", "model", "service", "workflow"];
+
+/// Loads and checks `gateway.json` and every other `*.json` of a folder. Folders in it are not searched; definitions that
+/// schemas share by `$ref` may be there.
+///
+/// # Errors
+/// Everything that is wrong, in the order of the files.
+pub fn load(dir: &Path) -> Result<Team, Vec<Finding>> {
+    load_with(dir, &[])
+}
+
+/// Like [`load`], with the agents of further folders, which have no `gateway.json`.
+///
+/// # Errors
+/// Everything that is wrong, in the order of the files.
+pub fn load_with(dir: &Path, more_agents: &[&Path]) -> Result<Team, Vec<Finding>> {
+    let mut loader = Loader::default();
+    let gateway = loader.gateway(&dir.join(GATEWAY_FILE));
+    loader.agents(dir);
+    for dir in more_agents {
+        loader.agents(dir);
+    }
+    loader.check_together(gateway.as_ref());
+    match gateway {
+        Some(gateway) if loader.findings.is_empty() => {
+            let mut agents: Vec<_> = loader.agents.into_iter().map(|(_, agent)| agent).collect();
+            agents.sort_by(|a, b| a.id.cmp(&b.id));
+            let prompts = loader.prompts;
+            Ok(Team {
+                gateway,
+                agents,
+                prompts,
+            })
+        }
+        _ => Err(loader.findings),
+    }
+}
+
+#[derive(Default)]
+struct Loader {
+    agents: Vec<(PathBuf, AgentManifest)>,
+    prompts: BTreeMap<String, String>,
+    findings: Vec<Finding>,
+}
+
+impl Loader {
+    fn found(&mut self, file: &Path, pointer: impl Into<String>, reason: impl Into<String>) {
+        self.findings.push(Finding {
+            file: file.to_owned(),
+            pointer: pointer.into(),
+            reason: reason.into(),
+        });
+    }
+
+    fn gateway(&mut self, file: &Path) -> Option<GatewayManifest> {
+        let value = self.read(file)?;
+        self.conforms(file, &value, GATEWAY_SCHEMA)?;
+        self.typed(file, value)
+    }
+
+    fn agents(&mut self, dir: &Path) {
+        let entries = match std::fs::read_dir(dir) {
+            Ok(entries) => entries,
+            Err(error) => return self.found(dir, "", format!("the folder cannot be read: {error}")),
+        };
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        let is_agent = |path: &PathBuf| {
+            path.extension() == Some(OsStr::new("json"))
+                && path.file_name() != Some(OsStr::new(GATEWAY_FILE))
+                && path.is_file()
+        };
+        let mut files: Vec<_> = paths.filter(is_agent).collect();
+        files.sort();
+        let mut definitions = Definitions::new(dir);
+        for file in files {
+            self.agent(&file, &mut definitions);
+        }
+    }
+
+    fn agent(&mut self, file: &Path, definitions: &mut Definitions) -> Option<()> {
+        let mut value = self.read(file)?;
+        let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default();
+        if LATER_KINDS.contains(&kind) {
+            let reason =
+                format!("agents of kind `{kind}` are not supported yet by this version; it has `rules` and `rust`");
+            self.found(file, "/kind", reason);
+            return None;
+        }
+        self.conforms(file, &value, AGENT_SCHEMA)?;
+        let before = self.findings.len();
+        for pointer in schemas_of(&value) {
+            if let Some(schema) = value.pointer_mut(&pointer) {
+                for (at, reason) in definitions.bundle(schema) {
+                    self.found(file, format!("{pointer}{at}"), reason);
+                }
+            }
+        }
+        if self.findings.len() > before {
+            return None;
+        }
+        let agent: AgentManifest = self.typed(file, value)?;
+        check::agent(&agent, file, &mut self.findings);
+        self.prompt(file, &agent);
+        self.agents.push((file.to_owned(), agent));
+        Some(())
+    }
+
+    fn prompt(&mut self, file: &Path, agent: &AgentManifest) {
+        let Some(name) = &agent.prompt else { return };
+        match std::fs::read_to_string(file.with_file_name(name)) {
+            Ok(text) if text.len() > PROMPT_MAX_BYTES => {
+                self.found(
+                    file,
+                    "/prompt",
+                    format!("the prompt has {} bytes; the limit is {PROMPT_MAX_BYTES}", text.len()),
+                );
+            }
+            Ok(text) if text.trim().is_empty() => self.found(file, "/prompt", format!("`{name}` is empty")),
+            Ok(text) => {
+                self.prompts.insert(agent.id.clone(), text);
+            }
+            Err(error) => self.found(file, "/prompt", format!("`{name}` cannot be read: {error}")),
+        }
+    }
+
+    fn check_together(&mut self, gateway: Option<&GatewayManifest>) {
+        check::team(&self.agents, gateway, &mut self.findings);
+        if self.agents.len() > AGENTS_MAX {
+            let file = self.agents.last().map(|(file, _)| file.clone()).unwrap_or_default();
+            self.found(&file, "", format!("a gateway has {AGENTS_MAX} agents at most"));
+        }
+    }
+
+    fn read(&mut self, file: &Path) -> Option<Value> {
+        let bytes = match std::fs::read(file) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.found(file, "", format!("the file cannot be read: {error}"));
+                return None;
+            }
+        };
+        if bytes.len() > MANIFEST_MAX_BYTES {
+            self.found(
+                file,
+                "",
+                format!("the file has {} bytes; the limit is {MANIFEST_MAX_BYTES}", bytes.len()),
+            );
+            return None;
+        }
+        match json::parse_strict(&bytes, JSON_DEPTH_MAX) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let reason = format!("line {}, column {}: {}", error.line, error.column, error.kind);
+                self.found(file, error.pointer, reason);
+                None
+            }
+        }
+    }
+
+    fn conforms(&mut self, file: &Path, value: &Value, schema: &str) -> Option<()> {
+        let compiled = json::parse_strict(schema.as_bytes(), JSON_DEPTH_MAX)
+            .map_err(|error| error.to_string())
+            .and_then(|document| {
+                let schema = Schema::compile(&document).map_err(|error| error.to_string())?;
+                Ok((document, schema))
+            });
+        match compiled {
+            Ok((document, schema)) => {
+                let violations = schema.violations(value, VIOLATIONS_MAX);
+                for violation in &violations {
+                    let unknown = unknown_fields(&document, value, violation);
+                    for (pointer, reason) in &unknown {
+                        self.found(file, pointer, *reason);
+                    }
+                    if unknown.is_empty() {
+                        self.found(file, &violation.instance, &violation.message);
+                    }
+                }
+                violations.is_empty().then_some(())
+            }
+            Err(reason) => {
+                self.found(file, "", format!("the schema of manifests is broken: {reason}"));
+                None
+            }
+        }
+    }
+
+    fn typed<T: DeserializeOwned>(&mut self, file: &Path, value: Value) -> Option<T> {
+        match serde_json::from_value(value) {
+            Ok(typed) => Some(typed),
+            Err(error) => {
+                self.found(file, "", error.to_string());
+                None
+            }
+        }
+    }
+}
+
+/// The fields of a manifest that its schema does not know, one by one: a typing error should be easy to see.
+fn unknown_fields(schema: &Value, manifest: &Value, violation: &Violation) -> Vec<(String, &'static str)> {
+    let object = violation.schema.strip_suffix("/additionalProperties");
+    let known = object.and_then(|object| schema.pointer(&format!("{object}/properties")));
+    let present = manifest.pointer(&violation.instance).and_then(Value::as_object);
+    let (Some(known), Some(present)) = (known, present) else {
+        return Vec::new();
+    };
+    let unknown = present.keys().filter(|key| known.get(key).is_none());
+    let pointer = |key: &String| format!("{}/{}", violation.instance, json::escape_token(key));
+    unknown
+        .map(|key| (pointer(key), "a manifest has no such field"))
+        .collect()
+}
+
+/// Pointers to the schemas in an agent's file.
+fn schemas_of(agent: &Value) -> Vec<String> {
+    let rules = agent
+        .pointer("/rules/rules")
+        .and_then(Value::as_array)
+        .map_or(0, Vec::len);
+    let conditions = (0..rules).map(|index| format!("/rules/rules/{index}/when"));
+    let own = ["/input", "/output", "/state"].map(str::to_owned);
+    own.into_iter().chain(conditions).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::{ATTEMPTS_MAX, BACKOFF_MAX_MS, BODY_MAX_BYTES_LIMIT, DEADLINE_MAX_MS, RUST_AGENTS};
+    use serde_json::json;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Loads a folder with these files beside a good `gateway.json`, and answers the findings without the folder's name.
+    fn findings(files: &[(&str, String)]) -> Vec<String> {
+        static FOLDERS: AtomicUsize = AtomicUsize::new(0);
+        let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("baton-manifests-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(dir.join("shared")).unwrap();
+        let gateway = json!({"id": "g", "version": "1.0.0", "title": "G", "description": "G.", "limits": {"deadline_max_ms": 60000}});
+        std::fs::write(dir.join("gateway.json"), gateway.to_string()).unwrap();
+        for (name, text) in files {
+            std::fs::write(dir.join(name), text).unwrap();
+        }
+        let found = load(&dir).err().unwrap_or_default();
+        std::fs::remove_dir_all(&dir).unwrap();
+        let prefix = format!("{}{}", dir.display(), std::path::MAIN_SEPARATOR);
+        found
+            .iter()
+            .map(|finding| finding.to_string().replace(&prefix, ""))
+            .collect()
+    }
+
+    /// A good agent with some fields changed, or taken out where they are null.
+    fn agent(id: &str, changes: Value) -> (String, String) {
+        let mut agent = json!({
+            "id": id, "version": "1.0.0", "title": "A", "description": "A.", "kind": "rules",
+            "input": {"type": "object", "properties": {"n": {"type": "integer"}}},
+            "output": {"type": "string"},
+            "rules": {"rules": [{"name": "any", "when": true, "then": "{{ input.n }}"}]}
+        });
+        for (field, value) in changes.as_object().unwrap() {
+            agent[field] = value.clone();
+        }
+        agent.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        (format!("{id}.json"), agent.to_string())
+    }
+
+    #[track_caller]
+    fn check(agents: &[(String, String)], expected: &[&str]) {
+        let files: Vec<_> = agents
+            .iter()
+            .map(|(name, text)| (name.as_str(), text.clone()))
+            .collect();
+        let found = findings(&files);
+        assert_eq!(found.len(), expected.len(), "{found:#?}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(found.starts_with(expected), "{found}\nis not: {expected}");
+        }
+    }
+
+    #[test]
+    fn a_good_agent_passes() {
+        check(&[agent("a", json!({})), agent("b", json!({"fallback": "a"}))], &[]);
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_named() {
+        check(
+            &[
+                agent(
+                    "a",
+                    json!({"id": "b", "input": {"type": "object", "properties": {"n": {"minLenght": 1}}}}),
+                ),
+                agent(
+                    "c",
+                    json!({
+                        "examples": [{"title": "E", "input": {"n": "x"}, "output": 1}],
+                        "rules": {"rules": [
+                            {"name": "one", "when": {"pattern": "(?=x)"}, "then": {"x": ["{{ input."]}},
+                            {"name": "one", "when": {"$ref": "https://example.com/x"}, "then": 1}
+                        ], "otherwise": {"$value": "n"}},
+                        "deadline_ms": 60001,
+                        "retry": {"backoff_ms": 10, "backoff_max_ms": 5},
+                        "prompt": "c.md"
+                    }),
+                ),
+                agent("d", json!({"colour": "red", "limits": {"size": 1}, "deadline_ms": 1})),
+                agent("e", json!({"kind": "rust", "rust": {"name": "triage"}})),
+                agent("f", json!({"kind": "model"})),
+                ("g.json".to_owned(), "{\"id\":\n{\"x\":1,\"x\":2}}".to_owned()),
+            ],
+            &[
+                "a.json#/id: the file must be named `b.json`",
+                "a.json#/input/properties/n/minLenght: not a keyword",
+                "c.json#/examples/0/input/n: The value must be an integer.",
+                "c.json#/examples/0/output: The value must be a string.",
+                "c.json#/rules/rules/0/when/pattern: ",
+                "c.json#/rules/rules/0/then/x/0: line 1: ",
+                "c.json#/rules/rules/1/name: another rule is named `one`",
+                "c.json#/rules/rules/1/when/$ref: a reference to another host is refused",
+                "c.json#/rules/otherwise: `$value` must be a JSON Pointer",
+                "c.json#/retry/backoff_ms: must not be longer",
+                "c.json#/prompt: `c.md` cannot be read",
+                "d.json#/limits/size: a manifest has no such field",
+                "d.json#/deadline_ms: The number must be 100 at least.",
+                "d.json#/colour: a manifest has no such field",
+                "e.json#/rules: No value is allowed here.",
+                "f.json#/kind: agents of kind `model` are not supported yet",
+                "g.json#/id/x: line 2, column 10: the object has this key twice",
+                "c.json#/deadline_ms: the gateway allows 60000 at most",
+            ],
+        );
+        check(
+            &[agent(
+                "a",
+                json!({"kind": "rust", "rust": {"name": "none"}, "rules": null}),
+            )],
+            &["a.json#/rust/name: no Rust agent is registered as `none`; there are redact, summarize, triage"],
+        );
+    }
+
+    #[test]
+    fn the_manifest_in_the_documentation_passes() {
+        let page = include_str!("../../docs/agents.md");
+        let (_, rest) = page.split_once("```json\n").unwrap();
+        let (manifest, _) = rest.split_once("```").unwrap();
+        check(&[("greet.json".to_owned(), manifest.to_owned())], &[]);
+    }
+
+    #[test]
+    fn fallbacks_exist_and_end() {
+        check(
+            &[
+                agent("a", json!({"fallback": "a"})),
+                agent("b", json!({"fallback": "c"})),
+                agent("c", json!({"fallback": "b"})),
+                agent("d", json!({"fallback": "b"})),
+                agent("e", json!({"fallback": "none"})),
+            ],
+            &[
+                "a.json#/fallback: the fallbacks form a cycle: a -> a",
+                "b.json#/fallback: the fallbacks form a cycle: b -> c -> b",
+                "c.json#/fallback: the fallbacks form a cycle: c -> b -> c",
+                "e.json#/fallback: there is no agent `none`",
+            ],
+        );
+    }
+
+    #[test]
+    fn shared_definitions_are_found() {
+        let shared = |text: &str| ("shared/d.json".to_owned(), text.to_owned());
+        let refers = || agent("a", json!({"input": {"$ref": "shared/d.json#/$defs/Word"}}));
+        check(&[refers(), shared("{\"$defs\":{\"Word\":{\"type\":\"string\"}}}")], &[]);
+        check(
+            &[refers(), shared("{\"$defs\":{}}")],
+            &["a.json#/input/$ref: nothing is at"],
+        );
+        check(&[refers()], &["a.json#/input/$ref: shared/d.json: cannot be read"]);
+        check(&[refers(), shared("{")], &["a.json#/input/$ref: shared/d.json: line 1"]);
+    }
+
+    #[test]
+    fn the_schema_of_manifests_has_the_limits_of_the_code() {
+        let schema: Value = serde_json::from_str(AGENT_SCHEMA).unwrap();
+        let gateway: Value = serde_json::from_str(GATEWAY_SCHEMA).unwrap();
+        for (schema, pointer, limit) in [
+            (&schema, "/properties/deadline_ms/maximum", DEADLINE_MAX_MS),
+            (&schema, "/properties/deadline_ms/default", super::super::DEADLINE_MS),
+            (
+                &schema,
+                "/properties/retry/properties/max_attempts/maximum",
+                ATTEMPTS_MAX.into(),
+            ),
+            (
+                &schema,
+                "/properties/retry/properties/backoff_max_ms/maximum",
+                BACKOFF_MAX_MS,
+            ),
+            (
+                &schema,
+                "/properties/limits/properties/body_max_bytes/maximum",
+                BODY_MAX_BYTES_LIMIT,
+            ),
+            (
+                &gateway,
+                "/properties/limits/properties/deadline_max_ms/maximum",
+                DEADLINE_MAX_MS,
+            ),
+            (
+                &gateway,
+                "/properties/limits/properties/json_depth_max/maximum",
+                JSON_DEPTH_MAX as u64,
+            ),
+            (
+                &gateway,
+                "/properties/limits/properties/body_max_bytes/maximum",
+                BODY_MAX_BYTES_LIMIT,
+            ),
+        ] {
+            assert_eq!(schema.pointer(pointer), Some(&json!(limit)), "{pointer}");
+        }
+        let id = format!("^[a-z][a-z0-9-]{{0,{}}}$", super::super::AGENT_ID_MAX_CHARS - 1);
+        assert_eq!(schema.pointer("/properties/id/pattern"), Some(&json!(id)));
+        let named = Schema::compile(schema.pointer("/properties/rust/properties/name").unwrap()).unwrap();
+        assert!(RUST_AGENTS.iter().all(|name| named.accepts(&json!(name))));
+    }
+}

@@ -1,0 +1,72 @@
+//! What the gateway and its agents declare about themselves.
+//!
+//! `manifests/` holds one JSON file per agent and `gateway.json`. [`load`] checks them all and makes a [`Team`] of them;
+//! the build script writes the team into the Worker, so that a wrong manifest fails the build and never a request.
+//! This module is compiled into the build script as well: it knows the agents' names, not their code.
+
+mod agent;
+mod gateway;
+mod team;
+mod template;
+
+#[cfg(not(target_arch = "wasm32"))]
+mod bundle;
+#[cfg(not(target_arch = "wasm32"))]
+mod check;
+#[cfg(not(target_arch = "wasm32"))]
+mod finding;
+#[cfg(not(target_arch = "wasm32"))]
+mod load;
+
+pub use agent::{
+    AgentManifest, Example, Implementation, Keyword, Limits, RetryPolicy, Routing, Rule, RulesConfig, RustConfig,
+    Visibility,
+};
+pub use gateway::{Discovery, GatewayLimits, GatewayManifest};
+pub use team::Team;
+pub use template::{RenderError, Template, TemplateError};
+
+#[cfg(not(target_arch = "wasm32"))]
+pub use finding::Finding;
+#[cfg(not(target_arch = "wasm32"))]
+pub use load::{load, load_with};
+
+/// The largest body of a request in bytes, unless a manifest says otherwise.
+pub const BODY_MAX_BYTES: u64 = 1024 * 1024;
+/// The largest body that a manifest may allow, in bytes: the platform keeps a whole isolate within 128 MiB.
+pub const BODY_MAX_BYTES_LIMIT: u64 = 16 * 1024 * 1024;
+/// The deepest nesting of a JSON body, in containers.
+pub const JSON_DEPTH_MAX: usize = 64;
+/// The time an agent has for one step, in milliseconds, unless its manifest says otherwise.
+pub const DEADLINE_MS: u64 = 30_000;
+/// The longest deadline that a manifest or a caller may ask for, in milliseconds.
+pub const DEADLINE_MAX_MS: u64 = 300_000;
+/// The most attempts of a step that a retry policy may allow, the first included.
+pub const ATTEMPTS_MAX: u32 = 10;
+/// The longest wait between two attempts, in milliseconds.
+pub const BACKOFF_MAX_MS: u64 = 60_000;
+/// The most characters of an agent's id.
+pub const AGENT_ID_MAX_CHARS: usize = 63;
+/// The most agents of one gateway.
+pub const AGENTS_MAX: usize = 100;
+/// The largest manifest or file of definitions, in bytes.
+pub const MANIFEST_MAX_BYTES: usize = 256 * 1024;
+/// The longest Markdown prompt, in bytes.
+pub const PROMPT_MAX_BYTES: usize = 64 * 1024;
+
+/// The agents written in Rust that a manifest may name. `agent::registry` has the code to each of them.
+pub const RUST_AGENTS: &[&str] = &[
+    "redact",
+    "summarize",
+    "triage",
+    #[cfg(feature = "fixtures")]
+    "bad-output",
+    #[cfg(feature = "fixtures")]
+    "echo",
+    #[cfg(feature = "fixtures")]
+    "fail",
+    #[cfg(feature = "fixtures")]
+    "panic",
+    #[cfg(feature = "fixtures")]
+    "sleep",
+];

@@ -1,0 +1,69 @@
+//! The wire's message schemas: one JSON Schema per message, used to check what comes in, published
+//! in the OpenAPI document, and checked against what goes out by the tests.
+
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use crate::schema::LazySchema;
+
+macro_rules! schemas {
+    ($($name:literal),* $(,)?) => {
+        /// Every schema's name and text.
+        pub const SCHEMAS: &[(&str, &str)] = &[
+            $(($name, include_str!(concat!($name, ".schema.json")))),*
+        ];
+    };
+}
+
+schemas![
+    "challenge",
+    "challenge-answer",
+    "discovery",
+    "health",
+    "lease",
+    "openapi",
+    "problem",
+    "registration",
+    "renewal",
+    "step-invocation",
+    "step-outcome",
+];
+
+/// The schema of a message.
+#[must_use]
+pub fn schema(name: &str) -> Option<Value> {
+    let (_, text) = SCHEMAS.iter().find(|(known, _)| *known == name)?;
+    serde_json::from_str(text).ok()
+}
+
+/// The compiled schema of a message, compiled when it is first used. Within a request only.
+#[must_use]
+pub fn compiled(name: &str) -> Option<&'static LazySchema> {
+    static COMPILED: OnceLock<Vec<(&'static str, LazySchema)>> = OnceLock::new();
+    let all = COMPILED.get_or_init(|| {
+        let schemas = SCHEMAS
+            .iter()
+            .map(|(name, _)| (*name, schema(name).unwrap_or_default()));
+        schemas.map(|(name, schema)| (name, LazySchema::new(schema))).collect()
+    });
+    all.iter().find(|(known, _)| *known == name).map(|(_, schema)| schema)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::routes::ROUTES;
+
+    #[test]
+    fn every_schema_is_json_and_every_route_has_its_schemas() {
+        for (name, _) in SCHEMAS {
+            assert!(schema(name).is_some(), "{name} is no JSON");
+        }
+        for route in &ROUTES {
+            for name in route.messages.request.into_iter().chain([route.messages.response]) {
+                assert!(schema(name).is_some(), "{}: no schema {name}", route.template);
+            }
+        }
+    }
+}
