@@ -1,0 +1,51 @@
+//! `baton`: the command line of Baton.
+//!
+//! It makes keys, checks manifests, shows what a gateway offers, sends signed steps and says what is wrong
+//! with a signature. Every command returns a [`Report`] or a [`Failure`]; only this file writes them out.
+
+mod args;
+mod capture;
+mod commands;
+mod config;
+mod environment;
+mod explain;
+mod input;
+mod output;
+mod transport;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Args, Command, Keys, Manifest};
+use output::{Failure, Report, Style};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args) {
+        Ok(report) => {
+            // A reader that has seen enough, such as `head`, closes the pipe: that is no failure of ours.
+            let _ = std::io::stdout().write_all(report.text.as_bytes());
+            let _ = std::io::stderr().write_all(report.notes.as_bytes());
+            report.exit.into()
+        }
+        Err(failure) => {
+            let _ = writeln!(std::io::stderr(), "{failure}");
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<Report, Failure> {
+    let style = Style::detect();
+    match &args.command {
+        Command::Keys(Keys::New(new)) => commands::keys::new(new),
+        Command::Keys(Keys::WebhookSecret(secret)) => commands::keys::webhook_secret(secret),
+        Command::Manifest(Manifest::Check { directory }) => commands::manifest::check(directory),
+        Command::Discover(discover) => commands::discover::run(discover, style),
+        Command::Step(step) => commands::step::run(step, style),
+        Command::Verify(verify) => commands::verify::run(verify, style),
+        Command::Completions { shell } => Ok(commands::completions::run(*shell)),
+    }
+}

@@ -1,0 +1,285 @@
+//! The page for people: what is registered and what ran. Made on the server, without scripts.
+
+use std::fmt::Write as _;
+
+use crate::model::{Invocation, Registration, Run, Step};
+
+/// What the page may load: nothing. Its style stands in it.
+pub const CONTENT_SECURITY_POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+const STYLE: &str = include_str!("page.css");
+
+/// The page. Everything in it that others wrote is escaped.
+#[must_use]
+pub fn page(id: &str, registrations: &[Registration], runs: &[Run], now_ms: u64) -> String {
+    let mut html = String::from("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
+    html.push_str("<meta name=\"viewport\" content=\"width=device-width\">\n<meta name=\"color-scheme\" content=\"light dark\">\n");
+    let id = escape(id);
+    // Writing into a string cannot fail.
+    let _ = write!(
+        html,
+        "<title>Orchestrator {id}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<header>\n"
+    );
+    let _ = write!(
+        html,
+        "<h1>Orchestrator {id}</h1>\n<p>As of {}. <a href=\"/\">Reload</a></p>\n</header>\n<main>\n",
+        time(now_ms)
+    );
+    html.push_str(&registrations_section(registrations, now_ms));
+    html.push_str(&runs_section(runs));
+    html.push_str("</main>\n</body>\n</html>\n");
+    html
+}
+
+fn registrations_section(registrations: &[Registration], now_ms: u64) -> String {
+    let mut html = String::from("<section aria-labelledby=\"gateways\">\n<h2 id=\"gateways\">Gateways</h2>\n");
+    if registrations.is_empty() {
+        html.push_str(
+            "<p>No gateway is registered. A gateway registers by itself soon after it starts.</p>\n</section>\n",
+        );
+        return html;
+    }
+    html.push_str(&table_head(
+        "Registrations, the newest first",
+        &["Gateway", "Status", "Lease", "Generation", "Origin", "Agents", "Health"],
+    ));
+    for one in registrations {
+        let status = one.status.as_str();
+        let _ = writeln!(
+            html,
+            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            escape(&one.gateway),
+            badge(status, status == "live"),
+            lease(one, now_ms),
+            one.generation,
+            escape(&one.origin),
+            escape(&one.agents.join(", ")),
+            escape(one.health.as_deref().unwrap_or("not told yet")),
+        );
+    }
+    html.push_str("</tbody>\n</table></div>\n</section>\n");
+    html
+}
+
+fn lease(registration: &Registration, now_ms: u64) -> String {
+    let until_ms = registration.lease_expires_at_ms;
+    match until_ms.checked_sub(now_ms) {
+        Some(left_ms) if registration.status.as_str() == "live" => {
+            format!("until {} ({} s left)", time(until_ms), left_ms / 1_000)
+        }
+        _ => format!("ran until {}", time(until_ms)),
+    }
+}
+
+fn runs_section(runs: &[Run]) -> String {
+    let mut html = String::from("<section aria-labelledby=\"runs\">\n<h2 id=\"runs\">Latest runs</h2>\n");
+    if runs.is_empty() {
+        html.push_str("<p>Nothing ran yet. <code>POST /runs</code> with an agent and its input begins a run.</p>\n");
+    }
+    for run in runs {
+        let (id, status) = (escape(&run.run), run.status.as_str());
+        let _ = write!(
+            html,
+            "<article>\n<h3><a href=\"/runs/{id}\">{id}</a> {}</h3>\n<p>Begun {}</p>\n",
+            badge(status, status == "completed"),
+            time(run.created_at_ms),
+        );
+        html.push_str(&table_head(
+            &format!("Steps of {id}"),
+            &["Step", "Agent", "Status", "Outcome", "Answer", "Calls"],
+        ));
+        for step in &run.steps {
+            html.push_str(&step_row(step));
+        }
+        html.push_str("</tbody>\n</table></div>\n</article>\n");
+    }
+    html.push_str("</section>\n");
+    html
+}
+
+fn step_row(step: &Step) -> String {
+    let status = step.status.as_str();
+    let outcome = step.outcome.as_ref().map_or("none yet".into(), |outcome| {
+        let shown = outcome.get("output").or(outcome.get("error")).unwrap_or(outcome);
+        format!("<code>{}</code>", escape(&shown.to_string()))
+    });
+    let verified = match (&step.outcome, step.verified) {
+        (None, _) => "none yet".into(),
+        (Some(_), true) => badge("verified", true),
+        (Some(_), false) => badge("not verified", false),
+    };
+    let calls: String = step.invocations.iter().map(call).collect();
+    format!(
+        "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{outcome}</td><td>{verified}</td><td><ol>{calls}</ol></td></tr>\n",
+        escape(&step.step),
+        escape(&step.agent),
+        badge(status, status == "completed"),
+    )
+}
+
+fn call(call: &Invocation) -> String {
+    let mut facts = vec![format!("attempt {}", call.attempt)];
+    facts.push(
+        call.http_status
+            .map_or("no answer".into(), |status| format!("HTTP {status}")),
+    );
+    facts.extend(call.outcome.clone());
+    facts.extend(call.problem.clone());
+    facts.push(if call.verified { "verified" } else { "not verified" }.into());
+    facts.extend(call.replayed.then(|| "stored answer".into()));
+    facts.push(format!("{} ms", call.duration_ms));
+    facts.extend(call.request_id.clone());
+    format!("<li>{}</li>", escape(&facts.join(", ")))
+}
+
+fn table_head(caption: &str, columns: &[&str]) -> String {
+    let columns: String = columns
+        .iter()
+        .map(|name| format!("<th scope=\"col\">{name}</th>"))
+        .collect();
+    // The wrapper scrolls by itself where the table is wider than the page, also by keyboard.
+    format!(
+        "<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"{caption}\"><table>\n<caption>{caption}</caption>\n<thead><tr>{columns}</tr></thead>\n<tbody>\n"
+    )
+}
+
+/// A status as a word; the colour only repeats it.
+fn badge(status: &str, good: bool) -> String {
+    let class = if good { "good" } else { "other" };
+    format!("<span class=\"{class}\">{}</span>", escape(status))
+}
+
+/// Unix milliseconds as a date and time in UTC.
+fn time(at_ms: u64) -> String {
+    let seconds = at_ms / 1_000;
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Days to a date in the Gregorian calendar, by years that begin in March (Howard Hinnant's algorithm).
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 {
+        march_month + 3
+    } else {
+        march_month - 9
+    };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    let date = format!("{year:04}-{month:02}-{day:02}");
+    let clock = format!("{hour:02}:{minute:02}:{second:02}");
+    format!("<time datetime=\"{date}T{clock}Z\">{date} {clock} UTC</time>")
+}
+
+/// Text as HTML, in an element or in a quoted attribute.
+fn escape(text: &str) -> String {
+    let mut html = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => html.push_str("&amp;"),
+            '<' => html.push_str("&lt;"),
+            '>' => html.push_str("&gt;"),
+            '"' => html.push_str("&quot;"),
+            '\'' => html.push_str("&#39;"),
+            other => html.push(other),
+        }
+    }
+    html
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::{Progress, RegistrationStatus};
+
+    const EVIL: &str = "<script>alert(\"1\")</script>'&";
+
+    fn registration(status: RegistrationStatus) -> Registration {
+        Registration {
+            registration: EVIL.into(),
+            gateway: EVIL.into(),
+            origin: EVIL.into(),
+            manifest_digest: EVIL.into(),
+            generation: 3,
+            agents: vec![EVIL.into(), "triage".into()],
+            health: Some(EVIL.into()),
+            registered_at_ms: 0,
+            lease_expires_at_ms: 65_000,
+            status,
+        }
+    }
+
+    fn run() -> Run {
+        Run {
+            run: EVIL.into(),
+            status: Progress::Completed,
+            created_at_ms: 1_764_000_000_000,
+            deadline_at_ms: 0,
+            finished_at_ms: None,
+            steps: vec![Step {
+                step: EVIL.into(),
+                agent: EVIL.into(),
+                input: json!(EVIL),
+                attempt: 1,
+                status: Progress::Completed,
+                verified: true,
+                outcome: Some(json!({ "status": "completed", "output": { "text": EVIL } })),
+                invocations: vec![Invocation {
+                    attempt: 1,
+                    request_id: Some(EVIL.into()),
+                    problem: Some(EVIL.into()),
+                    http_status: Some(200),
+                    replayed: true,
+                    verified: true,
+                    ..Invocation::default()
+                }],
+            }],
+        }
+    }
+
+    #[test]
+    fn nothing_that_others_wrote_is_markup() {
+        let html = page(EVIL, &[registration(RegistrationStatus::Live)], &[run()], 5_000);
+        assert!(!html.contains("<script"), "{html}");
+        assert!(!html.contains("alert(\""), "{html}");
+        assert!(
+            html.contains("&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&#39;&amp;"),
+            "{html}"
+        );
+    }
+
+    #[test]
+    fn it_tells_what_is_registered_and_what_ran() {
+        let html = page("reference", &[registration(RegistrationStatus::Live)], &[run()], 5_000);
+        for expected in [
+            "60 s left",
+            ">live<",
+            ">verified<",
+            "stored answer",
+            "HTTP 200",
+            "2025-11-24 16:00:00 UTC",
+        ] {
+            assert!(html.contains(expected), "{expected} in {html}");
+        }
+        let html = page("reference", &[registration(RegistrationStatus::Lapsed)], &[], 70_000);
+        assert!(html.contains("ran until") && html.contains(">lapsed<"), "{html}");
+        let html = page("reference", &[], &[], 0);
+        assert!(
+            html.contains("No gateway is registered") && html.contains("Nothing ran yet"),
+            "{html}"
+        );
+    }
+
+    #[test]
+    fn times() {
+        let check = |at_ms, expected: &str| assert!(time(at_ms).contains(expected), "{}", time(at_ms));
+        check(0, "1970-01-01 00:00:00 UTC");
+        check(951_782_399_999, "2000-02-28 23:59:59 UTC");
+        check(951_782_400_000, "2000-02-29 00:00:00 UTC");
+        check(1_735_689_599_000, "2024-12-31 23:59:59 UTC");
+    }
+}

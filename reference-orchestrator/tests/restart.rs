@@ -1,0 +1,167 @@
+//! The program itself: it is killed in the middle of a run, and started again.
+
+mod support;
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use reference_orchestrator::outside;
+use serde_json::json;
+use support::{Caller, Fake, Step, keys, plain};
+use tokio::runtime::Runtime;
+
+/// How long anything may take before the test gives up on it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = std::env::temp_dir().join(format!("baton-restart-{}", outside::token()));
+        std::fs::create_dir(&folder).expect("a folder");
+        std::fs::write(folder.join("keys.json"), keys()).expect("the keys");
+        Self(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+struct Program {
+    child: Child,
+    origin: String,
+}
+
+impl Program {
+    fn start(folder: &Path, more: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_reference-orchestrator"))
+            .args(["--listen", "127.0.0.1:0", "--database"])
+            .arg(folder.join("orchestrator.sqlite"))
+            .arg("--keys")
+            .arg(folder.join("keys.json"))
+            .args(more)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        let mut line = String::new();
+        let output = child.stdout.take().expect("its output");
+        BufReader::new(output).read_line(&mut line).expect("a line");
+        let origin = line
+            .trim()
+            .strip_prefix("listening on ")
+            .expect("its address")
+            .to_owned();
+        Self { child, origin }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_killed_orchestrator_goes_on_with_the_same_call() {
+    let (runtime, folder) = (Runtime::new().expect("a runtime"), Folder::new());
+    let fake = Fake::start(&runtime);
+    let mut program = Program::start(&folder.0, &[]);
+    let (status, lease, _) = Caller::new(&program.origin).send("POST", "/gateways", Some(&fake.registration()));
+    assert_eq!(status, 201, "{lease}");
+
+    fake.steps.lock().expect("the script").push_back(Step::Hang);
+    let url = format!("{}/runs", program.origin);
+    let request = json!({ "run": "r1", "agent": "triage", "input": { "text": "hi", "number": 0.1 } });
+    let asking = std::thread::spawn(move || {
+        let request = ureq::post(&url)
+            .header("content-type", "application/json")
+            .send(request.to_string());
+        assert!(request.is_err(), "nobody was left to answer");
+    });
+    let seen = fake.seen.lock().expect("the steps");
+    let before = seen.recv_timeout(PATIENCE).expect("the step is invoked");
+    program.child.kill().expect("SIGKILL");
+    asking.join().expect("the caller ends");
+
+    let program = Program::start(&folder.0, &[]);
+    let after = seen.recv_timeout(PATIENCE).expect("the step is invoked again");
+    assert_eq!(
+        (before.idempotency_key.as_str(), &before.bytes),
+        ("r1/s1/1", &after.bytes)
+    );
+    assert_eq!(before.idempotency_key, after.idempotency_key);
+    assert_ne!(before.nonce, after.nonce);
+    let finished = (0..PATIENCE.as_millis() / 20).find_map(|_| {
+        let (_, run) = plain("GET", &format!("{}/runs/r1", program.origin), None);
+        std::thread::sleep(Duration::from_millis(20));
+        (run["status"] != "running").then_some(run)
+    });
+    let run = finished.expect("the run finishes");
+    assert_eq!(
+        (&run["status"], &run["steps"][0]["verified"]),
+        (&json!("completed"), &json!(true))
+    );
+    // The registration was kept as well.
+    let (_, listed) = plain("GET", &format!("{}/gateways", program.origin), None);
+    assert_eq!(
+        (&listed[0]["status"], &listed[0]["registration"]),
+        (&json!("live"), &lease["registration"])
+    );
+}
+
+#[test]
+fn it_listens_for_this_machine_unless_it_is_told_otherwise() {
+    let folder = Folder::new();
+    let output = Command::new(env!("CARGO_BIN_EXE_reference-orchestrator"))
+        .args(["--listen", "0.0.0.0:0", "--database"])
+        .arg(folder.0.join("orchestrator.sqlite"))
+        .arg("--keys")
+        .arg(folder.0.join("keys.json"))
+        .output()
+        .expect("the program ends");
+    assert!(!output.status.success());
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("--allow-remote"), "{told}");
+}
+
+#[test]
+fn wrong_keys_are_named_without_being_shown() {
+    let folder = Folder::new();
+    std::fs::write(
+        folder.0.join("keys.json"),
+        keys().replace("\"invoke\"]", "\"register\"]"),
+    )
+    .expect("the keys");
+    let output = Command::new(env!("CARGO_BIN_EXE_reference-orchestrator"))
+        .args(["--listen", "127.0.0.1:0", "--database"])
+        .arg(folder.0.join("orchestrator.sqlite"))
+        .arg("--keys")
+        .arg(folder.0.join("keys.json"))
+        .output()
+        .expect("the program ends");
+    assert!(!output.status.success());
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("purpose `invoke`") && !told.contains("AAAA"), "{told}");
+}
+
+#[test]
+fn sigterm_stops_it_at_once_where_nothing_is_under_way() {
+    let folder = Folder::new();
+    let mut program = Program::start(&folder.0, &[]);
+    let id = program.child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &id])
+            .status()
+            .expect("kill runs")
+            .success()
+    );
+    assert!(program.child.wait().expect("it ends").success());
+}
