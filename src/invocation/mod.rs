@@ -3,16 +3,19 @@
 //! Each stage is a type that only the stage before it can make, so that no step can skip one: what is
 //! executed was claimed, what is claimed was read under a schema, and what was read was verified.
 
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
-use std::task::Poll;
+mod containment;
+mod outcome;
 
-use serde::{Deserialize, Serialize};
+pub(crate) use self::containment::before;
+pub use self::outcome::OUTCOME_MAX_BYTES;
+
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::agent::{self, Answer, Context, Failure, Retry};
+use self::containment::contained;
+use self::outcome::{Outcome, check_answer};
+use crate::agent::{self, Context};
 use crate::json::parse_strict;
 use crate::manifest::{AgentManifest, GatewayLimits};
 use crate::platform::{Platform, StorageUnavailable};
@@ -28,8 +31,6 @@ pub const COMMIT_GRACE_MS: u64 = 5_000;
 /// How much longer a nonce is remembered than the request could be accepted: the run's object may run on another machine,
 /// whose clock is ahead. In milliseconds.
 const NONCE_MARGIN_MS: u64 = 60_000;
-/// An outcome is at most this large; a larger output is the agent's failure. Half of what a row can hold, in bytes.
-pub const OUTCOME_MAX_BYTES: usize = 1024 * 1024;
 
 /// What surrounds a request and is not part of it.
 #[derive(Debug, Clone)]
@@ -276,164 +277,4 @@ fn check(schema: &LazySchema, value: &Value, at: &str) -> Result<Vec<Violation>,
         violation.instance.insert_str(0, at);
     }
     Ok(violations)
-}
-
-/// An answer that breaks the agent's own schema is the agent's failure, not the caller's.
-fn check_answer(agent: &AgentManifest, answer: Answer) -> Result<Answer, Failure> {
-    let state = agent.state.as_ref().zip(answer.state.as_ref());
-    let parts = [("output", &agent.output, &answer.output)]
-        .into_iter()
-        .chain(state.map(|(schema, state)| ("state", schema, state)));
-    for (name, schema, value) in parts {
-        let place = match schema.get() {
-            Ok(schema) => schema.violations(value, 1).into_iter().next(),
-            Err(_) => {
-                return Err(failure(
-                    "schema-unusable",
-                    format!("the agent's {name} schema does not compile"),
-                ));
-            }
-        };
-        if let Some(violation) = place {
-            let message = format!(
-                "the agent's {name} breaks its own schema at `{}`: {}",
-                violation.instance, violation.message
-            );
-            return Err(failure("output-schema-violated", message));
-        }
-    }
-    Ok(answer)
-}
-
-fn failure(code: &str, message: String) -> Failure {
-    Failure {
-        code: code.to_owned(),
-        message,
-        retry: Retry::Never,
-    }
-}
-
-/// The outcome of a step, as it goes over the wire.
-#[derive(Debug, Serialize)]
-struct Outcome {
-    status: &'static str,
-    run: String,
-    step: String,
-    attempt: u32,
-    agent: String,
-    agent_version: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    state: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<OutcomeError>,
-    usage: Usage,
-    trace: Trace,
-}
-
-#[derive(Debug, Serialize)]
-struct OutcomeError {
-    code: String,
-    message: String,
-    retryable: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retry_after_ms: Option<u64>,
-}
-
-#[derive(Debug, Serialize)]
-struct Usage {
-    duration_ms: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct Trace {
-    traceparent: String,
-}
-
-impl Outcome {
-    fn new(
-        agent: &AgentManifest,
-        body: &Body,
-        result: Result<Answer, Failure>,
-        duration_ms: u64,
-        traceparent: String,
-    ) -> Self {
-        let mut outcome = Self {
-            status: "completed",
-            run: body.run.clone(),
-            step: body.step.clone(),
-            attempt: body.attempt,
-            agent: agent.id.clone(),
-            agent_version: agent.version.clone(),
-            output: None,
-            state: None,
-            error: None,
-            usage: Usage { duration_ms },
-            trace: Trace { traceparent },
-        };
-        match result {
-            Ok(answer) => {
-                outcome.output = Some(answer.output);
-                outcome.state = answer.state;
-            }
-            Err(failure) => outcome.fail(failure),
-        }
-        outcome
-    }
-
-    fn fail(&mut self, failure: Failure) {
-        let retry_after_ms = match failure.retry {
-            Retry::Never => None,
-            Retry::After { ms } => Some(ms),
-        };
-        self.status = "failed";
-        self.output = None;
-        self.state = None;
-        self.error = Some(OutcomeError {
-            code: failure.code,
-            message: failure.message,
-            retryable: retry_after_ms.is_some(),
-            retry_after_ms,
-        });
-    }
-
-    /// The outcome, or a failure in its place where it is too large to keep.
-    fn bounded(mut self) -> Self {
-        let bytes = self.to_json().len();
-        if bytes > OUTCOME_MAX_BYTES {
-            let message = format!("the outcome has {bytes} bytes, at most {OUTCOME_MAX_BYTES} are allowed");
-            self.fail(failure("output-too-large", message));
-        }
-        self
-    }
-
-    fn to_json(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
-    }
-}
-
-/// Keeps a panic of an agent to its own request: it becomes the agent's failure. The agent and all that it held are
-/// dropped; the core hands an agent nothing mutable, so nothing half-done is left behind.
-async fn contained(work: impl Future<Output = Result<Answer, Failure>>) -> Result<Answer, Failure> {
-    let mut work = pin!(work);
-    poll_fn(|context| {
-        catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))).unwrap_or_else(|_| {
-            let message = "the agent panicked: the operator finds the place in the log".to_owned();
-            Poll::Ready(Err(failure("agent-panicked", message)))
-        })
-    })
-    .await
-}
-
-/// The future's value, unless the other one is ready first. The agent is asked first: an answer in time counts.
-pub(crate) async fn before<T>(work: impl Future<Output = T>, end: impl Future<Output = ()>) -> Option<T> {
-    let (mut work, mut end) = (pin!(work), pin!(end));
-    poll_fn(|context| {
-        if let Poll::Ready(value) = work.as_mut().poll(context) {
-            return Poll::Ready(Some(value));
-        }
-        end.as_mut().poll(context).map(|()| None)
-    })
-    .await
 }
