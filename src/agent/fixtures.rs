@@ -35,7 +35,7 @@ impl Agent for Echo {
     }
 }
 
-/// Panics when it is told to, which on the platform ends the isolate.
+/// Panics when it is told to; the panic must stay in its own request.
 pub(super) struct Panic;
 
 #[derive(Deserialize)]

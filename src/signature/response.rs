@@ -57,7 +57,8 @@ impl Binding {
     }
 
     /// What a response to this request must cover.
-    fn components(&self, response: &HeaderMap) -> Vec<Component> {
+    #[must_use]
+    pub fn components(&self, response: &HeaderMap) -> Vec<Component> {
         // A response without a body, such as 304, has no content type. Stripping one that was covered breaks the base.
         let own = ["@status", "content-type", "content-digest"]
             .into_iter()

@@ -1,11 +1,9 @@
 //! What was judged, and what can be read from it even where a rule does not hold.
 
 use baton::signature::base::{Component, Subject, signature_base};
-use baton::signature::profile::{
-    self, BODY_COMPONENTS, Found, IDEMPOTENCY_KEY, REQUEST_COMPONENTS, REQUEST_TAG, RESPONSE_TAG, required_components,
-};
+use baton::signature::profile::{self, Found, IDEMPOTENCY_KEY, REQUEST_TAG, RESPONSE_TAG, required_components};
 use baton::signature::structured::{Dictionary, Item, Member, Parameters, parse_dictionary};
-use baton::signature::{IDEMPOTENCY_REPLAYED, KeyRecord, Keyring, Origins, Purpose, RequestView, webhook};
+use baton::signature::{Binding, KeyRecord, Keyring, Origins, Purpose, RequestView, webhook};
 use http::HeaderMap;
 
 use crate::environment::rfc3339;
@@ -64,26 +62,15 @@ impl Evidence<'_> {
         }
     }
 
+    /// What the signature must cover.
     pub fn required(&self) -> Vec<Component> {
-        let Some(_) = self.status else {
-            let with_body = !self.body.is_empty() || self.headers.contains_key("content-digest");
-            let idempotency = self.idempotency || self.headers.contains_key(IDEMPOTENCY_KEY);
-            return required_components(with_body, idempotency)
-                .map(Component::own)
-                .collect();
-        };
-        let of_request = |name: &&str| self.request.headers.contains_key(*name);
-        let bound = ["content-digest", IDEMPOTENCY_KEY].into_iter().filter(of_request);
-        let replayed = self
-            .headers
-            .contains_key(IDEMPOTENCY_REPLAYED)
-            .then_some(IDEMPOTENCY_REPLAYED);
-        let own = ["@status"]
-            .into_iter()
-            .chain(BODY_COMPONENTS)
-            .chain(replayed)
-            .map(Component::own);
-        own.chain(REQUEST_COMPONENTS.into_iter().chain(bound).map(Component::of_request))
+        if self.status.is_some() {
+            return Binding::of(&self.request).components(self.headers);
+        }
+        let with_body = !self.body.is_empty() || self.headers.contains_key("content-digest");
+        let idempotency = self.idempotency || self.headers.contains_key(IDEMPOTENCY_KEY);
+        required_components(with_body, idempotency)
+            .map(Component::own)
             .collect()
     }
 
