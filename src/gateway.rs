@@ -128,9 +128,11 @@ impl Gateway<'_> {
             record.problem = Some(problem.code());
             Reply::problem(&problem, admitted.route, &occasion.request_id)
         });
+        // Whoever sends a captured request again is not its caller, and gets nothing signed that answers it.
+        let captured = record.problem == Some(Rejection::Replayed.code());
         let mut response = reply.into_response(&occasion.request_id);
-        if let Some(caller) = &caller {
-            sign_response(&mut response, caller, platform.now_ms() / 1_000);
+        if let Some(caller) = caller.filter(|_| !captured) {
+            sign_response(&mut response, &caller, platform.now_ms() / 1_000);
         }
         if request.method() == Method::HEAD {
             response.body_mut().clear();

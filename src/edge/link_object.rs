@@ -93,7 +93,7 @@ impl LinkObject {
             let call = self.step(&orchestrator.id, input).await?;
             let Some(call) = call else { return Ok(()) };
             let result = perform(&gateway, orchestrator, &call).await;
-            log::link(&orchestrator.id, call_name(&call), &json!(format!("{result:?}")));
+            log::link(&orchestrator.id, call_name(&call), &json!(result));
             input = Input::Ended(result);
         }
     }

@@ -37,9 +37,9 @@ pub fn alarm(subject: &str, message: &str) {
     console_error!("{}", json!({"event": "alarm", "subject": subject, "message": message}));
 }
 
-/// What a link did.
-pub fn link(orchestrator: &str, what: &str, detail: &Value) {
-    line(&json!({"event": "link", "orchestrator": orchestrator, "what": what, "detail": detail}));
+/// A call that a link made, and how it ended.
+pub fn link(orchestrator: &str, call: &str, result: &Value) {
+    line(&json!({"event": "link", "orchestrator": orchestrator, "call": call, "result": result}));
 }
 
 /// Says where the core panicked: that is a fault of ours. The message may hold a caller's data and is left out.

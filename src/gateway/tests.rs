@@ -246,6 +246,10 @@ fn a_captured_request_is_refused() {
         (response.status().as_u16(), record.problem),
         (401, Some("signature-replayed"))
     );
+    assert!(
+        !response.headers().contains_key("signature"),
+        "a captor gets nothing signed"
+    );
 }
 
 #[test]

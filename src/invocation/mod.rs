@@ -152,7 +152,6 @@ impl<'a> Invocation<'a> {
         });
         let request = ClaimRequest {
             claimant: self.occasion.request_id.clone(),
-            agent: self.agent.id.clone(),
             step: self.body.step.clone(),
             attempt: self.body.attempt,
             idempotency_key: self.idempotency_key.to_owned(),

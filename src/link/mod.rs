@@ -74,7 +74,7 @@ pub enum Call {
 }
 
 /// What the orchestrator grants.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     /// The registration's id; always there in the answer to a registration.
     #[serde(default)]
@@ -88,7 +88,8 @@ pub struct Lease {
 }
 
 /// How a call ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CallResult {
     /// The lease was granted or renewed.
     Granted(Lease),

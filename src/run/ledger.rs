@@ -142,7 +142,6 @@ mod tests {
     fn request(claimant: &str, key: &str, attempt: u32) -> ClaimRequest {
         ClaimRequest {
             claimant: claimant.into(),
-            agent: "a".into(),
             step: "s".into(),
             attempt,
             idempotency_key: key.into(),

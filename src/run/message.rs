@@ -29,8 +29,6 @@ impl RunName {
 pub struct ClaimRequest {
     /// Names this very request, so that a claim whose answer was lost can be asked for again.
     pub claimant: String,
-    /// The agent that is to execute the step.
-    pub agent: String,
     /// The step's id within its run.
     pub step: String,
     /// The attempt's number, from 1.

@@ -31,7 +31,11 @@ Try a signed step, from the checkout's folder:
 
   ./{baton} step triage --input '{{"text":"I was charged twice"}}'
 
-Or look at what the gateway tells about itself:
+Or have the orchestrator do it, and look at its runs at {orchestrator}/
+
+  curl {orchestrator}/runs --json '{{"agent":"redact","input":{{"text":"Write to jane@example.com"}}}}'
+
+Or call the gateway directly: what it is and does
 
   curl {gateway}/.well-known/baton.json
 
