@@ -9,6 +9,9 @@ use crate::signature::{Keyring, Origins};
 /// At most this many orchestrators may be configured.
 pub const ORCHESTRATORS_MAX: usize = 16;
 
+/// An orchestrator's id is at most this long.
+pub const ORCHESTRATOR_ID_MAX_BYTES: usize = 64;
+
 /// An orchestrator that this gateway registers with.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,6 +47,10 @@ pub enum ConfigError {
         "BATON_ORCHESTRATORS: expected a JSON array of {{\"id\", \"url\"}}, at most {ORCHESTRATORS_MAX}: wrong at line {0}, column {1}"
     )]
     Orchestrators(usize, usize),
+    #[error(
+        "BATON_ORCHESTRATORS: `{0}` is no id: write 1 to {ORCHESTRATOR_ID_MAX_BYTES} letters, digits, hyphens, underscores or full stops"
+    )]
+    OrchestratorId(String),
     #[error("BATON_ORCHESTRATORS: {0} orchestrators, at most {ORCHESTRATORS_MAX} are allowed")]
     TooManyOrchestrators(usize),
     #[error(
@@ -78,6 +85,11 @@ fn read_orchestrators(json: &str) -> Result<Vec<Orchestrator>, ConfigError> {
         return Err(ConfigError::TooManyOrchestrators(orchestrators.len()));
     }
     for orchestrator in &mut orchestrators {
+        // It names a Durable Object and stands in a query.
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if !(1..=ORCHESTRATOR_ID_MAX_BYTES).contains(&orchestrator.id.len()) || !orchestrator.id.bytes().all(fits) {
+            return Err(ConfigError::OrchestratorId(orchestrator.id.clone()));
+        }
         let uri: Option<http::Uri> = orchestrator.url.parse().ok();
         let absolute = uri.is_some_and(|uri| {
             matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some() && uri.query().is_none()
@@ -124,6 +136,17 @@ mod tests {
             "`a` has the URL `b`",
         );
         check(&[origins, ("BATON_ORCHESTRATORS", "{")], "line 1");
+        let named = |id: &str| format!(r#"[{{"id":"{id}","url":"http://b"}}]"#);
+        check(
+            &[
+                origins,
+                ("BATON_ORCHESTRATORS", &named(&"a".repeat(ORCHESTRATOR_ID_MAX_BYTES))),
+            ],
+            "ok",
+        );
+        for id in ["", "a b", "a&b", &"a".repeat(ORCHESTRATOR_ID_MAX_BYTES + 1)] {
+            check(&[origins, ("BATON_ORCHESTRATORS", &named(id))], "is no id");
+        }
         let one = r#"{"id":"a","url":"http://b"}"#;
         let many = |count: usize| format!("[{}]", vec![one; count].join(","));
         check(&[origins, ("BATON_ORCHESTRATORS", &many(ORCHESTRATORS_MAX))], "ok");

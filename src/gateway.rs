@@ -196,10 +196,10 @@ impl Gateway<'_> {
                 "gateway": self.team.gateway.id,
                 "version": self.team.gateway.version,
             }))),
-            (Action::Discovery, _) => Ok(Reply::document(&self.discovery(), request.headers())),
+            (Action::Discovery, _) => Ok(Reply::document(&self.discovery(), request.headers(), caller.is_none())),
             (Action::OpenApi, _) => {
                 let document = openapi::openapi(self.team, self.config.origins.primary());
-                Ok(Reply::document(&document, request.headers()))
+                Ok(Reply::document(&document, request.headers(), caller.is_none()))
             }
             (Action::Challenge, Some(_)) => self.answer_challenge(request.body()),
             (Action::InvokeStep, Some(caller)) => {
@@ -241,6 +241,11 @@ impl Gateway<'_> {
             }
         };
         record.outcome = outcome_of(&answer);
+        if answer.status != 200 {
+            // The one problem that is an attempt's answer, and so is kept.
+            let deadline_ms = agent.deadline_ms;
+            record.problem = Some(Problem::DeadlineExceeded { deadline_ms }.code());
+        }
         Ok(Reply::stored(answer, record.replayed))
     }
 
@@ -277,7 +282,7 @@ impl Reply {
         Self::new(StatusCode::OK, "application/json", value.to_string().into_bytes())
     }
 
-    fn document(document: &Document, request: &HeaderMap) -> Self {
+    fn document(document: &Document, request: &HeaderMap, public: bool) -> Self {
         let known = request
             .get(IF_NONE_MATCH)
             .and_then(|field| field.to_str().ok())
@@ -288,7 +293,9 @@ impl Reply {
             Self::new(StatusCode::OK, "application/json", document.body.clone().into_bytes())
         };
         reply.header(ETAG, &document.etag());
-        reply.header(CACHE_CONTROL, &format!("public, max-age={DOCUMENT_MAX_AGE_S}"));
+        if public {
+            reply.header(CACHE_CONTROL, &format!("public, max-age={DOCUMENT_MAX_AGE_S}"));
+        }
         reply
     }
 
@@ -343,7 +350,8 @@ impl Reply {
             self.header(CONTENT_TYPE, self.content_type);
         }
         if !self.headers.contains_key(CACHE_CONTROL) {
-            self.header(CACHE_CONTROL, "no-store");
+            // A digest covers the bytes that we send: nobody on the way may compress them.
+            self.header(CACHE_CONTROL, "no-store, no-transform");
         }
         let mut response = http::Response::new(self.body);
         *response.status_mut() = self.status;

@@ -119,7 +119,8 @@ impl Problem {
     pub const fn retryable(&self) -> bool {
         matches!(
             self,
-            Self::InFlight { .. }
+            Self::Rejected(Rejection::Expired | Rejection::Replayed)
+                | Self::InFlight { .. }
                 | Self::DeadlineExceeded { .. }
                 | Self::ClaimLost
                 | Self::StorageUnavailable

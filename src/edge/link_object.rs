@@ -37,6 +37,7 @@ pub struct LinkObject {
 
 impl DurableObject for LinkObject {
     fn new(state: State, env: Env) -> Self {
+        log::report_panics();
         Self { state, env }
     }
 

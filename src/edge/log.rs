@@ -1,6 +1,7 @@
 //! The log: one JSON line per event. Never a secret, never a body.
 
 use std::panic;
+use std::sync::Once;
 
 use serde_json::{Value, json};
 use worker::{console_error, console_log};
@@ -42,14 +43,18 @@ pub fn link(orchestrator: &str, call: &str, result: &Value) {
     line(&json!({"event": "link", "orchestrator": orchestrator, "call": call, "result": result}));
 }
 
-/// Says where the core panicked: that is a fault of ours. The message may hold a caller's data and is left out.
+/// Says where the core panicked: that is a fault of ours. The message may hold a caller's data and is left out; so this
+/// replaces the `worker` crate's own hook, which prints it, and is called by every entry point, after that was set.
 pub fn report_panics() {
-    panic::set_hook(Box::new(|info| {
-        let place = info
-            .location()
-            .map(|place| format!("{}:{}", place.file(), place.line()));
-        console_error!("{}", json!({"event": "panic", "place": place}));
-    }));
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        panic::set_hook(Box::new(|info| {
+            let place = info
+                .location()
+                .map(|place| format!("{}:{}", place.file(), place.line()));
+            console_error!("{}", json!({"event": "panic", "place": place}));
+        }));
+    });
 }
 
 fn line(value: &Value) {

@@ -22,13 +22,9 @@ use crate::manifest::Team;
 use crate::problem::Problem;
 use crate::telemetry::trace_context::TraceContext;
 
-#[event(start)]
-fn start() {
-    log::report_panics();
-}
-
 #[event(fetch)]
 async fn fetch(request: worker::Request, env: Env, context: Context) -> worker::Result<worker::Response> {
+    log::report_panics();
     let started_at_ms = clock::now_ms();
     let occasion = occasion(&request);
     wake_links_once(&env, &context);
@@ -41,6 +37,7 @@ async fn fetch(request: worker::Request, env: Env, context: Context) -> worker::
 /// Cron: wakes links whose alarm was lost, and those of a gateway that nobody calls.
 #[event(scheduled)]
 async fn scheduled(_: ScheduledEvent, env: Env, _: ScheduleContext) {
+    log::report_panics();
     wake_links(&env).await;
 }
 

@@ -16,6 +16,7 @@ pub struct RunObject {
 
 impl DurableObject for RunObject {
     fn new(state: State, _: Env) -> Self {
+        log::report_panics();
         Self { state }
     }
 

@@ -68,14 +68,15 @@ pub struct Found {
     pub mac: Vec<u8>,
 }
 
-/// The value that `Accept-Signature` gives a client that wants to correct itself (RFC 9421 section 5.1).
+/// The value that `Accept-Signature` gives a client that wants to correct itself (RFC 9421 section 5.1). There, `created` and
+/// `expires` ask for the parameter; a `nonce` or a `keyid` would prescribe one, so they are left to the profile that `tag` names.
 #[must_use]
 pub fn accept_signature(with_body: bool, with_idempotency_key: bool) -> String {
     let names: Vec<_> = required_components(with_body, with_idempotency_key)
         .map(|name| format!("\"{name}\""))
         .collect();
     format!(
-        "{LABEL}=({});created;expires;nonce;alg=\"{ALGORITHM}\";keyid;tag=\"{REQUEST_TAG}\"",
+        "{LABEL}=({});created;expires;alg=\"{ALGORITHM}\";tag=\"{REQUEST_TAG}\"",
         names.join(" ")
     )
 }

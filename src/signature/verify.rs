@@ -1,6 +1,6 @@
 //! Verifying a request: the one door through which a signed byte comes in.
 //!
-//! The order is the security: cheap checks first, the key record before the MAC, the MAC before the
+//! The order is the security: cheap checks first, the MAC before anything is told of the key, the MAC before the
 //! digest, and no parser of the body before all of them.
 
 use http::HeaderMap;
