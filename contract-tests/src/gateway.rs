@@ -1,0 +1,282 @@
+//! The gateway on workerd, started by the pinned wrangler.
+
+use std::env;
+use std::fs;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::environment::Environment;
+use crate::folder::Folder;
+use crate::http1::exchange;
+use crate::keys::{Key, Keys};
+use crate::outside::{now_s, wait_for};
+use crate::ports::{free_port, is_free};
+use crate::process::{Process, tail};
+
+/// What a gateway is configured with.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// `BATON_KEYS`
+    pub keys: Keys,
+    /// `BATON_ORCHESTRATORS`: ids and URLs.
+    pub orchestrators: Vec<(String, String)>,
+}
+
+/// A gateway, with its state in a folder of its own. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Gateway {
+    process: Option<Process>,
+    folder: Folder,
+    port: u16,
+    keys: Keys,
+    /// What `/healthz` answers once it serves.
+    health: u16,
+}
+
+/// The keys of a gateway that many tests share: one of every kind, all of the orchestrator `acme` but `other`.
+#[must_use]
+pub fn keys_of_every_kind() -> Keys {
+    let now_s = now_s();
+    Keys::new([
+        Key::new("first", "acme", "invoke"),
+        Key::new("second", "acme", "invoke"),
+        Key::new("narrow", "acme", "invoke").with("agents", vec!["triage"]),
+        Key::new("expired", "acme", "invoke").with("not_after", now_s - 60),
+        Key::new("future", "acme", "invoke").with("not_before", now_s + 24 * 60 * 60),
+        Key::new("register", "acme", "register"),
+        Key::new("hooks", "acme", "invoke").with("scheme", "standard-webhooks"),
+        Key::new("hooks-narrow", "acme", "invoke")
+            .with("scheme", "standard-webhooks")
+            .with("agents", vec!["triage"]),
+        Key::new("other", "other", "invoke"),
+    ])
+}
+
+impl Gateway {
+    /// Starts one and waits until it serves.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[must_use]
+    pub fn start(options: Options) -> Self {
+        Self::start_until(options, 200)
+    }
+
+    /// Starts one whose configuration is wrong, and waits until it says so.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[must_use]
+    pub fn start_misconfigured(options: Options) -> Self {
+        Self::start_until(options, 503)
+    }
+
+    fn start_until(options: Options, health: u16) -> Self {
+        let folder = Folder::new("gateway");
+        let port = free_port();
+        let config = configuration(port, &options.orchestrators);
+        folder.write("wrangler.json", config.to_string());
+        folder.write("secrets.env", format!("BATON_KEYS='{}'\n", options.keys.to_json()));
+        let mut gateway = Self {
+            process: None,
+            folder,
+            port,
+            keys: options.keys,
+            health,
+        };
+        gateway.restart();
+        gateway
+    }
+
+    /// Starts it again, on the same state and with the same configuration.
+    ///
+    /// # Panics
+    /// When it runs, or does not serve.
+    pub fn restart(&mut self) {
+        assert!(self.process.is_none(), "the gateway runs");
+        wait_for("the gateway's port to be free", || is_free(self.port).then_some(()));
+        let mut process = Process::start(self.command(), &self.log_file(), self.folder.path());
+        let request = format!("GET /healthz HTTP/1.1\r\nhost: {}\r\n\r\n", self.authority());
+        wait_for("the gateway to serve", || {
+            process.assert_runs();
+            let answer = exchange(self.port, request.as_bytes()).ok()?;
+            (answer.status == self.health).then_some(())
+        });
+        self.process = Some(process);
+    }
+
+    /// Kills it with SIGKILL: wrangler, workerd, all of it, at once.
+    pub fn kill_hard(&mut self) {
+        self.process = None;
+    }
+
+    /// The port that it listens on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Host and port.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Its public origin.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        format!("http://{}", self.authority())
+    }
+
+    /// A key that it knows.
+    #[must_use]
+    #[track_caller]
+    pub fn key(&self, id: &str) -> &Key {
+        self.keys.get(id)
+    }
+
+    /// All that it logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read(self.log_file()).map_or(String::new(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The JSON lines of its log.
+    #[must_use]
+    pub fn events(&self) -> Vec<Value> {
+        let log = self.log();
+        let events = log.lines().filter_map(|line| {
+            // wrangler puts a mark before what was written as an error, and a colour behind it.
+            let begin = line.find("{\"event\":")?;
+            serde_json::Deserializer::from_str(&line[begin..])
+                .into_iter::<Value>()
+                .next()?
+                .ok()
+        });
+        events.collect()
+    }
+
+    /// The log line of a request.
+    ///
+    /// # Panics
+    /// When there is none, or more than one.
+    #[must_use]
+    pub fn log_line(&self, request_id: &str) -> Value {
+        let lines = wait_for("a request's log line", || {
+            let mut lines = self.events();
+            lines.retain(|line| line["event"] == "request" && line["request_id"] == request_id);
+            (!lines.is_empty()).then_some(lines)
+        });
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        lines.into_iter().next().unwrap_or_default()
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.join("gateway.log")
+    }
+
+    fn command(&self) -> Command {
+        let environment = Environment::get();
+        let mut command = Command::new(&environment.node);
+        command
+            .arg(&environment.wrangler)
+            .args(["dev", "--local", "--ip", "127.0.0.1", "--port", &self.port.to_string()])
+            .args([
+                "--inspector-port",
+                "0",
+                "--show-interactive-dev-session=false",
+                "--config",
+            ])
+            .arg(self.folder.join("wrangler.json"))
+            .arg("--env-file")
+            .arg(self.folder.join("secrets.env"))
+            .arg("--persist-to")
+            .arg(self.folder.join("state"))
+            .current_dir(self.folder.path())
+            .env("PATH", path_with(&environment.node_modules.join(".bin")))
+            // Nothing is sent anywhere, nothing is asked of the network, and gateways do not see each other.
+            .env("WRANGLER_SEND_METRICS", "false")
+            .env("WRANGLER_SEND_ERROR_REPORTS", "false")
+            .env("CLOUDFLARE_CF_FETCH_ENABLED", "false")
+            .env("WRANGLER_LOG_PATH", self.folder.join("wrangler-logs"))
+            .env("WRANGLER_REGISTRY_PATH", self.folder.join("registry"))
+            .env("NO_COLOR", "1");
+        command
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("{}", tail(&self.log_file()));
+        }
+        // Before the folder, which is removed after this.
+        self.kill_hard();
+    }
+}
+
+/// The configuration that `cargo xtask test` derived, with this gateway's own variables.
+fn configuration(port: u16, orchestrators: &[(String, String)]) -> Value {
+    let file = &Environment::get().config;
+    let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let mut config: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let orchestrators: Vec<_> = orchestrators
+        .iter()
+        .map(|(id, url)| json!({ "id": id, "url": url }))
+        .collect();
+    config["vars"]["BATON_ORIGINS"] = format!("http://127.0.0.1:{port}").into();
+    config["vars"]["BATON_ORCHESTRATORS"] = Value::from(orchestrators).to_string().into();
+    config
+}
+
+fn path_with(first: &Path) -> std::ffi::OsString {
+    let present = env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(first.to_owned()).chain(env::split_paths(&present));
+    env::join_paths(folders).expect("a folder's name without a colon")
+}
+
+/// A gateway that all tests of this process share: they need no configuration of their own and do not kill it.
+#[derive(Debug)]
+pub struct Shared(&'static Gateway);
+
+/// The shared gateway, started when it is first asked for. It has [`keys_of_every_kind`] and no orchestrator.
+#[must_use]
+pub fn shared() -> Shared {
+    static GATEWAY: OnceLock<Gateway> = OnceLock::new();
+    Shared(GATEWAY.get_or_init(|| {
+        Gateway::start(Options {
+            keys: keys_of_every_kind(),
+            orchestrators: Vec::new(),
+        })
+    }))
+}
+
+impl Shared {
+    /// A key that it knows, for as long as the process lives.
+    #[must_use]
+    #[track_caller]
+    pub fn key(&self, id: &str) -> &'static Key {
+        self.0.key(id)
+    }
+}
+
+impl Deref for Shared {
+    type Target = Gateway;
+
+    fn deref(&self) -> &Gateway {
+        self.0
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("{}", tail(&self.log_file()));
+        }
+    }
+}

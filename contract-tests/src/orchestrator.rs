@@ -1,0 +1,164 @@
+//! The reference orchestrator, as it is built for people.
+
+use std::process::Command;
+use std::thread;
+
+use serde_json::Value;
+
+use crate::environment::Environment;
+use crate::folder::Folder;
+use crate::http1::{Response, exchange};
+use crate::keys::Keys;
+use crate::outside::wait_for;
+use crate::ports::{free_port, is_free};
+use crate::process::{Process, tail};
+
+/// The name of its log.
+const LOG: &str = "orchestrator.log";
+
+/// A reference orchestrator, with its database in a folder of its own. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Orchestrator {
+    process: Option<Process>,
+    // Made with the first process: from then on its watchdog removes it.
+    folder: Option<Folder>,
+    port: u16,
+    id: String,
+    keys: Keys,
+    lease_ms: u64,
+}
+
+impl Orchestrator {
+    /// One that is not started yet, but has its address.
+    #[must_use]
+    pub fn new(id: &str, keys: &Keys, lease_ms: u64) -> Self {
+        Self {
+            process: None,
+            folder: None,
+            port: free_port(),
+            id: id.to_owned(),
+            keys: keys.clone(),
+            lease_ms,
+        }
+    }
+
+    /// Starts it, or starts it again on the same database, and waits until it serves.
+    ///
+    /// # Panics
+    /// When it runs, or does not serve.
+    pub fn start(&mut self) {
+        assert!(self.process.is_none(), "the orchestrator runs");
+        wait_for("the orchestrator's port to be free", || {
+            is_free(self.port).then_some(())
+        });
+        let folder = self.folder.get_or_insert_with(|| Folder::new("orchestrator"));
+        let mut command = Command::new(&Environment::get().orchestrator);
+        command
+            .args(["--listen", &format!("127.0.0.1:{}", self.port), "--id", &self.id])
+            .args(["--lease-ms", &self.lease_ms.to_string(), "--database"])
+            .arg(folder.join("orchestrator.sqlite"))
+            .arg("--keys")
+            .arg(folder.write("keys.json", self.keys.to_json()));
+        let mut process = Process::start(command, &folder.join(LOG), folder.path());
+        wait_for("the orchestrator to serve", || {
+            process.assert_runs();
+            (self.call("GET", "/healthz", None).ok()?.status == 200).then_some(())
+        });
+        self.process = Some(process);
+    }
+
+    /// Kills it with SIGKILL.
+    pub fn kill_hard(&mut self) {
+        self.process = None;
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Its registrations, the newest first.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[must_use]
+    #[track_caller]
+    pub fn registrations(&self) -> Vec<Value> {
+        self.get("/gateways").as_array().cloned().unwrap_or_default()
+    }
+
+    /// Its one live registration, if there is one.
+    ///
+    /// # Panics
+    /// When there are more.
+    #[must_use]
+    #[track_caller]
+    pub fn live(&self) -> Option<Value> {
+        let mut live = self.registrations();
+        live.retain(|registration| registration["status"] == "live");
+        assert!(live.len() <= 1, "two live registrations of one gateway: {live:?}");
+        live.into_iter().next()
+    }
+
+    /// Waits for a live registration.
+    ///
+    /// # Panics
+    /// When none comes.
+    #[must_use]
+    #[track_caller]
+    pub fn wait_for_live(&self) -> Value {
+        wait_for("a live registration", || self.live())
+    }
+
+    /// Reads from the operators' surface.
+    ///
+    /// # Panics
+    /// When it does not answer 200.
+    #[must_use]
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Value {
+        let response = self.call("GET", path, None).expect("the orchestrator answers");
+        json(&response, 200)
+    }
+
+    /// Sends to the operators' surface and reads the answer.
+    ///
+    /// # Panics
+    /// When it answers another status.
+    #[track_caller]
+    pub fn post(&self, path: &str, body: Option<&Value>, status: u16) -> Value {
+        let response = self.call("POST", path, body).expect("the orchestrator answers");
+        json(&response, status)
+    }
+
+    fn call(&self, method: &str, path: &str, body: Option<&Value>) -> std::io::Result<Response> {
+        let body = body.map_or(String::new(), Value::to_string);
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:{}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{body}",
+            self.port,
+            body.len()
+        );
+        exchange(self.port, request.as_bytes())
+    }
+}
+
+impl Drop for Orchestrator {
+    fn drop(&mut self) {
+        if let Some(folder) = self.folder.as_ref().filter(|_| thread::panicking()) {
+            eprintln!("{}", tail(&folder.join(LOG)));
+        }
+        self.kill_hard();
+    }
+}
+
+#[track_caller]
+fn json(response: &Response, status: u16) -> Value {
+    let text = String::from_utf8_lossy(&response.body);
+    assert_eq!(response.status, status, "{text}");
+    if text.is_empty() {
+        return Value::Null;
+    }
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}

@@ -1,0 +1,15 @@
+//! The contract tests, by topic. What they stand on is `contract-tests/src`.
+//!
+//! One binary, so that its tests share one gateway wherever they need none of their own.
+
+mod cli;
+mod configuration;
+mod documents;
+mod log;
+mod registration;
+mod restarts;
+mod signatures;
+mod snippets;
+mod steps;
+mod support;
+mod surface;

@@ -1,0 +1,8 @@
+//! Steps: one effect each, whatever happens to the requests.
+
+mod attempts;
+mod bodies;
+mod effects;
+mod failures;
+mod panics;
+mod team;

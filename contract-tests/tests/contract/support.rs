@@ -1,0 +1,61 @@
+//! What the topics share: steps on the shared gateway.
+
+use contract_tests::answer::Answer;
+use contract_tests::gateway::shared;
+use contract_tests::keys::Key;
+use contract_tests::message::Message;
+use contract_tests::outside::fresh;
+use serde_json::{Value, json};
+
+/// A key of the shared gateway.
+#[track_caller]
+pub fn key(id: &str) -> &'static Key {
+    shared().key(id)
+}
+
+/// The body of a step of a fresh run.
+pub fn body(input: Value) -> Value {
+    json!({ "run": fresh(), "step": "s1", "input": input })
+}
+
+/// A step of a fresh run on the fixture `echo`, not signed.
+pub fn step() -> Message {
+    Message::step(&shared(), "echo", &body(json!({ "text": "hi" })))
+}
+
+/// The same, signed under the key `first`.
+pub fn signed() -> Message {
+    step().signed(key("first"))
+}
+
+/// Signs and sends a step as an orchestrator's library does.
+#[track_caller]
+pub fn invoke(agent: &str, body: &Value) -> Answer {
+    Message::step(&shared(), agent, body)
+        .signed_by_baton(key("first"))
+        .send()
+}
+
+/// The same with an idempotency key of its own.
+#[track_caller]
+pub fn invoke_as(idempotency_key: &str, agent: &str, body: &Value) -> Answer {
+    Message::step(&shared(), agent, body)
+        .idempotency_key(idempotency_key)
+        .signed_by_baton(key("first"))
+        .send()
+}
+
+/// Checks that nothing was executed under the run and step of this body: the same step with another input, sent honestly,
+/// is executed now. Were there an effect, the step would be known with the first input, and this refused.
+#[track_caller]
+pub fn assert_no_effect(body: &[u8]) {
+    let Ok(body) = serde_json::from_slice::<Value>(body) else {
+        return;
+    };
+    if body["run"].is_string() && body["step"].is_string() {
+        let honest = json!({ "run": body["run"], "step": body["step"], "input": { "honest": true } });
+        let answer = invoke_as(&format!("{}/honest", fresh()), "echo", &honest);
+        assert_eq!(answer.completed()["output"]["input"], honest["input"]);
+        assert!(!answer.is_replayed());
+    }
+}
