@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::config::Config;
-use crate::documents::{Document, discovery, openapi};
+use crate::documents::{Document, discovery, health, openapi};
 use crate::invocation::{Invocation, Occasion, Progress, read_message};
 use crate::manifest::{AgentManifest, Team, Visibility};
 use crate::platform::Platform;
@@ -19,8 +19,8 @@ use crate::routes::{self, Access, Action, Route};
 use crate::run::StoredAnswer;
 use crate::signature::{self, IDEMPOTENCY_REPLAYED, Policy, Purpose, Rejection, RequestView, Verified, sign_response};
 
-/// How long a document may be kept by a client before it asks again, in seconds.
-const DOCUMENT_MAX_AGE_S: u32 = 60;
+/// An open document may be kept for a minute before a client asks again.
+const OPEN_DOCUMENT_CACHING: &str = "public, max-age=60";
 const ACCEPT_SIGNATURE: HeaderName = HeaderName::from_static("accept-signature");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -191,15 +191,11 @@ impl Gateway<'_> {
         record: &mut Record,
     ) -> Result<Reply, Problem> {
         match (admitted.route.action, caller) {
-            (Action::Health, _) => Ok(Reply::json(&json!({
-                "status": "ok",
-                "gateway": self.team.gateway.id,
-                "version": self.team.gateway.version,
-            }))),
-            (Action::Discovery, _) => Ok(Reply::document(&self.discovery(), request.headers(), caller.is_none())),
+            (Action::Health, _) => Ok(Reply::document(&health(self.team), request.headers(), Some("no-cache"))),
+            (Action::Discovery, _) => Ok(Reply::document(&self.discovery(), request.headers(), public(caller))),
             (Action::OpenApi, _) => {
                 let document = openapi::openapi(self.team, self.config.origins.primary());
-                Ok(Reply::document(&document, request.headers(), caller.is_none()))
+                Ok(Reply::document(&document, request.headers(), public(caller)))
             }
             (Action::Challenge, Some(_)) => self.answer_challenge(request.body()),
             (Action::InvokeStep, Some(caller)) => {
@@ -282,7 +278,7 @@ impl Reply {
         Self::new(StatusCode::OK, "application/json", value.to_string().into_bytes())
     }
 
-    fn document(document: &Document, request: &HeaderMap, public: bool) -> Self {
+    fn document(document: &Document, request: &HeaderMap, caching: Option<&str>) -> Self {
         let known = request
             .get(IF_NONE_MATCH)
             .and_then(|field| field.to_str().ok())
@@ -293,8 +289,8 @@ impl Reply {
             Self::new(StatusCode::OK, "application/json", document.body.clone().into_bytes())
         };
         reply.header(ETAG, &document.etag());
-        if public {
-            reply.header(CACHE_CONTROL, &format!("public, max-age={DOCUMENT_MAX_AGE_S}"));
+        if let Some(caching) = caching {
+            reply.header(CACHE_CONTROL, caching);
         }
         reply
     }
@@ -358,6 +354,11 @@ impl Reply {
         *response.headers_mut() = self.headers;
         response
     }
+}
+
+/// How an open document may be kept. A closed one is its caller's alone, and not kept at all.
+fn public(caller: Option<&Verified>) -> Option<&'static str> {
+    caller.is_none().then_some(OPEN_DOCUMENT_CACHING)
 }
 
 /// Whether the media type is JSON, whatever its parameters.

@@ -3,8 +3,9 @@
 pub mod discovery;
 pub mod openapi;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::manifest::Team;
 use crate::signature::digest::content_digest;
 
 /// A document's bytes and its digest, from which its `ETag` comes.
@@ -42,13 +43,23 @@ impl Document {
     }
 }
 
+/// What `GET /healthz` answers: that the gateway can serve, and which one it is.
+#[must_use]
+pub fn health(team: &Team) -> Document {
+    Document::new(&json!({
+        "status": "ok",
+        "gateway": team.gateway.id,
+        "version": team.gateway.version,
+    }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn conditional_requests() {
-        let document = Document::new(&serde_json::json!({"a": 1}));
+        let document = Document::new(&json!({"a": 1}));
         let etag = document.etag();
         let check = |field: &str, known: bool| assert_eq!(document.is_known(field), known, "{field}");
         check(&etag, true);

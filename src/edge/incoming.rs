@@ -64,7 +64,10 @@ fn read_headers(request: &worker::Request) -> worker::Result<HeaderMap> {
     Ok(headers)
 }
 
-/// Reads the body, but not further than its cap.
+/// How much of a body that is refused is read all the same, in bytes: a client that still sends would lose the answer.
+const DRAIN_MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// Reads the body. What comes after its cap is not kept, and not read for long.
 pub async fn read_body(mut request: worker::Request, max_bytes: usize) -> Result<Vec<u8>, Problem> {
     use futures_util::StreamExt as _;
 
@@ -77,13 +80,18 @@ pub async fn read_body(mut request: worker::Request, max_bytes: usize) -> Result
         return request.bytes().await.map_err(|_| Problem::Internal);
     }
     let mut chunks = request.stream().map_err(|_| Problem::Internal)?;
-    let mut body = Vec::new();
+    let (mut body, mut received) = (Vec::new(), 0);
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Problem::Internal)?;
-        if body.len() + chunk.len() > max_bytes {
-            return Err(Problem::BodyTooLarge { max_bytes });
+        received += chunk.len();
+        if received <= max_bytes {
+            body.extend_from_slice(&chunk);
+        } else if received > max_bytes.saturating_add(DRAIN_MAX_BYTES) {
+            break;
         }
-        body.extend_from_slice(&chunk);
+    }
+    if received > max_bytes {
+        return Err(Problem::BodyTooLarge { max_bytes });
     }
     Ok(body)
 }

@@ -126,6 +126,7 @@ fn a_forgotten_gateway_registers_anew_under_the_next_generation() {
     let world = world();
     let first = world.reference.wait_for_live();
     let id = first["registration"].as_str().expect("an id");
+    let before = world.link_events("reference").len();
     world.reference.post(&format!("/admin/forget/{id}"), None, 204);
     let second = world.reference.wait_for_live();
     assert_ne!(second["registration"], first["registration"]);
@@ -134,6 +135,18 @@ fn a_forgotten_gateway_registers_anew_under_the_next_generation() {
         first["generation"].as_u64().map(|before| before + 1)
     );
     check_fencing(&world.reference);
+    // As soon as it learns of it, and not when the lease would have ended.
+    let calls = wait_for("the calls in the log", || {
+        let calls = world.link_events("reference").split_off(before);
+        let forgotten = calls.iter().position(|call| call["result"]["forgotten"].is_string())?;
+        (calls.len() > forgotten + 1).then(|| [calls[forgotten].clone(), calls[forgotten + 1].clone()])
+    });
+    assert_eq!(calls[0]["call"], "renew", "{calls:?}");
+    assert_eq!(calls[1]["call"], "register", "{calls:?}");
+    assert_eq!(
+        calls[1]["result"]["granted"]["generation"], second["generation"],
+        "{calls:?}"
+    );
 }
 
 #[test]

@@ -34,8 +34,17 @@ fn health_says_which_gateway_is_well() {
     let answer = get("/healthz");
     assert_fits("health", &answer.json());
     assert_eq!(answer.header("content-type"), Some("application/json"));
-    assert_eq!(answer.header("cache-control"), Some("no-store, no-transform"));
+    assert_eq!(answer.header("cache-control"), Some("no-cache"));
     assert!(answer.header("x-request-id").is_some());
+}
+
+#[test]
+fn health_that_the_client_knows_is_not_sent_again() {
+    let etag = get("/healthz").header("etag").expect("an entity tag").to_owned();
+    let again = Message::new(&shared(), "GET", "/healthz")
+        .line("if-none-match", &etag)
+        .send();
+    assert_eq!((again.status(), again.text().as_str()), (304, ""));
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! The profile's limits, at their edge and one beyond.
 
 use contract_tests::message::Message;
-use serde_json::Value;
 
 use super::{check_accepted, check_refused};
 use crate::support::{key, signed, step};
@@ -10,11 +9,11 @@ use crate::surface::discovery;
 /// Fields that `wrangler dev` adds to a request on its way to the Worker, by the pinned version.
 const ADDED_HEADERS: u64 = 2;
 
-fn limit(name: &str) -> u64 {
-    let limits: Value = discovery()["limits"].clone();
-    limits[name]
-        .as_u64()
-        .unwrap_or_else(|| panic!("the manifest has no limit {name}"))
+/// A limit of the profile: it is published, and a change of it is a change of the protocol.
+#[track_caller]
+fn limit(name: &str, expected: u64) -> u64 {
+    assert_eq!(discovery()["limits"][name], expected, "{name}");
+    expected
 }
 
 #[test]
@@ -25,7 +24,7 @@ fn header_fields_are_counted() {
         let present = message.headers.len() as u64 + 2;
         (present..count).fold(message, |message, index| message.line(&format!("x-{index}"), "v"))
     };
-    let max = limit("headers_max") - ADDED_HEADERS;
+    let max = limit("headers_max", 64) - ADDED_HEADERS;
     check_accepted(&with_headers(max));
     check_refused(&with_headers(max + 1), 431, "headers-too-many");
 }
@@ -39,7 +38,7 @@ fn labels_are_counted() {
                 .append("signature", &format!("other{index}=:AAAA:"))
         })
     };
-    let max = limit("signature_labels_max");
+    let max = limit("signature_labels_max", 4);
     check_accepted(&with_labels(max));
     check_refused(&with_labels(max + 1), 401, "signature-labels");
 }
@@ -55,7 +54,7 @@ fn components_are_counted() {
             })
             .signed(key("first"))
     };
-    let max = limit("signature_components_max");
+    let max = limit("signature_components_max", 16);
     check_accepted(&with_components(max));
     check_refused(&with_components(max + 1), 401, "signature-components");
 }
@@ -105,7 +104,7 @@ fn an_idempotency_key_has_a_size() {
         let bytes = usize::try_from(bytes).expect("a size");
         step().idempotency_key(&"k".repeat(bytes)).signed(key("first"))
     };
-    let max = limit("idempotency_key_max_bytes");
+    let max = limit("idempotency_key_max_bytes", 256);
     check_accepted(&with_key(max));
     check_refused(&with_key(max + 1), 400, "idempotency-key-invalid");
 }
