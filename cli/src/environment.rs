@@ -1,6 +1,6 @@
 //! The clock, randomness and dates: what the core takes as arguments.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::output::{Exit, Failure};
 
@@ -37,30 +37,13 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The last moment that RFC 3339 can write, in Unix seconds: the end of the year 9999.
+const RFC3339_MAX_S: u64 = 253_402_300_799;
+
 /// A moment as RFC 3339 in UTC, such as `2025-11-24T16:00:10Z`.
 pub fn rfc3339(unix_s: u64) -> String {
-    let (days, seconds) = (unix_s / 86_400, unix_s % 86_400);
-    let (year, month, day) = civil(days);
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}Z")
-}
-
-/// The Gregorian date of a day counted from 1970-01-01: Howard Hinnant's `civil_from_days`.
-const fn civil(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let day_of_era = shifted % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    let year = year_of_era + era * 400 + (month <= 2) as u64;
-    (year, month, day)
+    let moment = UNIX_EPOCH + Duration::from_secs(unix_s.min(RFC3339_MAX_S));
+    humantime::format_rfc3339_seconds(moment).to_string()
 }
 
 #[cfg(test)]

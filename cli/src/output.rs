@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use anstyle::AnsiColor;
+use serde_json::Value;
 
 /// How a command ends. `baton --help` documents the numbers; they are stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,6 +148,15 @@ pub fn printable(text: &str) -> String {
             }
         })
         .collect()
+}
+
+/// A value as text without quotes; `-` where there is none.
+pub fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => printable(text),
+        Value::Null => "-".to_owned(),
+        other => printable(&other.to_string()),
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The page for people: what is registered and what ran. Made on the server, without scripts.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use std::fmt::Write as _;
 
 use crate::model::{Invocation, Registration, Run, Step};
@@ -150,27 +152,15 @@ fn badge(status: &str, good: bool) -> String {
     format!("<span class=\"{class}\">{}</span>", escape(status))
 }
 
+/// The last moment that RFC 3339 can write, in Unix milliseconds: the end of the year 9999.
+const RFC3339_MAX_MS: u64 = 253_402_300_799_999;
+
 /// Unix milliseconds as a date and time in UTC.
 fn time(at_ms: u64) -> String {
-    let seconds = at_ms / 1_000;
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Days to a date in the Gregorian calendar, by years that begin in March (Howard Hinnant's algorithm).
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let march_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 {
-        march_month + 3
-    } else {
-        march_month - 9
-    };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    let date = format!("{year:04}-{month:02}-{day:02}");
-    let clock = format!("{hour:02}:{minute:02}:{second:02}");
-    format!("<time datetime=\"{date}T{clock}Z\">{date} {clock} UTC</time>")
+    let moment = UNIX_EPOCH + Duration::from_millis(at_ms.min(RFC3339_MAX_MS));
+    let machine = humantime::format_rfc3339_seconds(moment).to_string();
+    let person = machine.replace('T', " ").replace('Z', " UTC");
+    format!("<time datetime=\"{machine}\">{person}</time>")
 }
 
 /// Text as HTML, in an element or in a quoted attribute.

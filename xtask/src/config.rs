@@ -102,7 +102,7 @@ name = "baton-staging"
             orchestrators: Some("[]".into()),
         };
         assert_eq!(
-            derive(TOML, Path::new("/root"), &changes)?,
+            derive(TOML, Path::new("/checkout"), &changes)?,
             json!({
                 "name": "baton",
                 "main": "/w/index.js",
@@ -111,7 +111,7 @@ name = "baton-staging"
                     "BATON_ORIGINS": "http://127.0.0.1:1,http://localhost:1",
                     "BATON_ORCHESTRATORS": "[]",
                 },
-                "d1_databases": [{ "binding": "HISTORY", "migrations_dir": "/root/migrations" }],
+                "d1_databases": [{ "binding": "HISTORY", "migrations_dir": "/checkout/migrations" }],
             })
         );
         Ok(())
@@ -119,7 +119,7 @@ name = "baton-staging"
 
     #[test]
     fn what_is_not_changed_stays() -> Result<()> {
-        let derived = derive(TOML, Path::new("/root"), &Changes::default())?;
+        let derived = derive(TOML, Path::new("/checkout"), &Changes::default())?;
         assert_eq!(derived["vars"]["BATON_ORIGINS"], "http://127.0.0.1:8787");
         Ok(())
     }

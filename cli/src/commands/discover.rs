@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::args::Discover;
-use crate::output::{Exit, Failure, Report, Style, printable};
+use crate::output::{Exit, Failure, Report, Style, printable, text};
 use crate::{config, transport};
 
 const PATH: &str = "/.well-known/baton.json";
@@ -142,15 +142,6 @@ fn kind(schema: &Value) -> String {
 
 fn items(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
-}
-
-/// A value as text without quotes; `-` where there is none.
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => printable(text),
-        Value::Null => "-".to_owned(),
-        other => printable(&other.to_string()),
-    }
 }
 
 #[cfg(test)]

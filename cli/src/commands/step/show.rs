@@ -7,7 +7,7 @@ use http::Response;
 use serde_json::Value;
 
 use super::Trust;
-use crate::output::{Exit, Failure, Report, Style, printable};
+use crate::output::{Exit, Failure, Report, Style, printable, text};
 
 /// The report of an answer: an outcome with 200, a problem otherwise.
 pub fn answer(response: &Response<Vec<u8>>, trust: &Trust, json: bool, style: Style) -> Result<Report, Failure> {
@@ -152,14 +152,6 @@ fn retry(retryable: Option<&Value>, retry_after_ms: Option<&Value>) -> String {
         (Some(true), Some(wait)) => format!("may be tried again after {wait} ms"),
         (Some(true), None) => "may be tried again".to_owned(),
         _ => "trying again as it is will not help".to_owned(),
-    }
-}
-
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => printable(text),
-        Value::Null => "-".to_owned(),
-        other => printable(&other.to_string()),
     }
 }
 
