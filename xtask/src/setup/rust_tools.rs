@@ -1,4 +1,4 @@
-//! worker-build and wasm-bindgen, built from crates.io.
+//! worker-build and wasm-bindgen, built from their crates.
 
 use std::fs;
 use std::path::{Path, PathBuf};
