@@ -124,12 +124,12 @@ impl Gateway<'_> {
             }
             Err(rejection) => (Err(rejection.into()), None),
         };
+        // Whoever sends a captured request again is not its caller, and gets nothing signed that answers it.
+        let captured = matches!(reply, Err(Problem::Rejected(Rejection::Replayed)));
         let reply = reply.unwrap_or_else(|problem| {
             record.problem = Some(problem.code());
             Reply::problem(&problem, admitted.route, &occasion.request_id)
         });
-        // Whoever sends a captured request again is not its caller, and gets nothing signed that answers it.
-        let captured = record.problem == Some(Rejection::Replayed.code());
         let mut response = reply.into_response(&occasion.request_id);
         if let Some(caller) = caller.filter(|_| !captured) {
             sign_response(&mut response, &caller, platform.now_ms() / 1_000);

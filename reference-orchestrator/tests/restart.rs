@@ -116,18 +116,23 @@ fn a_killed_orchestrator_goes_on_with_the_same_call() {
     );
 }
 
-#[test]
-fn it_listens_for_this_machine_unless_it_is_told_otherwise() {
-    let folder = Folder::new();
+/// Starts the program where it must not start; what it says about that.
+fn refused(folder: &Folder, listen: &str) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_reference-orchestrator"))
-        .args(["--listen", "0.0.0.0:0", "--database"])
+        .args(["--listen", listen, "--database"])
         .arg(folder.0.join("orchestrator.sqlite"))
         .arg("--keys")
         .arg(folder.0.join("keys.json"))
         .output()
         .expect("the program ends");
     assert!(!output.status.success());
-    let told = String::from_utf8_lossy(&output.stderr);
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn it_listens_for_this_machine_unless_it_is_told_otherwise() {
+    let folder = Folder::new();
+    let told = refused(&folder, "0.0.0.0:0");
     assert!(told.contains("--allow-remote"), "{told}");
 }
 
@@ -139,15 +144,7 @@ fn wrong_keys_are_named_without_being_shown() {
         keys().replace("\"invoke\"]", "\"register\"]"),
     )
     .expect("the keys");
-    let output = Command::new(env!("CARGO_BIN_EXE_reference-orchestrator"))
-        .args(["--listen", "127.0.0.1:0", "--database"])
-        .arg(folder.0.join("orchestrator.sqlite"))
-        .arg("--keys")
-        .arg(folder.0.join("keys.json"))
-        .output()
-        .expect("the program ends");
-    assert!(!output.status.success());
-    let told = String::from_utf8_lossy(&output.stderr);
+    let told = refused(&folder, "127.0.0.1:0");
     assert!(told.contains("purpose `invoke`") && !told.contains("AAAA"), "{told}");
 }
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use worker::{AbortController, Delay, Fetch, RequestInit, RequestRedirect};
+use worker::{AbortController, Delay, Fetch, RequestInit, RequestRedirect, ResponseBody};
 
+use super::body::read_capped;
 use crate::invocation::before;
 
 /// An answer is read up to this size, in bytes.
@@ -47,16 +48,10 @@ async fn call(
     for (name, value) in answer.headers() {
         response = response.header(name, value);
     }
-    let announced = answer
-        .headers()
-        .get("content-length")?
-        .and_then(|length| length.parse::<usize>().ok());
-    if announced.is_some_and(|bytes| bytes > ANSWER_MAX_BYTES) {
-        return Err(format!("the answer is larger than {ANSWER_MAX_BYTES} bytes").into());
-    }
-    let body = answer.bytes().await?;
-    if body.len() > ANSWER_MAX_BYTES {
-        return Err(format!("the answer is larger than {ANSWER_MAX_BYTES} bytes").into());
-    }
+    let body = match answer.body() {
+        ResponseBody::Stream(_) => read_capped(answer.stream()?, ANSWER_MAX_BYTES, 0).await?,
+        ResponseBody::Empty | ResponseBody::Body(_) => Some(answer.bytes().await?),
+    };
+    let body = body.ok_or_else(|| format!("the answer is larger than {ANSWER_MAX_BYTES} bytes"))?;
     response.body(body).map_err(|error| error.to_string().into())
 }

@@ -4,6 +4,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use worker::js_sys::{Array, JSON};
 
+use super::body::read_capped;
 use crate::problem::Problem;
 
 /// All that is known of a request before its body is read.
@@ -69,8 +70,6 @@ const DRAIN_MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// Reads the body. What comes after its cap is not kept, and not read for long.
 pub async fn read_body(mut request: worker::Request, max_bytes: usize) -> Result<Vec<u8>, Problem> {
-    use futures_util::StreamExt as _;
-
     if request.inner().body().is_none() {
         return Ok(Vec::new());
     }
@@ -79,21 +78,11 @@ pub async fn read_body(mut request: worker::Request, max_bytes: usize) -> Result
         // The runtime holds a body to its announced length, which `admit` has checked.
         return request.bytes().await.map_err(|_| Problem::Internal);
     }
-    let mut chunks = request.stream().map_err(|_| Problem::Internal)?;
-    let (mut body, mut received) = (Vec::new(), 0);
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| Problem::Internal)?;
-        received += chunk.len();
-        if received <= max_bytes {
-            body.extend_from_slice(&chunk);
-        } else if received > max_bytes.saturating_add(DRAIN_MAX_BYTES) {
-            break;
-        }
+    let chunks = request.stream().map_err(|_| Problem::Internal)?;
+    match read_capped(chunks, max_bytes, DRAIN_MAX_BYTES).await {
+        Ok(body) => body.ok_or(Problem::BodyTooLarge { max_bytes }),
+        Err(_) => Err(Problem::Internal),
     }
-    if received > max_bytes {
-        return Err(Problem::BodyTooLarge { max_bytes });
-    }
-    Ok(body)
 }
 
 /// The core's response as the platform's.

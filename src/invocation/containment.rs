@@ -5,7 +5,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
-use super::outcome::failure;
 use crate::agent::{Answer, Failure};
 
 /// Keeps a panic of an agent to its own request: it becomes the agent's failure. The agent and all that it held are
@@ -14,8 +13,8 @@ pub(super) async fn contained(work: impl Future<Output = Result<Answer, Failure>
     let mut work = pin!(work);
     poll_fn(|context| {
         catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))).unwrap_or_else(|_| {
-            let message = "the agent panicked: the operator finds the place in the log".to_owned();
-            Poll::Ready(Err(failure("agent-panicked", message)))
+            let message = "the agent panicked: the operator finds the place in the log";
+            Poll::Ready(Err(Failure::terminal("agent-panicked", message)))
         })
     })
     .await

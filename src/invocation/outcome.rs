@@ -100,7 +100,7 @@ impl Outcome {
         let bytes = self.to_json().len();
         if bytes > OUTCOME_MAX_BYTES {
             let message = format!("the outcome has {bytes} bytes, at most {OUTCOME_MAX_BYTES} are allowed");
-            self.fail(failure("output-too-large", message));
+            self.fail(Failure::terminal("output-too-large", message));
         }
         self
     }
@@ -120,7 +120,7 @@ pub(super) fn check_answer(agent: &AgentManifest, answer: Answer) -> Result<Answ
         let place = match schema.get() {
             Ok(schema) => schema.violations(value, 1).into_iter().next(),
             Err(_) => {
-                return Err(failure(
+                return Err(Failure::terminal(
                     "schema-unusable",
                     format!("the agent's {name} schema does not compile"),
                 ));
@@ -131,16 +131,8 @@ pub(super) fn check_answer(agent: &AgentManifest, answer: Answer) -> Result<Answ
                 "the agent's {name} breaks its own schema at `{}`: {}",
                 violation.instance, violation.message
             );
-            return Err(failure("output-schema-violated", message));
+            return Err(Failure::terminal("output-schema-violated", message));
         }
     }
     Ok(answer)
-}
-
-pub(super) fn failure(code: &str, message: String) -> Failure {
-    Failure {
-        code: code.to_owned(),
-        message,
-        retry: Retry::Never,
-    }
 }
