@@ -13,6 +13,12 @@ pub fn content_digest(bytes: &[u8]) -> String {
     format!("sha-256=:{}:", STANDARD.encode(Sha256::digest(bytes)))
 }
 
+/// The SHA-256 of these bytes in hexadecimal digits.
+#[must_use]
+pub fn hex_digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Whether the field holds exactly one digest, `sha-256`, and it is that of these bytes.
 #[must_use]
 pub fn matches(field: &str, bytes: &[u8]) -> bool {

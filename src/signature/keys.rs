@@ -23,6 +23,11 @@ pub enum Purpose {
     Invoke,
     /// The gateway's calls to an orchestrator: registration and lease.
     Register,
+    /// The gateway's callbacks to a receiver that an orchestrator named: Standard Webhooks. The receiver is given the
+    /// secret as `whsec_...`, so a key for this is for nothing else.
+    Callback,
+    /// An operator's calls to the gateway: dead letters.
+    Operate,
 }
 
 /// How a request under this key is signed. The record decides, never the request.
@@ -175,6 +180,7 @@ impl TryFrom<WireRecord> for KeyRecord {
             .decode(&wire.secret)
             .map_err(|_| in_record(KeyError::SecretEncoding))?;
         let secret = Secret::new(bytes).map_err(in_record)?;
+        check_purposes(&wire.purposes).map_err(in_record)?;
         if let (Some(start), Some(end)) = (wire.not_before, wire.not_after)
             && end <= start
         {
@@ -191,6 +197,18 @@ impl TryFrom<WireRecord> for KeyRecord {
             secret,
         })
     }
+}
+
+/// Checks that the purposes go together in one record.
+///
+/// # Errors
+/// [`KeyError::CallbackAlone`] where there is another beside `callback`.
+pub fn check_purposes(purposes: &[Purpose]) -> Result<(), KeyError> {
+    let callback = purposes.contains(&Purpose::Callback);
+    if callback && purposes.iter().any(|purpose| *purpose != Purpose::Callback) {
+        return Err(KeyError::CallbackAlone);
+    }
+    Ok(())
 }
 
 /// The keys that a gateway or an orchestrator holds.
@@ -213,8 +231,15 @@ impl Keyring {
             .map(KeyRecord::try_from)
             .collect::<Result<Vec<_>, _>>()?;
         for (index, record) in records.iter().enumerate() {
-            if records[..index].iter().any(|other| other.id == record.id) {
-                return Err(KeyError::Duplicate(record.id.clone()));
+            for other in &records[..index] {
+                if other.id == record.id {
+                    return Err(KeyError::Duplicate(record.id.clone()));
+                }
+                // Under another id the receiver of a callback would hold a key for something else after all.
+                let callback = record.allows(Purpose::Callback) || other.allows(Purpose::Callback);
+                if callback && other.secret == record.secret {
+                    return Err(KeyError::CallbackSecretShared(other.id.clone(), record.id.clone()));
+                }
             }
         }
         Ok(Self(records))
@@ -249,6 +274,18 @@ impl Keyring {
                 let since_s = record.not_before.unwrap_or_default();
                 (since_s + SKEW_MAX_S <= now_s, since_s)
             })
+    }
+
+    /// The keys that sign a callback to this orchestrator's receivers: all that are valid now, in the order configured.
+    /// During a rotation a delivery has a signature of each, so that a receiver takes it with the old secret and with
+    /// the new one.
+    #[must_use]
+    pub fn callback_keys(&self, orchestrator: &str, now_s: u64) -> Vec<&KeyRecord> {
+        self.0
+            .iter()
+            .filter(|record| record.orchestrator == orchestrator && record.allows(Purpose::Callback))
+            .filter(|record| record.validity(now_s) == Validity::Valid)
+            .collect()
     }
 
     /// All records, in the order configured.
@@ -297,6 +334,14 @@ pub enum KeyError {
     SecretTooShort(usize),
     #[error("`not_after` is not later than `not_before`")]
     EmptyValidity,
+    #[error(
+        "`callback` stands beside another purpose: the secret is given to webhook receivers as `whsec_...`, so it may sign nothing else: make a key of its own with `baton keys new --purpose callback`"
+    )]
+    CallbackAlone,
+    #[error(
+        "the key records `{0}` and `{1}` have the same secret, and one of them is for `callback`: webhook receivers are given that secret, so no other record may have it: make a new key with `baton keys new --purpose callback`"
+    )]
+    CallbackSecretShared(String, String),
 }
 
 #[cfg(test)]
@@ -336,6 +381,65 @@ mod tests {
         let many: Vec<_> = (0..=KEY_RECORDS_MAX).map(|n| record(&n.to_string(), 32, "")).collect();
         check(&format!("[{}]", many.join(",")), "65 key records");
         check(&format!("[{}]", many[1..].join(",")), "ok");
+    }
+
+    fn record_for(id: &str, byte: u8, purposes: &str, more: &str) -> String {
+        let secret = STANDARD.encode([byte; 32]);
+        format!(r#"{{"id":"{id}","orchestrator":"o","purposes":{purposes},"secret":"{secret}"{more}}}"#)
+    }
+
+    #[test]
+    fn a_callback_key_signs_nothing_else() {
+        let check_one =
+            |purposes: &str, expected: &str| check(&format!("[{}]", record_for("a", 1, purposes, "")), expected);
+        check_one(r#"["callback"]"#, "ok");
+        check_one(r#"["operate"]"#, "ok");
+        check_one(r#"["invoke","register","operate"]"#, "ok");
+        for other in ["invoke", "register", "operate"] {
+            check_one(
+                &format!(r#"["callback","{other}"]"#),
+                "key record `a`: `callback` stands beside",
+            );
+            check_one(&format!(r#"["{other}","callback"]"#), "given to webhook receivers");
+        }
+        let alone = Keyring::parse_record(&record_for("a", 1, r#"["callback","invoke"]"#, ""));
+        assert!(alone.is_err());
+    }
+
+    #[test]
+    fn a_callback_secret_is_in_no_other_record() {
+        let check_two = |one: &str, bytes: [u8; 2], two: &str, expected| {
+            let records = [record_for("a", bytes[0], one, ""), record_for("b", bytes[1], two, "")];
+            check(&format!("[{}]", records.join(",")), expected);
+        };
+        let (callback, invoke) = (r#"["callback"]"#, r#"["invoke"]"#);
+        check_two(callback, [1, 2], invoke, "ok");
+        check_two(callback, [1, 1], invoke, "`a` and `b` have the same secret");
+        check_two(invoke, [1, 1], callback, "`a` and `b` have the same secret");
+        check_two(callback, [1, 1], callback, "`a` and `b` have the same secret");
+        check_two(invoke, [1, 1], invoke, "ok");
+    }
+
+    #[test]
+    fn every_valid_callback_key_signs() {
+        let callback = r#"["callback"]"#;
+        let records = [
+            record_for("old", 1, callback, r#","not_after":200"#),
+            record_for("new", 2, callback, r#","not_before":100"#),
+            record_for("invoke", 3, r#"["invoke"]"#, ""),
+            record_for("other", 4, callback, "").replace(r#""o""#, r#""p""#),
+        ];
+        let keyring = Keyring::parse(&format!("[{}]", records.join(","))).expect("a keyring");
+        let ids = |orchestrator, now_s| -> Vec<_> {
+            let keys = keyring.callback_keys(orchestrator, now_s);
+            keys.into_iter().map(|key| key.id.as_str()).collect()
+        };
+        assert_eq!(ids("o", 99), ["old"]);
+        assert_eq!(ids("o", 100), ["old", "new"]);
+        assert_eq!(ids("o", 199), ["old", "new"]);
+        assert_eq!(ids("o", 200), ["new"]);
+        assert_eq!(ids("p", 100), ["other"]);
+        assert!(ids("q", 100).is_empty());
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub const REQUEST_COMPONENTS: [&str; 4] = ["@method", "@authority", "@path", "@q
 pub const BODY_COMPONENTS: [&str; 2] = ["content-type", "content-digest"];
 /// Covered as well by an invocation, and by every other call that has an effect.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Covered as well where they are sent with a call that they decide about.
+pub const PRECONDITIONS: [&str; 2] = ["if-match", "if-none-match"];
 
 /// The signature parameters of a profile: each of them must be there, and no other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +89,11 @@ pub fn required_components(with_body: bool, with_idempotency_key: bool) -> impl 
         .into_iter()
         .chain(BODY_COMPONENTS.into_iter().filter(move |_| with_body))
         .chain(with_idempotency_key.then_some(IDEMPOTENCY_KEY))
+}
+
+/// The preconditions that a request has.
+pub fn preconditions(headers: &HeaderMap) -> impl Iterator<Item = &'static str> {
+    PRECONDITIONS.into_iter().filter(|name| headers.contains_key(*name))
 }
 
 /// Finds the one signature with this tag, and checks sizes, structure, parameters, tag and algorithm.

@@ -45,7 +45,9 @@ pub enum Rejection {
     #[error("expires must be later than created, by 300 seconds at most")]
     Window,
     /// A mandatory component is not covered.
-    #[error("the signature does not cover all components that Accept-Signature lists")]
+    #[error(
+        "the signature does not cover all components that Accept-Signature lists, and If-Match or If-None-Match where a state is written"
+    )]
     Coverage,
     /// Both schemes at once, or one that the key record does not allow.
     #[error("sign with exactly one scheme, the one that the key is configured for")]

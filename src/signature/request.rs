@@ -5,7 +5,7 @@ use sfv::BareItem;
 use super::base::{BaseError, Component, RequestView, Subject};
 use super::digest;
 use super::keys::KeyRecord;
-use super::profile::{ALGORITHM, IDEMPOTENCY_KEY, REQUEST_TAG, WINDOW_MAX_S, required_components};
+use super::profile::{ALGORITHM, IDEMPOTENCY_KEY, REQUEST_TAG, WINDOW_MAX_S, preconditions, required_components};
 use super::rejection::Rejection;
 use super::response::{Binding, insert, integer, sign, string, verify_response};
 use super::structured::{Parameters, serialise_string};
@@ -38,8 +38,8 @@ impl Sent {
 }
 
 /// Signs a request by `baton-request-v1`: adds `Content-Digest` where there is a body, `Signature-Input` and
-/// `Signature`. The URI must be absolute; a body needs a `Content-Type`; an `Idempotency-Key` is covered
-/// where it is there.
+/// `Signature`. The URI must be absolute; a body needs a `Content-Type`; `Idempotency-Key`, `If-Match` and
+/// `If-None-Match` are covered where they are there.
 ///
 /// # Errors
 /// When something that must be covered is missing.
@@ -51,7 +51,10 @@ pub fn sign_request(request: &mut http::Request<Vec<u8>>, key: &KeyRecord, stamp
         insert(request.headers_mut(), "content-digest", &digest);
     }
     let with_key = request.headers().contains_key(IDEMPOTENCY_KEY);
-    let components: Vec<_> = required_components(with_body, with_key).map(Component::own).collect();
+    let components: Vec<_> = required_components(with_body, with_key)
+        .chain(preconditions(request.headers()))
+        .map(Component::own)
+        .collect();
     let parameters: Parameters = vec![
         ("created".into(), integer(stamp.created_s)),
         ("expires".into(), integer(stamp.created_s + WINDOW_MAX_S)),

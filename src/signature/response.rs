@@ -17,6 +17,9 @@ use super::{digest, mac};
 /// The header that marks a stored answer. It is covered where it is sent.
 pub const IDEMPOTENCY_REPLAYED: &str = "idempotency-replayed";
 
+/// Header fields that a response covers where it has them: what is done next depends on them.
+const WHERE_SENT: [&str; 3] = [IDEMPOTENCY_REPLAYED, "etag", "location"];
+
 /// What of a request its response is bound to.
 #[derive(Debug, Clone)]
 pub struct Binding {
@@ -69,10 +72,11 @@ impl Binding {
             .into_iter()
             .filter(|name| self.headers.contains_key(*name))
             .map(Component::of_request);
-        let replayed = response
-            .contains_key(IDEMPOTENCY_REPLAYED)
-            .then(|| Component::own(IDEMPOTENCY_REPLAYED));
-        own.chain(of_request).chain(bound).chain(replayed).collect()
+        let where_sent = WHERE_SENT
+            .into_iter()
+            .filter(|name| response.contains_key(*name))
+            .map(Component::own);
+        own.chain(of_request).chain(bound).chain(where_sent).collect()
     }
 }
 

@@ -29,6 +29,9 @@ pub struct Policy<'a> {
     pub purpose: Purpose,
     /// Whether an idempotency key must be there and covered: on every call that has an effect.
     pub idempotency: bool,
+    /// Whether `If-Match` and `If-None-Match` decide about the call's effect: where they are sent, they must be
+    /// covered.
+    pub preconditions: bool,
     /// The agent and the action, where Standard Webhooks may be accepted: the derived secret is bound to them.
     pub webhook: Option<(&'a str, &'a str)>,
     /// The current time in Unix seconds.
@@ -132,7 +135,7 @@ fn verify_signature(request: &RequestView<'_>, body: &[u8], policy: &Policy<'_>)
     let parameters = &found.parameters;
     let expires = parameters.expires.ok_or(Rejection::Parameters)?;
     check_window(parameters.created, expires, policy.now_s)?;
-    check_coverage(&found.components, request.headers, body, policy.idempotency)?;
+    check_coverage(&found.components, request.headers, body, policy)?;
     let base = signature_base(&Subject::Request(*request), &found.components, &found.received)
         .map_err(|_| Rejection::Coverage)?;
     let key = check_mac(policy, &parameters.key_id, Scheme::Baton, |key| {
@@ -154,7 +157,9 @@ fn verify_signature(request: &RequestView<'_>, body: &[u8], policy: &Policy<'_>)
 }
 
 fn verify_webhook(request: &RequestView<'_>, body: &[u8], policy: &Policy<'_>) -> Result<Verified, Rejection> {
-    let (agent, action) = policy.webhook.ok_or(Rejection::Scheme)?;
+    // A delivery's signature covers no header field, so no precondition either.
+    let accepted = policy.webhook.filter(|_| !policy.preconditions);
+    let (agent, action) = accepted.ok_or(Rejection::Scheme)?;
     let delivery = webhook::find(request.headers)?;
     let key_id = webhook::key_id(request.query).ok_or(Rejection::Parameters)?;
     webhook::check_timestamp(delivery.timestamp_s, policy.now_s)?;
@@ -193,13 +198,17 @@ fn check_coverage(
     components: &[Component],
     headers: &HeaderMap,
     body: &[u8],
-    idempotency: bool,
+    policy: &Policy<'_>,
 ) -> Result<(), Rejection> {
     // A digest that is sent is covered, also where there is no body: an uncovered one proves nothing.
     let with_body = !body.is_empty() || headers.contains_key("content-digest");
-    let idempotency = idempotency || headers.contains_key(IDEMPOTENCY_KEY);
+    let idempotency = policy.idempotency || headers.contains_key(IDEMPOTENCY_KEY);
+    let preconditions = profile::preconditions(headers).filter(|_| policy.preconditions);
     let covered = |name: &str| components.contains(&Component::own(name));
-    if !required_components(with_body, idempotency).all(covered) {
+    if !required_components(with_body, idempotency)
+        .chain(preconditions)
+        .all(covered)
+    {
         return Err(Rejection::Coverage);
     }
     profile::covered_once(components, headers)

@@ -110,6 +110,23 @@ pub fn sign(secret: &[u8], id: &str, timestamp_s: u64, body: &[u8]) -> String {
     )
 }
 
+/// The `webhook-signature` of a body under several secrets, separated by a space: a receiver that holds one of them
+/// takes it.
+#[must_use]
+pub fn sign_all<'a>(secrets: impl IntoIterator<Item = &'a [u8]>, id: &str, timestamp_s: u64, body: &[u8]) -> String {
+    let signatures: Vec<_> = secrets
+        .into_iter()
+        .map(|secret| sign(secret, id, timestamp_s, body))
+        .collect();
+    signatures.join(" ")
+}
+
+/// A secret in the form in which the two sides of Standard Webhooks hand it over.
+#[must_use]
+pub fn given_secret(secret: &[u8]) -> String {
+    format!("whsec_{}", STANDARD.encode(secret))
+}
+
 fn message(id: &str, timestamp_s: u64, body: &[u8]) -> Vec<u8> {
     [format!("{id}.{timestamp_s}.").as_bytes(), body].concat()
 }
@@ -140,6 +157,27 @@ mod tests {
         ] {
             assert_ne!(one, derived_secret(b"key", orchestrator, agent, action));
         }
+    }
+
+    #[test]
+    fn one_of_several_secrets_is_enough() {
+        let (old, new): (&[u8], &[u8]) = (b"old secret", b"new secret");
+        let mut headers = HeaderMap::new();
+        headers.insert("webhook-id", "msg_01".parse().expect("a value"));
+        headers.insert("webhook-timestamp", "5".parse().expect("a value"));
+        let both = sign_all([old, new], "msg_01", 5, b"{}");
+        headers.insert("webhook-signature", both.parse().expect("a value"));
+        let delivery = find(&headers).expect("a delivery");
+        assert!(delivery.verify(old, b"{}"));
+        assert!(delivery.verify(new, b"{}"));
+        assert!(!delivery.verify(b"another secret", b"{}"));
+        assert_eq!(sign_all([old], "msg_01", 5, b"{}"), sign(old, "msg_01", 5, b"{}"));
+        assert_eq!(sign_all([], "msg_01", 5, b"{}"), "");
+    }
+
+    #[test]
+    fn the_given_form() {
+        assert_eq!(given_secret(&[0, 1, 2]), "whsec_AAEC");
     }
 
     #[test]

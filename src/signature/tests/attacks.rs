@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{BODY, KEY, NOW_S, OTHER_KEY, check, checks, read, signed, step};
+use super::{BODY, KEY, Message, NOW_S, OTHER_KEY, check, checks, read, signed, step};
 use crate::signature::base::BaseError;
 use crate::signature::digest::content_digest;
 use crate::signature::{IDEMPOTENCY_REPLAYED, Rejection, RequestView, sign_response};
@@ -137,6 +137,35 @@ checks! {
     covered_header_line_twice: step().line("x-team", "a").line("x-team", "b").cover("\"x-team\"").sign()
         => Err(Rejection::DuplicateHeader);
     covered_header_not_ascii: step().line("x-team", "bläu").cover("\"x-team\"").sign() => Err(Rejection::Malformed);
+}
+
+/// A precondition decides about the effect: on a route that has them, one that is not covered refuses the call.
+#[test]
+fn preconditions() {
+    let check = |message: &Message, demanded: bool, expected| {
+        let found = message.verify_with(|policy| policy.preconditions = demanded);
+        assert_eq!(found.map(|_| ()), expected, "{message:#?}");
+    };
+    let put = || step().method("PUT");
+    check(&put().sign(), true, Ok(()));
+    for name in ["if-match", "if-none-match"] {
+        let other = if name == "if-match" {
+            "if-none-match"
+        } else {
+            "if-match"
+        };
+        let identifier = format!("\"{name}\"");
+        let uncovered = put().line(name, "*").sign();
+        check(&uncovered, true, Err(Rejection::Coverage));
+        check(&uncovered, false, Ok(()));
+        let covered = put().line(name, "*").cover(&identifier).sign();
+        check(&covered, true, Ok(()));
+        check(&covered.clone().line(other, "*"), true, Err(Rejection::Coverage));
+        check(&covered.clone().header(name, "\"1-a\""), true, Err(Rejection::Invalid));
+        check(&covered.clone().without(name), true, Err(Rejection::Coverage));
+        check(&covered.line(name, "*"), true, Err(Rejection::DuplicateHeader));
+        check(&put().sign().line(name, "*"), true, Err(Rejection::Coverage));
+    }
 }
 
 #[test]

@@ -272,6 +272,7 @@ impl Message {
             origins: &origins,
             purpose: Purpose::Invoke,
             idempotency: !self.method.starts_with("GET"),
+            preconditions: false,
             webhook: Some(("summarizer", "steps")),
             now_s: NOW_S,
         };

@@ -51,6 +51,7 @@ fn received(request: &Request) -> Result<Verified, Rejection> {
         origins: &origins,
         purpose: Purpose::Invoke,
         idempotency: false,
+        preconditions: false,
         webhook: None,
         now_s: NOW_S,
     };

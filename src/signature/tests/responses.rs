@@ -40,6 +40,7 @@ fn receive(request: &Request, keyring: &Keyring) -> Result<Verified, Rejection> 
         origins: &origins,
         purpose: Purpose::Invoke,
         idempotency: false,
+        preconditions: false,
         webhook: None,
         now_s: NOW_S,
     };
@@ -168,11 +169,65 @@ fn marked_as_stored() {
 }
 
 #[test]
-fn mark_added() {
-    check(
-        |response| set(response, IDEMPOTENCY_REPLAYED, "true"),
-        Err(Rejection::Coverage),
-    );
+fn entity_tag_and_location() {
+    for (name, one, other) in [
+        ("etag", "\"1-a\"", "\"2-b\""),
+        ("location", "/runs/r/steps/s", "/runs/r/steps/t"),
+    ] {
+        let mut response = response();
+        set(&mut response, name, one);
+        let (sent, response) = answered_with(response);
+        let check = |change: &dyn Fn(&mut Response), expected| {
+            let mut response = response.clone();
+            change(&mut response);
+            assert_eq!(sent.verify(&response, NOW_S), expected, "{name}");
+        };
+        check(&|_| {}, Ok(()));
+        check(&|response| set(response, name, other), Err(Rejection::Invalid));
+        check(
+            &|response| {
+                response.headers_mut().remove(name);
+            },
+            Err(Rejection::Coverage),
+        );
+        check(
+            &|response| {
+                response.headers_mut().append(name, other.parse().expect("a value"));
+            },
+            Err(Rejection::DuplicateHeader),
+        );
+    }
+}
+
+#[test]
+fn field_added() {
+    for name in [IDEMPOTENCY_REPLAYED, "etag", "location"] {
+        check(|response| set(response, name, "\"true\""), Err(Rejection::Coverage));
+    }
+}
+
+/// What a sender signs, a gateway takes that demands it; and nothing of it can be changed on the way.
+#[test]
+fn a_sender_covers_its_preconditions() {
+    for (name, one, other) in [("if-match", "\"1-a\"", "*"), ("if-none-match", "*", "\"1-a\"")] {
+        let mut request = request();
+        let value = |text: &str| -> http::HeaderValue { text.parse().expect("a value") };
+        request.headers_mut().insert(name, value(one));
+        send(&mut request, "first", NONCE);
+        assert_eq!(receive(&request, &keyring()).map(|_| ()), Ok(()), "{name}");
+        request.headers_mut().insert(name, value(other));
+        assert_eq!(
+            receive(&request, &keyring()).map(|_| ()),
+            Err(Rejection::Invalid),
+            "{name}"
+        );
+        request.headers_mut().remove(name);
+        assert_eq!(
+            receive(&request, &keyring()).map(|_| ()),
+            Err(Rejection::Coverage),
+            "{name}"
+        );
+    }
 }
 
 #[test]

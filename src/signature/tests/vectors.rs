@@ -141,6 +141,7 @@ fn request_verifies() {
         origins: &origins,
         purpose: Purpose::Invoke,
         idempotency: true,
+        preconditions: false,
         webhook: None,
         now_s: case["now"].as_u64().expect("a time"),
     };

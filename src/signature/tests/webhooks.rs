@@ -124,6 +124,13 @@ checks! {
     webhook_with_a_content_encoding: delivered().line("content-encoding", "gzip") => Err(Rejection::ContentEncoding);
 }
 
+/// A delivery covers no header field: a route with preconditions takes none.
+#[test]
+fn webhook_with_preconditions() {
+    let found = delivered().verify_with(|policy| policy.preconditions = true);
+    assert_eq!(found.map(|_| ()), Err(Rejection::Scheme));
+}
+
 #[test]
 fn a_route_without_webhooks() {
     let found = delivered().verify_with(|policy| policy.webhook = None);
