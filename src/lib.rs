@@ -8,6 +8,7 @@
 //! Everything else is the core: native, testable, and without a clock, randomness or an environment of its own.
 
 pub mod agent;
+pub mod backoff;
 pub mod config;
 pub mod documents;
 #[cfg(target_arch = "wasm32")]
@@ -17,6 +18,7 @@ pub mod invocation;
 pub mod json;
 pub mod link;
 pub mod manifest;
+pub mod outgoing;
 pub mod platform;
 pub mod problem;
 pub mod routes;
@@ -24,4 +26,5 @@ pub mod run;
 pub mod schema;
 pub mod signature;
 pub mod telemetry;
+pub mod time;
 pub mod wire;

@@ -5,6 +5,8 @@
 
 use serde_json::{Value, json};
 
+use crate::platform::StorageUnavailable;
+use crate::run::state::Conflict;
 use crate::schema::Violation;
 use crate::signature::Rejection;
 
@@ -63,7 +65,37 @@ pub enum Problem {
     },
     /// The claim was taken over: the answer of its new owner counts.
     ClaimLost,
-    /// The run's storage did not answer.
+    /// The callback's URL is not one that may be called.
+    CallbackNotAllowed {
+        /// Why.
+        reason: String,
+    },
+    /// An id in the path, or the query, is none.
+    PathInvalid {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No run of this id, of this caller's.
+    RunUnknown,
+    /// No step of this id in the run.
+    StepUnknown,
+    /// No dead letter of this id.
+    DeliveryUnknown,
+    /// The run has no such state.
+    StateUnknown,
+    /// The version was dropped from the history.
+    StateGone,
+    /// Another version of the state is current.
+    StateConflict(Conflict),
+    /// A write must say what it replaces.
+    PreconditionRequired,
+    /// `If-Match` or `If-None-Match` is not one that is understood.
+    PreconditionInvalid,
+    /// The run has as many attempts or handoffs as a run may have.
+    RunFull,
+    /// As many attempts as may be are under way in the background.
+    RunBusy,
+    /// The storage did not answer.
     StorageUnavailable,
     /// The gateway's own configuration is wrong; the log says how.
     Misconfigured,
@@ -90,6 +122,18 @@ impl Problem {
             Self::InFlight { .. } => "step-in-flight",
             Self::DeadlineExceeded { .. } => "deadline-exceeded",
             Self::ClaimLost => "claim-lost",
+            Self::CallbackNotAllowed { .. } => "callback-not-allowed",
+            Self::PathInvalid { .. } => "path-invalid",
+            Self::RunUnknown => "run-unknown",
+            Self::StepUnknown => "step-unknown",
+            Self::DeliveryUnknown => "delivery-unknown",
+            Self::StateUnknown => "state-unknown",
+            Self::StateGone => "state-version-gone",
+            Self::StateConflict(_) => "state-conflict",
+            Self::PreconditionRequired => "precondition-required",
+            Self::PreconditionInvalid => "precondition-invalid",
+            Self::RunFull => "run-full",
+            Self::RunBusy => "run-busy",
             Self::StorageUnavailable => "storage-unavailable",
             Self::Misconfigured => "gateway-misconfigured",
             Self::Internal => "internal",
@@ -100,14 +144,26 @@ impl Problem {
     #[must_use]
     pub const fn status(&self) -> u16 {
         match self {
-            Self::NotFound | Self::UnknownAgent => 404,
+            Self::NotFound
+            | Self::UnknownAgent
+            | Self::RunUnknown
+            | Self::StepUnknown
+            | Self::DeliveryUnknown
+            | Self::StateUnknown => 404,
+            Self::StateGone => 410,
+            Self::StateConflict(_) => 412,
+            Self::PreconditionRequired => 428,
+            Self::RunBusy => 429,
             Self::MethodNotAllowed { .. } => 405,
             Self::UnsupportedMediaType => 415,
             Self::BodyTooLarge { .. } => 413,
             Self::Rejected(rejection) => rejection.status(),
-            Self::MalformedJson { .. } => 400,
-            Self::SchemaViolated { .. } | Self::IdempotencyMismatch | Self::StepMismatch => 422,
-            Self::AttemptOutdated { .. } | Self::InFlight { .. } | Self::ClaimLost => 409,
+            Self::MalformedJson { .. } | Self::PathInvalid { .. } | Self::PreconditionInvalid => 400,
+            Self::SchemaViolated { .. }
+            | Self::IdempotencyMismatch
+            | Self::StepMismatch
+            | Self::CallbackNotAllowed { .. } => 422,
+            Self::AttemptOutdated { .. } | Self::InFlight { .. } | Self::ClaimLost | Self::RunFull => 409,
             Self::DeadlineExceeded { .. } => 504,
             Self::StorageUnavailable | Self::Misconfigured => 503,
             Self::Internal => 500,
@@ -123,6 +179,7 @@ impl Problem {
                 | Self::InFlight { .. }
                 | Self::DeadlineExceeded { .. }
                 | Self::ClaimLost
+                | Self::RunBusy
                 | Self::StorageUnavailable
                 | Self::Misconfigured
                 | Self::Internal
@@ -134,7 +191,7 @@ impl Problem {
     pub const fn retry_after_ms(&self) -> Option<u64> {
         match self {
             Self::InFlight { retry_after_ms } => Some(*retry_after_ms),
-            Self::StorageUnavailable | Self::ClaimLost => Some(1_000),
+            Self::StorageUnavailable | Self::ClaimLost | Self::RunBusy => Some(1_000),
             _ => None,
         }
     }
@@ -156,6 +213,18 @@ impl Problem {
             Self::InFlight { .. } => "Step in flight",
             Self::DeadlineExceeded { .. } => "Deadline exceeded",
             Self::ClaimLost => "Claim lost",
+            Self::CallbackNotAllowed { .. } => "Callback not allowed",
+            Self::PathInvalid { .. } => "Path or query invalid",
+            Self::RunUnknown => "Unknown run",
+            Self::StepUnknown => "Unknown step",
+            Self::DeliveryUnknown => "Unknown delivery",
+            Self::StateUnknown => "No such state",
+            Self::StateGone => "State version gone",
+            Self::StateConflict(_) => "State conflict",
+            Self::PreconditionRequired => "Precondition required",
+            Self::PreconditionInvalid => "Precondition invalid",
+            Self::RunFull => "Run full",
+            Self::RunBusy => "Run busy",
             Self::StorageUnavailable => "Storage unavailable",
             Self::Misconfigured => "Gateway misconfigured",
             Self::Internal => "Internal error",
@@ -196,7 +265,31 @@ impl Problem {
             Self::ClaimLost => {
                 "the step was taken over while it was executed: ask again for the answer that counts".into()
             }
-            Self::StorageUnavailable => "the run's storage did not answer: nothing is lost, try again".into(),
+            Self::CallbackNotAllowed { reason } => format!("callback.url: {reason}"),
+            Self::PathInvalid { reason } => reason.clone(),
+            Self::RunUnknown => "no run of this id is kept for this caller".into(),
+            Self::StepUnknown => "the run has no step of this id, or the run is not kept".into(),
+            Self::DeliveryUnknown => "no dead letter of this id: it was sent again, or its run was forgotten".into(),
+            Self::StateUnknown => "the run has no state, or never had this version of it".into(),
+            Self::StateGone => "this version was dropped from the history: GET /runs/{run} lists those that are kept".into(),
+            Self::StateConflict(Conflict { current_version: 0, .. }) => {
+                "the run has no state: write its first version with If-None-Match: *".into()
+            }
+            Self::StateConflict(Conflict { current_version, .. }) => format!(
+                "version {current_version} is current: read it, and write on top of it with If-Match and its ETag"
+            ),
+            Self::PreconditionRequired => {
+                "say what is replaced: If-None-Match: * for the first version, If-Match with the current ETag for the next one"
+                    .into()
+            }
+            Self::PreconditionInvalid => {
+                "send either If-None-Match: * or If-Match with strong entity tags, such as \"3-…\", or *".into()
+            }
+            Self::RunFull => "the run has as many attempts or handoffs as a run may have: begin a new run".into(),
+            Self::RunBusy => {
+                "as many steps of the run as may be are under way in the background: ask again after Retry-After".into()
+            }
+            Self::StorageUnavailable => "the storage did not answer: nothing is lost, try again".into(),
             Self::Misconfigured => {
                 "the gateway cannot serve this call: its operator finds the reason in the log".into()
             }
@@ -228,10 +321,22 @@ impl Problem {
                 })
                 .collect();
         }
+        if let Self::StateConflict(conflict) = self {
+            body["current_version"] = conflict.current_version.into();
+            if let Some(etag) = &conflict.current_etag {
+                body["current_etag"] = etag.as_str().into();
+            }
+        }
         if let Some(retry_after_ms) = self.retry_after_ms() {
             body["retry_after_ms"] = retry_after_ms.into();
         }
         body
+    }
+}
+
+impl From<StorageUnavailable> for Problem {
+    fn from(_: StorageUnavailable) -> Self {
+        Self::StorageUnavailable
     }
 }
 

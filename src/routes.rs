@@ -2,6 +2,7 @@
 //! from it, so that none of them can tell another story.
 
 use http::Method;
+use percent_encoding::percent_decode_str;
 
 use crate::problem::Problem;
 use crate::signature::Purpose;
@@ -19,6 +20,24 @@ pub enum Action {
     Challenge,
     /// `POST /agents/{agent}/steps`
     InvokeStep,
+    /// `POST /agents/{agent}/handoffs`
+    HandOff,
+    /// `GET /runs/{run}`
+    DescribeRun,
+    /// `DELETE /runs/{run}`
+    ForgetRun,
+    /// `GET /runs/{run}/state`
+    ReadState,
+    /// `PUT /runs/{run}/state`
+    PutState,
+    /// `GET /runs/{run}/steps/{step}`
+    StepStatus,
+    /// `POST /runs/{run}/steps/{step}/cancel`
+    CancelStep,
+    /// `GET /operator/dead-letters`
+    DeadLetters,
+    /// `POST /operator/dead-letters/{delivery}/resend`
+    Resend,
 }
 
 /// Who may call a route.
@@ -40,8 +59,8 @@ pub enum Access {
 pub struct Messages {
     /// The body that it takes.
     pub request: Option<&'static str>,
-    /// The body that it answers with 200.
-    pub response: &'static str,
+    /// The body that it answers with; none where it answers without one.
+    pub response: Option<&'static str>,
 }
 
 /// A row of the table.
@@ -61,18 +80,32 @@ pub struct Route {
     pub messages: Messages,
 }
 
+impl Route {
+    /// Whether the call's effect depends on `If-Match` and `If-None-Match`, so that a signature must cover them.
+    #[must_use]
+    pub fn has_preconditions(&self) -> bool {
+        self.action == Action::PutState
+    }
+}
+
 const INVOKE: Access = Access::Signed {
     purpose: Purpose::Invoke,
     idempotency: true,
 };
 
-const CHALLENGE: Access = Access::Signed {
+/// Calls that are safe to repeat by what they are.
+const READ: Access = Access::Signed {
     purpose: Purpose::Invoke,
     idempotency: false,
 };
 
+const OPERATE: Access = Access::Signed {
+    purpose: Purpose::Operate,
+    idempotency: false,
+};
+
 /// Every route.
-pub const ROUTES: [Route; 5] = [
+pub const ROUTES: [Route; 14] = [
     Route {
         method: "GET",
         template: "/.well-known/baton.json",
@@ -81,7 +114,7 @@ pub const ROUTES: [Route; 5] = [
         summary: "The discovery manifest: agents with their schemas, endpoints, limits and signature profile",
         messages: Messages {
             request: None,
-            response: "discovery",
+            response: Some("discovery"),
         },
     },
     Route {
@@ -92,7 +125,7 @@ pub const ROUTES: [Route; 5] = [
         summary: "This surface as an OpenAPI 3.1 document",
         messages: Messages {
             request: None,
-            response: "openapi",
+            response: Some("openapi"),
         },
     },
     Route {
@@ -103,18 +136,18 @@ pub const ROUTES: [Route; 5] = [
         summary: "Whether the gateway can serve",
         messages: Messages {
             request: None,
-            response: "health",
+            response: Some("health"),
         },
     },
     Route {
         method: "POST",
         template: "/link/challenge",
         action: Action::Challenge,
-        access: CHALLENGE,
+        access: READ,
         summary: "Proves to an orchestrator that this origin is the gateway that registers",
         messages: Messages {
             request: Some("challenge"),
-            response: "challenge-answer",
+            response: Some("challenge-answer"),
         },
     },
     Route {
@@ -125,33 +158,145 @@ pub const ROUTES: [Route; 5] = [
         summary: "Invokes a step of a run on an agent, exactly once per idempotency key",
         messages: Messages {
             request: Some("step-invocation"),
-            response: "step-outcome",
+            response: Some("step-outcome"),
+        },
+    },
+    Route {
+        method: "POST",
+        template: "/agents/{agent}/handoffs",
+        action: Action::HandOff,
+        access: INVOKE,
+        summary: "Hands a run with its state over to an agent, and answers a receipt",
+        messages: Messages {
+            request: Some("handoff"),
+            response: Some("handoff-receipt"),
+        },
+    },
+    Route {
+        method: "GET",
+        template: "/runs/{run}",
+        action: Action::DescribeRun,
+        access: READ,
+        summary: "A run: its state's versions, its steps and its handoffs",
+        messages: Messages {
+            request: None,
+            response: Some("run"),
+        },
+    },
+    Route {
+        method: "DELETE",
+        template: "/runs/{run}",
+        action: Action::ForgetRun,
+        access: READ,
+        summary: "Forgets a run at once; what is under way is cancelled",
+        messages: Messages {
+            request: None,
+            response: None,
+        },
+    },
+    Route {
+        method: "GET",
+        template: "/runs/{run}/state",
+        action: Action::ReadState,
+        access: READ,
+        summary: "The state that the run keeps, in its current version or in the one that `version` names",
+        messages: Messages {
+            request: None,
+            response: Some("state"),
+        },
+    },
+    Route {
+        method: "PUT",
+        template: "/runs/{run}/state",
+        action: Action::PutState,
+        access: READ,
+        summary: "Writes the next version of the run's state, on top of the one that If-Match names",
+        messages: Messages {
+            request: Some("state"),
+            response: Some("state-receipt"),
+        },
+    },
+    Route {
+        method: "GET",
+        template: "/runs/{run}/steps/{step}",
+        action: Action::StepStatus,
+        access: READ,
+        summary: "How far a step has come, and its answer; waits with Prefer: wait, streams with Accept: text/event-stream",
+        messages: Messages {
+            request: None,
+            response: Some("step-status"),
+        },
+    },
+    Route {
+        method: "POST",
+        template: "/runs/{run}/steps/{step}/cancel",
+        action: Action::CancelStep,
+        access: READ,
+        summary: "Cancels a step, if it has not ended",
+        messages: Messages {
+            request: None,
+            response: Some("step-status"),
+        },
+    },
+    Route {
+        method: "GET",
+        template: "/operator/dead-letters",
+        action: Action::DeadLetters,
+        access: OPERATE,
+        summary: "Callbacks that were given up, newest first",
+        messages: Messages {
+            request: None,
+            response: Some("dead-letters"),
+        },
+    },
+    Route {
+        method: "POST",
+        template: "/operator/dead-letters/{delivery}/resend",
+        action: Action::Resend,
+        access: OPERATE,
+        summary: "Sends a callback that was given up again",
+        messages: Messages {
+            request: None,
+            response: Some("resent"),
         },
     },
 ];
 
-/// A route that fits a request, with the value of its parameter.
-#[derive(Debug, Clone, Copy)]
-pub struct Match<'a> {
+/// A route that fits a request, with the values of its parameters.
+#[derive(Debug, Clone)]
+pub struct Match {
     /// The row.
     pub route: &'static Route,
-    /// What stands in place of `{agent}`.
-    pub agent: Option<&'a str>,
+    /// The parameters' names with what stands in their places, decoded.
+    pub parameters: Parameters,
+}
+
+/// The parameters of a path.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Parameters(Vec<(&'static str, String)>);
+
+impl Parameters {
+    /// What stands in the place of this parameter; empty where the route has none of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> &str {
+        let found = self.0.iter().find(|(known, _)| *known == name);
+        found.map_or("", |(_, value)| value)
+    }
 }
 
 /// Finds the route of a request. HEAD takes the route of GET.
 ///
 /// # Errors
 /// [`Problem::NotFound`], or [`Problem::MethodNotAllowed`] with what the path does answer to.
-pub fn find<'a>(method: &Method, path: &'a str) -> Result<Match<'a>, Problem> {
+pub fn find(method: &Method, path: &str) -> Result<Match, Problem> {
     let wanted = if method == Method::HEAD { "GET" } else { method.as_str() };
     let mut allowed = Vec::new();
     for route in &ROUTES {
-        let Some(agent) = fit(route.template, path) else {
+        let Some(parameters) = fit(route.template, path) else {
             continue;
         };
         if route.method == wanted {
-            return Ok(Match { route, agent });
+            return Ok(Match { route, parameters });
         }
         allowed.push(route.method);
         if route.method == "GET" {
@@ -166,15 +311,16 @@ pub fn find<'a>(method: &Method, path: &'a str) -> Result<Match<'a>, Problem> {
     })
 }
 
-/// Whether the path fits the template, and what its parameter is.
-fn fit<'a>(template: &str, path: &'a str) -> Option<Option<&'a str>> {
-    let mut parameter = None;
+/// Whether the path fits the template, and what its parameters are.
+fn fit(template: &'static str, path: &str) -> Option<Parameters> {
+    let mut parameters = Parameters::default();
     let (mut expected, mut found) = (template.split('/'), path.split('/'));
     loop {
         match (expected.next(), found.next()) {
-            (None, None) => return Some(parameter),
+            (None, None) => return Some(parameters),
             (Some(name), Some(value)) if name.starts_with('{') && !value.is_empty() => {
-                parameter = Some(value);
+                let value = percent_decode_str(value).decode_utf8().ok()?;
+                parameters.0.push((name.trim_matches(['{', '}']), value.into_owned()));
             }
             (Some(expected), Some(found)) if expected == found => {}
             _ => return None,
@@ -186,9 +332,13 @@ fn fit<'a>(template: &str, path: &'a str) -> Option<Option<&'a str>> {
 mod tests {
     use super::*;
 
-    fn check(method: Method, path: &str, expected: Result<(Action, Option<&str>), &str>) {
+    fn check(method: Method, path: &str, expected: Result<(Action, &str), &str>) {
         let found = find(&method, path);
-        let found = found.as_ref().map(|found| (found.route.action, found.agent));
+        let found = found.as_ref().map(|found| {
+            let values: Vec<_> = found.parameters.0.iter().map(|(_, value)| value.as_str()).collect();
+            (found.route.action, values.join("|"))
+        });
+        let expected = expected.map(|(action, values)| (action, values.to_owned()));
         match (found, expected) {
             (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{method} {path}"),
             (Err(Problem::MethodNotAllowed { allow }), Err(expected)) => assert_eq!(allow, expected, "{method} {path}"),
@@ -199,18 +349,19 @@ mod tests {
 
     #[test]
     fn routes() {
-        check(Method::GET, "/healthz", Ok((Action::Health, None)));
-        check(Method::HEAD, "/healthz", Ok((Action::Health, None)));
+        check(Method::GET, "/healthz", Ok((Action::Health, "")));
+        check(Method::HEAD, "/healthz", Ok((Action::Health, "")));
         check(Method::POST, "/healthz", Err("GET, HEAD"));
-        check(
-            Method::POST,
-            "/agents/triage/steps",
-            Ok((Action::InvokeStep, Some("triage"))),
-        );
+        check(Method::POST, "/agents/triage/steps", Ok((Action::InvokeStep, "triage")));
         check(Method::GET, "/agents/triage/steps", Err("POST"));
         check(Method::OPTIONS, "/agents/triage/steps", Err("POST"));
         check(Method::POST, "/agents//steps", Err(""));
         check(Method::POST, "/agents/triage/steps/", Err(""));
         check(Method::GET, "/", Err(""));
+        check(Method::PUT, "/runs/a%2Fb%C3%A4/state", Ok((Action::PutState, "a/bä")));
+        check(Method::POST, "/runs/r/steps/s/cancel", Ok((Action::CancelStep, "r|s")));
+        check(Method::HEAD, "/runs/r", Ok((Action::DescribeRun, "r")));
+        check(Method::PATCH, "/runs/r", Err("GET, HEAD, DELETE"));
+        check(Method::GET, "/runs/%FF", Err(""));
     }
 }

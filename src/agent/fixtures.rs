@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Agent, Context, Failure, Retry};
+use super::{Agent, Context, Failure, HandOff, Retry, Stop};
 
 /// No configuration: `{}`.
 #[derive(Deserialize)]
@@ -23,7 +23,7 @@ impl Agent for Echo {
         Ok(Echo)
     }
 
-    async fn run(&self, input: Value, context: &Context<'_>) -> Result<Value, Failure> {
+    async fn run(&self, input: Value, context: &Context<'_>) -> Result<Value, Stop> {
         Ok(json!({
             "input": input,
             "state": context.state,
@@ -53,7 +53,7 @@ impl Agent for Panic {
         Ok(Panic)
     }
 
-    async fn run(&self, input: PanicInput, _: &Context<'_>) -> Result<Value, Failure> {
+    async fn run(&self, input: PanicInput, _: &Context<'_>) -> Result<Value, Stop> {
         assert!(!input.panic, "the input told the agent to panic");
         Ok(json!({"panicked": false}))
     }
@@ -83,7 +83,7 @@ impl Agent for Sleep {
         Ok(Sleep)
     }
 
-    async fn run(&self, input: SleepInput, context: &Context<'_>) -> Result<SleepOutput, Failure> {
+    async fn run(&self, input: SleepInput, context: &Context<'_>) -> Result<SleepOutput, Stop> {
         let executed_at_ms = context.host.now_ms();
         context.host.sleep_ms(input.ms).await;
         Ok(SleepOutput {
@@ -106,7 +106,7 @@ impl Agent for BadOutput {
         Ok(BadOutput)
     }
 
-    async fn run(&self, _: Value, _: &Context<'_>) -> Result<Value, Failure> {
+    async fn run(&self, _: Value, _: &Context<'_>) -> Result<Value, Stop> {
         Ok(json!({"count": "many", "extra": true}))
     }
 }
@@ -132,7 +132,7 @@ impl Agent for Fail {
         Ok(Fail)
     }
 
-    async fn run(&self, input: FailInput, context: &Context<'_>) -> Result<Value, Failure> {
+    async fn run(&self, input: FailInput, context: &Context<'_>) -> Result<Value, Stop> {
         if input.until_attempt.is_some_and(|attempt| context.attempt >= attempt) {
             return Ok(json!({"attempt": context.attempt}));
         }
@@ -140,6 +140,84 @@ impl Agent for Fail {
             code: input.code,
             message: "the input told the agent to fail".to_owned(),
             retry: input.retry_after_ms.map_or(Retry::Never, |ms| Retry::After { ms }),
-        })
+        }
+        .into())
+    }
+}
+
+/// Does what its input says, action by action.
+pub(super) struct Script;
+
+#[derive(Deserialize)]
+pub(super) struct ScriptInput {
+    #[serde(default)]
+    actions: Vec<Action>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Action {
+    Progress(String),
+    Delta(String),
+    SleepMs(u64),
+    /// Waits until the step is cancelled, and says so.
+    AwaitCancellation,
+    ReplaceState(Value),
+    MergeState(Value),
+    HandOff(HandOff),
+    Fail {
+        code: String,
+        retry_after_ms: Option<u64>,
+    },
+}
+
+#[derive(Serialize)]
+pub(super) struct ScriptOutput {
+    /// The state that the agent saw.
+    state: Option<Value>,
+    executed_at_ms: u64,
+    deadline_at_ms: u64,
+    cancelled: bool,
+}
+
+impl Agent for Script {
+    const NAME: &'static str = "script";
+    type Config = Nothing;
+    type Input = ScriptInput;
+    type Output = ScriptOutput;
+
+    fn new(_: Nothing) -> Result<Self, String> {
+        Ok(Script)
+    }
+
+    async fn run(&self, input: ScriptInput, context: &Context<'_>) -> Result<ScriptOutput, Stop> {
+        let mut output = ScriptOutput {
+            state: context.state.cloned(),
+            executed_at_ms: context.host.now_ms(),
+            deadline_at_ms: context.deadline_at_ms,
+            cancelled: false,
+        };
+        for action in input.actions {
+            match action {
+                Action::Progress(message) => context.journal.progress(message, None),
+                Action::Delta(text) => context.journal.delta(&text),
+                Action::SleepMs(duration_ms) => context.host.sleep_ms(duration_ms).await,
+                Action::AwaitCancellation => {
+                    context.cancellation.cancelled().await;
+                    output.cancelled = true;
+                }
+                Action::ReplaceState(state) => context.journal.replace_state(state),
+                Action::MergeState(patch) => context.journal.merge_state(patch),
+                Action::HandOff(handoff) => return Err(handoff.into()),
+                Action::Fail { code, retry_after_ms } => {
+                    let message = "the input told the agent to fail";
+                    return Err(match retry_after_ms {
+                        Some(ms) => Failure::retryable(&code, message, ms).into(),
+                        None => Failure::terminal(&code, message).into(),
+                    });
+                }
+            }
+        }
+        Ok(output)
     }
 }

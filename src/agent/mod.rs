@@ -7,8 +7,8 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::manifest::{AgentManifest, Implementation};
@@ -18,6 +18,7 @@ mod check;
 mod embedded;
 #[cfg(feature = "fixtures")]
 mod fixtures;
+mod journal;
 mod redact;
 mod registry;
 mod rules;
@@ -27,6 +28,7 @@ mod triage;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use check::check;
+pub use journal::{Journal, StateChange};
 
 /// A future on the one thread that a Worker has.
 pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -38,6 +40,12 @@ pub trait Host {
     fn now_ms(&self) -> u64;
     /// Waits.
     fn sleep_ms(&self, duration_ms: u64) -> LocalBoxFuture<'_, ()>;
+}
+
+/// Whether a step was cancelled while it is executed.
+pub trait Cancellation {
+    /// Ready when the step was cancelled; never if it is not.
+    fn cancelled(&self) -> LocalBoxFuture<'_, ()>;
 }
 
 /// The step that an agent works on.
@@ -57,6 +65,11 @@ pub struct Context<'a> {
     pub traceparent: Option<&'a str>,
     /// The platform.
     pub host: &'a dyn Host,
+    /// Says when the step was cancelled. An agent that waits for something waits for this as well, and returns: it has
+    /// `invocation::CANCEL_GRACE_MS` to leave things in order, then it is dropped.
+    pub cancellation: &'a dyn Cancellation,
+    /// Takes down progress, parts of the output, and the new state.
+    pub journal: &'a Journal,
 }
 
 /// How an agent says that it could not do its work. The caller sees all of it: no secrets, no input.
@@ -101,13 +114,37 @@ impl Failure {
     }
 }
 
-/// What an agent answered.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
-    /// To be valid for the agent's output schema, which the caller of [`execute`] checks.
-    pub output: Value,
-    /// The new state of the run, if the agent changes it. Neither of the present kinds does.
-    pub state: Option<Value>,
+/// Who is to go on with the run in the place of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandOff {
+    /// One of the agents that the manifest's `handoffs` name.
+    pub agent: String,
+    /// Why, for people and for the next agent.
+    pub reason: String,
+    /// The next agent's input; this agent's own where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Value>,
+}
+
+/// Why an agent comes to no output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    /// It could not do its work.
+    Failed(Failure),
+    /// Another agent is to do it.
+    HandOff(HandOff),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<HandOff> for Stop {
+    fn from(handoff: HandOff) -> Self {
+        Self::HandOff(handoff)
+    }
 }
 
 /// An agent written in Rust. It is made once per isolate from the configuration in its manifest, and must not keep
@@ -129,19 +166,18 @@ pub trait Agent: Sized + Send + Sync + 'static {
     fn new(config: Self::Config) -> Result<Self, String>;
 
     /// Does one step. Must not panic, whatever the input.
-    fn run(&self, input: Self::Input, context: &Context<'_>) -> impl Future<Output = Result<Self::Output, Failure>>;
+    fn run(&self, input: Self::Input, context: &Context<'_>) -> impl Future<Output = Result<Self::Output, Stop>>;
 }
 
 /// Runs an agent of any kind on an input that is valid for its input schema. The output is not checked yet.
 ///
 /// # Errors
 /// What the agent says, or that it cannot run as its manifest configures it (`agent-misconfigured`).
-pub async fn execute(manifest: &AgentManifest, input: &Value, context: &Context<'_>) -> Result<Answer, Failure> {
-    let output = match &manifest.implementation {
-        Implementation::Rules { rules } => rules::run(rules, input, context.state)?,
-        Implementation::Rust { rust } => registry::run(rust, input, context).await?,
-    };
-    Ok(Answer { output, state: None })
+pub async fn execute(manifest: &AgentManifest, input: &Value, context: &Context<'_>) -> Result<Value, Stop> {
+    match &manifest.implementation {
+        Implementation::Rules { rules } => rules::run(rules, input, context),
+        Implementation::Rust { rust } => registry::run(rust, input, context).await,
+    }
 }
 
 /// The manifest says something that the code cannot follow. The check of the manifests keeps this from happening.
@@ -163,6 +199,12 @@ mod tests {
     /// A platform whose time passes only while someone waits.
     struct FakeHost {
         now_ms: Cell<u64>,
+    }
+
+    impl Cancellation for FakeHost {
+        fn cancelled(&self) -> LocalBoxFuture<'_, ()> {
+            Box::pin(std::future::pending())
+        }
     }
 
     impl Host for FakeHost {
@@ -190,10 +232,14 @@ mod tests {
             state: None,
             traceparent: None,
             host: &host,
+            cancellation: &host,
+            journal: &Journal::default(),
         };
         let mut future = Box::pin(execute(manifest, input, &context));
         match future.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop())) {
-            Poll::Ready(answer) => answer.map(|answer| answer.output),
+            Poll::Ready(Ok(output)) => Ok(output),
+            Poll::Ready(Err(Stop::Failed(failure))) => Err(failure),
+            Poll::Ready(Err(Stop::HandOff(handoff))) => panic!("{agent} hands off: {handoff:?}"),
             Poll::Pending => panic!("{agent} waits for something else than the host"),
         }
     }

@@ -5,16 +5,16 @@ use std::any::Any;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Agent, Context, Failure, LocalBoxFuture, misconfigured};
+use super::{Agent, Context, Failure, LocalBoxFuture, Stop, misconfigured};
 use crate::manifest::RustConfig;
 
 /// An agent with its types hidden behind JSON.
 trait Erased: Send + Sync {
-    fn run<'a>(&'a self, input: &'a Value, context: &'a Context<'a>) -> LocalBoxFuture<'a, Result<Value, Failure>>;
+    fn run<'a>(&'a self, input: &'a Value, context: &'a Context<'a>) -> LocalBoxFuture<'a, Result<Value, Stop>>;
 }
 
 impl<A: Agent> Erased for A {
-    fn run<'a>(&'a self, input: &'a Value, context: &'a Context<'a>) -> LocalBoxFuture<'a, Result<Value, Failure>> {
+    fn run<'a>(&'a self, input: &'a Value, context: &'a Context<'a>) -> LocalBoxFuture<'a, Result<Value, Stop>> {
         Box::pin(async move {
             let typed = A::Input::deserialize(input).map_err(|_| {
                 // The error of serde would quote the input.
@@ -22,8 +22,9 @@ impl<A: Agent> Erased for A {
                 Failure::terminal("input-not-understood", message)
             })?;
             let output = Agent::run(self, typed, context).await?;
-            serde_json::to_value(output)
-                .map_err(|_| Failure::terminal("output-not-json", "the agent's answer cannot be written as JSON"))
+            serde_json::to_value(output).map_err(|_| {
+                Failure::terminal("output-not-json", "the agent's answer cannot be written as JSON").into()
+            })
         })
     }
 }
@@ -60,6 +61,8 @@ const REGISTRY: &[Entry] = &[
     #[cfg(feature = "fixtures")]
     entry::<super::fixtures::Panic>(),
     #[cfg(feature = "fixtures")]
+    entry::<super::fixtures::Script>(),
+    #[cfg(feature = "fixtures")]
     entry::<super::fixtures::Sleep>(),
 ];
 
@@ -69,12 +72,12 @@ fn make(rust: &RustConfig) -> Made {
     (entry.make)(&rust.config)
 }
 
-pub(super) async fn run(rust: &RustConfig, input: &Value, context: &Context<'_>) -> Result<Value, Failure> {
+pub(super) async fn run(rust: &RustConfig, input: &Value, context: &Context<'_>) -> Result<Value, Stop> {
     let instance = rust.instance(|| make(rust).map(|agent| Box::new(agent) as Box<dyn Any + Send + Sync>));
     let instance = instance.map_err(misconfigured)?;
     match instance.downcast_ref::<Box<dyn Erased>>() {
         Some(agent) => agent.run(input, context).await,
-        None => Err(misconfigured("its instance is of another type")),
+        None => Err(misconfigured("its instance is of another type").into()),
     }
 }
 

@@ -5,44 +5,124 @@
 
 use serde_json::Value;
 
-use super::{Failure, misconfigured};
-use crate::manifest::RulesConfig;
+use super::{Context, Failure, HandOff, Stop, misconfigured};
+use crate::manifest::{RenderError, Rule, RuleHandOff, RuleState, RulesConfig, Template, TemplateError};
 
-pub(super) fn run(config: &RulesConfig, input: &Value, state: Option<&Value>) -> Result<Value, Failure> {
+pub(super) fn run(config: &RulesConfig, input: &Value, context: &Context<'_>) -> Result<Value, Stop> {
+    let render = |name: &str, template: &Template| {
+        let rendered = template.render(input, context.state);
+        rendered.map_err(|error| Stop::from(failed(name, &error)))
+    };
     for rule in &config.rules {
         if rule.when.get().map_err(misconfigured)?.accepts(input) {
-            let then = rule.then_template().map_err(|error| misconfigured(&error.reason))?;
-            return then.render(input, state).map_err(|error| failed(&rule.name, &error));
+            return apply(rule, context, |template| render(&rule.name, template));
         }
     }
-    match config
-        .otherwise_template()
-        .map_err(|error| misconfigured(&error.reason))?
-    {
-        Some(otherwise) => otherwise
-            .render(input, state)
-            .map_err(|error| failed("otherwise", &error)),
-        None => Err(Failure::terminal(
-            "no-rule-matched",
-            "none of the agent's rules fits this input",
-        )),
+    match usable(config.otherwise_template())? {
+        Some(otherwise) => render("otherwise", otherwise),
+        None => Err(Failure::terminal("no-rule-matched", "none of the agent's rules fits this input").into()),
     }
 }
 
-fn failed(rule: &str, error: &crate::manifest::RenderError) -> Failure {
+fn apply(rule: &Rule, context: &Context<'_>, render: impl Fn(&Template) -> Result<Value, Stop>) -> Result<Value, Stop> {
+    if let (Some(state), Some(template)) = (&rule.state, usable(rule.state_template())?) {
+        let rendered = render(template)?;
+        match state {
+            RuleState::Replace(_) => context.journal.replace_state(rendered),
+            RuleState::Merge(_) => context.journal.merge_state(rendered),
+        }
+    }
+    match (&rule.hand_off, usable(rule.then_template())?) {
+        (Some(hand_off), _) => Err(handed_off(hand_off, render)?.into()),
+        (None, Some(then)) => render(then),
+        (None, None) => Err(misconfigured("a rule has neither `then` nor `hand_off`").into()),
+    }
+}
+
+fn handed_off(hand_off: &RuleHandOff, render: impl Fn(&Template) -> Result<Value, Stop>) -> Result<HandOff, Stop> {
+    let (reason, input) = usable(hand_off.templates())?;
+    let reason = render(reason)?;
+    Ok(HandOff {
+        agent: hand_off.agent.clone(),
+        reason: reason.as_str().unwrap_or_default().to_owned(),
+        input: input.as_ref().map(render).transpose()?,
+    })
+}
+
+fn usable<T>(template: Result<T, &TemplateError>) -> Result<T, Stop> {
+    template.map_err(|error| misconfigured(&error.reason).into())
+}
+
+fn failed(rule: &str, error: &RenderError) -> Failure {
     Failure::terminal("rule-failed", format!("rule `{rule}`, {error}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Cancellation, Host, Journal, LocalBoxFuture, StateChange};
     use super::*;
     use serde_json::json;
 
     fn check(config: Value, input: Value, state: Option<Value>, expected: Result<Value, (&str, &str)>) {
         let config: RulesConfig = serde_json::from_value(config).unwrap();
-        let got = run(&config, &input, state.as_ref()).map_err(|failure| (failure.code, failure.message));
-        let expected = expected.map_err(|(code, message)| (code.to_owned(), message.to_owned()));
-        assert_eq!(got, expected);
+        let journal = Journal::default();
+        let expected = expected.map_err(|(code, message)| Stop::from(Failure::terminal(code, message)));
+        assert_eq!(run(&config, &input, &context(state.as_ref(), &journal)), expected);
+    }
+
+    /// Nothing that rules do waits for anything.
+    struct Nowhere;
+
+    impl Host for Nowhere {
+        fn now_ms(&self) -> u64 {
+            0
+        }
+
+        fn sleep_ms(&self, _: u64) -> LocalBoxFuture<'_, ()> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    impl Cancellation for Nowhere {
+        fn cancelled(&self) -> LocalBoxFuture<'_, ()> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    fn context<'a>(state: Option<&'a Value>, journal: &'a Journal) -> Context<'a> {
+        Context {
+            run: "r",
+            step: "s",
+            attempt: 1,
+            deadline_at_ms: 0,
+            state,
+            traceparent: None,
+            host: &Nowhere,
+            cancellation: &Nowhere,
+            journal,
+        }
+    }
+
+    #[test]
+    fn a_rule_hands_off_and_changes_the_state() {
+        let config: RulesConfig = serde_json::from_value(json!({"rules": [
+            {"name": "money", "when": {"required": ["amount"]},
+             "hand_off": {"agent": "billing", "reason": "{{ input.amount }} are due", "input": {"sum": {"$value": "/input/amount"}}},
+             "state": {"merge": {"due": {"$value": "/input/amount"}}}},
+            {"name": "other", "when": true, "then": "ok", "state": {"replace": {"seen": true}}}
+        ]}))
+        .unwrap();
+        let journal = Journal::default();
+        let handed = run(&config, &json!({"amount": 7}), &context(None, &journal));
+        let expected = HandOff {
+            agent: "billing".into(),
+            reason: "7 are due".into(),
+            input: Some(json!({"sum": 7})),
+        };
+        assert_eq!(handed, Err(expected.into()));
+        assert_eq!(journal.take_state(), Some(StateChange::Merge(json!({"due": 7}))));
+        assert_eq!(run(&config, &json!({}), &context(None, &journal)), Ok(json!("ok")));
+        assert_eq!(journal.take_state(), Some(StateChange::Replace(json!({"seen": true}))));
     }
 
     fn rules() -> Value {

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::text::{Word, words};
-use super::{Agent, Context, Failure};
+use super::{Agent, Context, Stop};
 
 /// The category of a message that no phrase speaks for.
 const GENERAL: &str = "general";
@@ -136,7 +136,7 @@ impl Agent for Triage {
         })
     }
 
-    async fn run(&self, input: Input, _: &Context<'_>) -> Result<Output, Failure> {
+    async fn run(&self, input: Input, _: &Context<'_>) -> Result<Output, Stop> {
         Ok(self.classify(&input.text))
     }
 }

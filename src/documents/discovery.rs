@@ -3,9 +3,11 @@
 use serde_json::{Value, json};
 
 use super::Document;
+use crate::gateway::WAIT_MAX_S;
 use crate::manifest::{AgentManifest, Team, Visibility};
 use crate::routes::{Access, ROUTES};
-use crate::run::message::RUN_ID_MAX_BYTES;
+use crate::run::RUN_ID_MAX_BYTES;
+use crate::run::state::STATE_MAX_BYTES;
 use crate::signature::profile;
 
 /// Makes the document. It depends on nothing but its arguments: the same team has the same digest.
@@ -29,6 +31,7 @@ pub fn discovery(team: &Team, origin: &str) -> Document {
                 "always": profile::REQUEST_COMPONENTS,
                 "with_body": profile::BODY_COMPONENTS,
                 "with_effect": [profile::IDEMPOTENCY_KEY],
+                "where_a_state_is_written": profile::PRECONDITIONS,
             },
             "window_max_s": profile::WINDOW_MAX_S,
             "skew_max_s": profile::SKEW_MAX_S,
@@ -44,6 +47,8 @@ pub fn discovery(team: &Team, origin: &str) -> Document {
             "signature_components_max": profile::COMPONENTS_MAX,
             "idempotency_key_max_bytes": profile::IDEMPOTENCY_KEY_MAX_BYTES,
             "run_id_max_bytes": RUN_ID_MAX_BYTES,
+            "state_max_bytes": STATE_MAX_BYTES,
+            "wait_max_s": WAIT_MAX_S,
         },
         "endpoints": endpoints(),
         "agents": visible(team).map(|manifest| agent(team, manifest)).collect::<Vec<_>>(),
@@ -89,6 +94,9 @@ fn agent(team: &Team, manifest: &AgentManifest) -> Value {
         "output": manifest.output.document(),
         "examples": manifest.examples,
     });
+    if !manifest.handoffs.is_empty() {
+        agent["handoffs"] = manifest.handoffs.clone().into();
+    }
     if let Some(state) = &manifest.state {
         agent["state"] = state.document().clone();
     }

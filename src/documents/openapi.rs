@@ -7,7 +7,7 @@ use super::Document;
 use super::discovery::visible;
 use crate::manifest::Team;
 use crate::problem::PROBLEM_JSON;
-use crate::routes::{Access, ROUTES, Route};
+use crate::routes::{Access, Action, ROUTES, Route};
 use crate::wire;
 
 /// Makes the document.
@@ -50,16 +50,37 @@ fn operation(team: &Team, route: &Route) -> Value {
         "operationId": operation_id(route),
         "summary": route.summary,
         "responses": {
-            "200": {
-                "description": "Done",
-                "content": {"application/json": {"schema": reference(route.messages.response)}},
-            },
             "default": {
                 "description": "What went wrong",
                 "content": {PROBLEM_JSON: {"schema": reference("problem")}},
             },
         },
     });
+    operation["responses"][success(route)] = match route.messages.response {
+        Some(response) => json!({
+            "description": "Done",
+            "content": {"application/json": {"schema": reference(response)}},
+        }),
+        None => json!({"description": "Done"}),
+    };
+    if matches!(route.action, Action::InvokeStep | Action::StepStatus) {
+        operation["responses"]["200"]["content"]["text/event-stream"] = json!({
+            "schema": {"type": "string", "description": "Events, the last of which is `outcome`: docs/protocol.md"},
+        });
+    }
+    // What makes something answers otherwise where it finds it made, or replaces it.
+    match route.action {
+        Action::HandOff => operation["responses"]["200"] = operation["responses"]["201"].clone(),
+        Action::PutState => operation["responses"]["201"] = operation["responses"]["200"].clone(),
+        Action::ReadState => operation["responses"]["304"] = json!({"description": "Not modified: with If-None-Match"}),
+        _ => {}
+    }
+    if route.action == Action::InvokeStep {
+        operation["responses"]["202"] = json!({
+            "description": "Accepted: with Prefer: respond-async",
+            "content": {"application/json": {"schema": reference("step-status")}},
+        });
+    }
     let mut parameters = Vec::new();
     if route.template.contains("{agent}") {
         let ids: Vec<_> = visible(team).map(|agent| agent.id.as_str()).collect();
@@ -70,6 +91,17 @@ fn operation(team: &Team, route: &Route) -> Value {
             "schema": {"enum": ids},
         }));
     }
+    for name in ["run", "step", "delivery"] {
+        if route.template.contains(&format!("{{{name}}}")) {
+            parameters.push(json!({
+                "name": name,
+                "in": "path",
+                "required": true,
+                "schema": {"type": "string"},
+            }));
+        }
+    }
+    parameters.extend(own_parameters(route.action));
     if let Access::Signed { idempotency, .. } = route.access {
         operation["security"] = json!([{"signature": []}]);
         if idempotency {
@@ -92,6 +124,56 @@ fn operation(team: &Team, route: &Route) -> Value {
         });
     }
     operation
+}
+
+/// The status of what goes well.
+const fn success(route: &Route) -> &'static str {
+    match route.action {
+        Action::HandOff => "201",
+        Action::ForgetRun => "204",
+        _ => "200",
+    }
+}
+
+/// The parameters that one action alone has.
+fn own_parameters(action: Action) -> Vec<Value> {
+    let parameter = |name: &str, place: &str, description: &str, schema: Value| json!({"name": name, "in": place, "description": description, "schema": schema});
+    let header = |name, description| parameter(name, "header", description, json!({"type": "string"}));
+    match action {
+        Action::PutState => vec![
+            header("If-Match", "The ETag of the version that is replaced, or *"),
+            header("If-None-Match", "* for the first version"),
+        ],
+        Action::ReadState => vec![parameter(
+            "version",
+            "query",
+            "Which version; without it the current one",
+            json!({"type": "integer", "minimum": 1}),
+        )],
+        Action::InvokeStep => vec![header("Prefer", "respond-async, and wait=N in seconds")],
+        Action::StepStatus => vec![
+            header("Prefer", "wait=N, in seconds"),
+            header(
+                "Last-Event-ID",
+                "The id of the last event that was read, to go on after it",
+            ),
+        ],
+        Action::DeadLetters => vec![
+            parameter(
+                "limit",
+                "query",
+                "How many at most",
+                json!({"type": "integer", "minimum": 1, "maximum": 100}),
+            ),
+            parameter(
+                "cursor",
+                "query",
+                "The `next` of the page before",
+                json!({"type": "string"}),
+            ),
+        ],
+        _ => Vec::new(),
+    }
 }
 
 fn operation_id(route: &Route) -> String {

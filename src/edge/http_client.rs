@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use worker::{AbortController, Delay, Fetch, RequestInit, RequestRedirect, ResponseBody};
+use worker::{AbortController, AbortSignal, Delay, Fetch, RequestInit, RequestRedirect, ResponseBody};
 
 use super::body::read_capped;
 use crate::invocation::before;
@@ -15,21 +15,47 @@ const ANSWER_MAX_BYTES: usize = 64 * 1024;
 /// # Errors
 /// A sentence for the operator: what failed, without the request's content.
 pub async fn send(request: &http::Request<Vec<u8>>, timeout_ms: u64) -> Result<http::Response<Vec<u8>>, String> {
-    let abort = AbortController::default();
-    let call = call(request, abort.signal());
+    within(timeout_ms, async |signal| {
+        let (head, answer) = call(request, signal).await?;
+        let body = read(answer).await?;
+        Ok(head.map(|()| body))
+    })
+    .await
+}
+
+/// Sends a request and looks at the head of its answer alone.
+///
+/// # Errors
+/// As [`send`].
+pub async fn send_and_ignore_body(
+    request: &http::Request<Vec<u8>>,
+    timeout_ms: u64,
+) -> Result<http::Response<()>, String> {
+    within(timeout_ms, async |signal| Ok(call(request, signal).await?.0)).await
+}
+
+/// Aborts the call when it is dropped: at its end, when its time is over, and when nobody waits for it any more.
+struct AbortOnDrop(AbortController);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        std::mem::take(&mut self.0).abort();
+    }
+}
+
+async fn within<T>(timeout_ms: u64, work: impl AsyncFnOnce(AbortSignal) -> worker::Result<T>) -> Result<T, String> {
+    let abort = AbortOnDrop(AbortController::default());
+    let call = work(abort.0.signal());
     match before(call, Delay::from(Duration::from_millis(timeout_ms))).await {
         Some(result) => result.map_err(|error| error.to_string()),
-        None => {
-            abort.abort();
-            Err(format!("no answer within {timeout_ms} ms"))
-        }
+        None => Err(format!("no answer within {timeout_ms} ms")),
     }
 }
 
 async fn call(
     request: &http::Request<Vec<u8>>,
-    signal: worker::AbortSignal,
-) -> worker::Result<http::Response<Vec<u8>>> {
+    signal: AbortSignal,
+) -> worker::Result<(http::Response<()>, worker::Response)> {
     let headers = worker::Headers::new();
     for (name, value) in request.headers() {
         headers.set(name.as_str(), value.to_str().map_err(|error| error.to_string())?)?;
@@ -43,15 +69,18 @@ async fn call(
         init.with_body(Some(body.into()));
     }
     let outgoing = worker::Request::new_with_init(&request.uri().to_string(), &init)?;
-    let mut answer = Fetch::Request(outgoing).send_with_signal(&signal).await?;
-    let mut response = http::Response::builder().status(answer.status_code());
+    let answer = Fetch::Request(outgoing).send_with_signal(&signal).await?;
+    let mut head = http::Response::builder().status(answer.status_code());
     for (name, value) in answer.headers() {
-        response = response.header(name, value);
+        head = head.header(name, value);
     }
+    Ok((head.body(()).map_err(|error| error.to_string())?, answer))
+}
+
+async fn read(mut answer: worker::Response) -> worker::Result<Vec<u8>> {
     let body = match answer.body() {
         ResponseBody::Stream(_) => read_capped(answer.stream()?, ANSWER_MAX_BYTES, 0).await?,
         ResponseBody::Empty | ResponseBody::Body(_) => Some(answer.bytes().await?),
     };
-    let body = body.ok_or_else(|| format!("the answer is larger than {ANSWER_MAX_BYTES} bytes"))?;
-    response.body(body).map_err(|error| error.to_string().into())
+    body.ok_or_else(|| format!("the answer is larger than {ANSWER_MAX_BYTES} bytes").into())
 }

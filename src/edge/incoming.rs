@@ -1,10 +1,13 @@
 //! From the platform's request to the core's, and back. Every crossing between JavaScript and Wasm costs, so
 //! header fields come in one piece and bodies in one buffer.
 
+use futures_util::stream::unfold;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use worker::js_sys::{Array, JSON};
 
 use super::body::read_capped;
+use super::platform::EdgePlatform;
+use crate::gateway::Body;
 use crate::problem::Problem;
 
 /// All that is known of a request before its body is read.
@@ -86,16 +89,22 @@ pub async fn read_body(mut request: worker::Request, max_bytes: usize) -> Result
 }
 
 /// The core's response as the platform's.
-pub fn response(response: http::Response<Vec<u8>>) -> worker::Result<worker::Response> {
+pub fn response(response: http::Response<Body>, platform: EdgePlatform) -> worker::Result<worker::Response> {
     let (parts, body) = response.into_parts();
     let headers = worker::Headers::new();
     for (name, value) in &parts.headers {
         headers.set(name.as_str(), value.to_str().unwrap_or_default())?;
     }
-    let response = if body.is_empty() {
-        worker::Response::empty()?
-    } else {
-        worker::Response::from_bytes(body)?
+    let response = match body {
+        Body::Whole(body) if body.is_empty() => worker::Response::empty()?,
+        Body::Whole(body) => worker::Response::from_bytes(body)?,
+        Body::Stream(stream) => {
+            let parts = unfold((stream, platform), |(mut stream, platform)| async {
+                let part = stream.next(&platform).await?;
+                Some((Ok::<_, worker::Error>(part), (stream, platform)))
+            });
+            worker::Response::from_stream(parts)?
+        }
     };
     Ok(response.with_status(parts.status.as_u16()).with_headers(headers))
 }

@@ -4,8 +4,7 @@
 use http::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use worker::js_sys;
-use worker::{DurableObject, Env, Request, Response, ScheduledTime, State, durable_object};
+use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
 use super::{clock, http_client, log};
 use crate::config::{Config, Orchestrator};
@@ -105,7 +104,7 @@ impl LinkObject {
             Some(stored) => serde_json::from_str(&stored.link).unwrap_or_default(),
             None => Link::default(),
         };
-        let (link, outputs) = link::step(link, input, clock::now_ms(), u32::from_le_bytes(clock::random()));
+        let (link, outputs) = link::step(link, input, clock::now_ms(), clock::random_number());
         self.save(orchestrator, &link)?;
         let mut call = None;
         for output in outputs {
@@ -133,9 +132,7 @@ impl LinkObject {
     }
 
     async fn wake_at(&self, at_ms: u64) -> worker::Result<()> {
-        #[expect(clippy::cast_precision_loss, reason = "JavaScript's times are doubles")]
-        let date = js_sys::Date::new(&(at_ms as f64).into());
-        self.state.storage().set_alarm(ScheduledTime::new(date)).await
+        self.state.storage().set_alarm(clock::scheduled(at_ms)).await
     }
 }
 
@@ -153,7 +150,7 @@ async fn perform(gateway: &Gateway<'_>, orchestrator: &Orchestrator, call: &Call
     let Some(key) = keyring.signing_key(&orchestrator.id, Purpose::Register, now_s) else {
         return CallResult::Refused("no valid key with the purpose `register` is configured for it".into());
     };
-    let nonce: String = clock::random::<16>().iter().map(|byte| format!("{byte:02x}")).collect();
+    let nonce = super::hex(&clock::random::<16>());
     let request = match call {
         Call::Register { manifest_digest } => {
             let origin = origins.primary();

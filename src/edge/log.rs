@@ -7,17 +7,15 @@ use serde_json::{Value, json};
 use worker::{console_error, console_log};
 
 use super::incoming::Head;
-use crate::gateway::Record;
+use crate::gateway::{Body, Record};
 use crate::invocation::Occasion;
+use crate::run::StoredAnswer;
+use crate::run::call::Call;
+use crate::run::delivery::{Parcel, Sent};
+use crate::run::ledger::Commit;
 
 /// The line of a request.
-pub fn request(
-    head: &Head,
-    occasion: &Occasion,
-    response: &http::Response<Vec<u8>>,
-    record: &Record,
-    duration_ms: u64,
-) {
+pub fn request(head: &Head, occasion: &Occasion, response: &http::Response<Body>, record: &Record, duration_ms: u64) {
     line(&json!({
         "event": "request",
         "request_id": occasion.request_id,
@@ -29,6 +27,36 @@ pub fn request(
         "problem": record.problem,
         "key_id": record.key_id,
         "replayed": record.replayed,
+        "duration_ms": duration_ms,
+    }));
+}
+
+/// An execution in the background, and what became of it.
+pub fn execution(call: &Call, answer: &StoredAnswer, commit: &Commit, duration_ms: u64) {
+    line(&json!({
+        "event": "execution",
+        "request_id": call.request_id,
+        "agent": call.agent,
+        "outcome": answer.ending(),
+        "commit": commit.name(),
+        "duration_ms": duration_ms,
+    }));
+}
+
+/// A try of a callback.
+pub fn delivery(parcel: &Parcel, sent: &Sent, duration_ms: u64) {
+    let (result, reason) = match sent {
+        Sent::Delivered => ("delivered", None),
+        Sent::Refused(reason) => ("refused", Some(reason)),
+        Sent::Failed { reason, .. } => ("failed", Some(reason)),
+    };
+    line(&json!({
+        "event": "delivery",
+        "delivery": parcel.id,
+        "orchestrator": parcel.orchestrator,
+        "try": parcel.tries,
+        "result": result,
+        "reason": reason,
         "duration_ms": duration_ms,
     }));
 }

@@ -2,14 +2,19 @@
 //! environment. It turns events into calls of the core, and performs what the core asks for.
 
 mod body;
+mod callback;
 mod clock;
+mod dead_letters;
 mod http_client;
 mod incoming;
 mod link_object;
 mod log;
+mod notify;
 mod platform;
 mod run_object;
 mod run_storage;
+mod run_work;
+mod sync_transaction;
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -32,7 +37,7 @@ async fn fetch(request: worker::Request, env: Env, context: Context) -> worker::
     let mut head = incoming::Head::read(&request)?;
     let (response, record) = answer(&mut head, request, &env, &occasion).await;
     log::request(&head, &occasion, &response, &record, clock::now_ms() - started_at_ms);
-    incoming::response(response)
+    incoming::response(response, platform::EdgePlatform::new(env))
 }
 
 /// Cron: wakes links whose alarm was lost, and those of a gateway that nobody calls.
@@ -66,7 +71,7 @@ async fn answer(head: &mut incoming::Head, request: worker::Request, env: &Env, 
     let Some(request) = head.with_body(body) else {
         return refuse(&Problem::NotFound);
     };
-    let platform = platform::EdgePlatform::new(env);
+    let platform = platform::EdgePlatform::new(env.clone());
     gateway.handle(&admitted, &request, occasion, &platform).await
 }
 
@@ -75,10 +80,15 @@ fn occasion(request: &worker::Request) -> Occasion {
     let random: [u8; 24] = clock::random();
     let id: [u8; 16] = clock::random();
     Occasion {
-        request_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
+        request_id: hex(&id),
         random,
         trace: header("traceparent").as_deref().and_then(TraceContext::parse),
     }
+}
+
+/// As hexadecimal digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The configuration, read once per isolate: variables and secrets change with a deployment only.

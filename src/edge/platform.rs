@@ -1,47 +1,50 @@
 //! The core's port to the platform.
 
-use std::time::Duration;
-
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use worker::{Delay, Env, RequestInit};
+use worker::{Env, RequestInit};
 
-use super::clock;
+use super::clock::PlatformHost;
+use super::{dead_letters, log};
 use crate::agent::{Host, LocalBoxFuture};
 use crate::platform::{Platform, StorageUnavailable};
-use crate::run::{Claim, ClaimRequest, Commit, CommitRequest, RunName};
+use crate::run::delivery::DeadLetter;
+use crate::run::status::{Watch, Watched};
+use crate::run::{Asked, Question, RunName, Told};
 
 /// The platform as one request sees it.
-pub struct EdgePlatform<'a> {
-    env: &'a Env,
+#[derive(Clone)]
+pub struct EdgePlatform {
+    env: Env,
 }
 
-impl<'a> EdgePlatform<'a> {
-    pub fn new(env: &'a Env) -> Self {
+impl EdgePlatform {
+    pub fn new(env: Env) -> Self {
         Self { env }
     }
 
-    /// Asks the run's object. A stub can be dead after a reset, so a second one is tried; both messages are safe to repeat.
-    async fn ask<T: DeserializeOwned>(
+    /// Asks the run's object. A stub can be dead after a reset, so a second one is tried; all questions are safe to repeat.
+    async fn post<T: DeserializeOwned>(
         &self,
         run: &RunName,
-        path: &str,
+        name: &str,
         message: &impl Serialize,
     ) -> Result<T, StorageUnavailable> {
         let body = serde_json::to_string(message).map_err(|_| StorageUnavailable)?;
         for _ in 0..2 {
-            if let Ok(answer) = self.ask_once(run, path, &body).await {
-                return serde_json::from_str(&answer).map_err(|_| StorageUnavailable);
+            match self.post_once(run, name, &body).await {
+                Ok(answer) => return serde_json::from_str(&answer).map_err(|_| StorageUnavailable),
+                Err(error) => log::alarm("run", &format!("{name}: {error}")),
             }
         }
         Err(StorageUnavailable)
     }
 
-    async fn ask_once(&self, run: &RunName, path: &str, body: &str) -> worker::Result<String> {
-        let stub = self.env.durable_object("RUNS")?.get_by_name(run.as_str())?;
+    async fn post_once(&self, run: &RunName, name: &str, body: &str) -> worker::Result<String> {
+        let stub = self.env.durable_object("RUNS")?.get_by_name(&run.object())?;
         let mut init = RequestInit::new();
         init.with_method(worker::Method::Post).with_body(Some(body.into()));
-        let request = worker::Request::new_with_init(&format!("http://run{path}"), &init)?;
+        let request = worker::Request::new_with_init(&format!("http://run/{name}"), &init)?;
         let mut response = stub.fetch_with_request(request).await?;
         match response.status_code() {
             200 => response.text().await,
@@ -50,22 +53,49 @@ impl<'a> EdgePlatform<'a> {
     }
 }
 
-impl Host for EdgePlatform<'_> {
+impl Host for EdgePlatform {
     fn now_ms(&self) -> u64 {
-        clock::now_ms()
+        PlatformHost.now_ms()
     }
 
     fn sleep_ms(&self, duration_ms: u64) -> LocalBoxFuture<'_, ()> {
-        Box::pin(Delay::from(Duration::from_millis(duration_ms)))
+        PlatformHost.sleep_ms(duration_ms)
     }
 }
 
-impl Platform for EdgePlatform<'_> {
-    async fn claim(&self, run: &RunName, request: &ClaimRequest) -> Result<Claim, StorageUnavailable> {
-        self.ask(run, "/claim", request).await
+impl Platform for EdgePlatform {
+    async fn ask<Q: Question>(&self, run: &RunName, asked: &Asked<Q>) -> Result<Told<Q::Answer>, StorageUnavailable> {
+        self.post(run, Q::NAME, asked).await
     }
 
-    async fn commit(&self, run: &RunName, request: &CommitRequest) -> Result<Commit, StorageUnavailable> {
-        self.ask(run, "/commit", request).await
+    async fn watch(&self, run: &RunName, watch: &Watch, wait_ms: u64) -> Result<Option<Watched>, StorageUnavailable> {
+        match self.post(run, Watch::NAME, &(watch, wait_ms)).await? {
+            Told::Answer(watched) => Ok(watched),
+            Told::Replayed => Err(StorageUnavailable),
+        }
     }
+
+    async fn dead_letters(
+        &self,
+        before: Option<(u64, &str)>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, StorageUnavailable> {
+        listed(dead_letters::list(&self.env, before, limit).await)
+    }
+
+    async fn dead_letter(&self, delivery: &str) -> Result<Option<DeadLetter>, StorageUnavailable> {
+        listed(dead_letters::find(&self.env, delivery).await)
+    }
+
+    async fn remove_dead_letter(&self, letter: &DeadLetter) -> Result<(), StorageUnavailable> {
+        listed(dead_letters::remove(&self.env, letter).await)
+    }
+}
+
+/// What D1 says is for the operator.
+fn listed<T>(result: worker::Result<T>) -> Result<T, StorageUnavailable> {
+    result.map_err(|error| {
+        log::alarm("history", &error.to_string());
+        StorageUnavailable
+    })
 }

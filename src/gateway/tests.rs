@@ -3,14 +3,21 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
+use http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+
+mod runs;
 
 use super::*;
 use crate::agent::{Host, LocalBoxFuture};
 use crate::platform::StorageUnavailable;
-use crate::run::storage::MemoryStorage;
-use crate::run::{Claim, ClaimRequest, Commit, CommitRequest, RunName, ledger};
+use crate::run::delivery::DeadLetter;
+use crate::run::status::{Watch, Watched};
+use crate::run::storage::{Corrupt, MemoryStorage};
+use crate::run::transaction::Transaction;
+use crate::run::{Asked, Question, RunName, Told, ask};
 use crate::signature::keys::Keyring;
 use crate::signature::{KeyRecord, Sent, Stamp, sign_request};
 
@@ -41,13 +48,20 @@ impl FakePlatform {
         }
     }
 
-    fn with<T>(&self, run: &RunName, act: impl FnOnce(&MemoryStorage) -> T) -> Result<T, StorageUnavailable> {
+    fn with<T>(
+        &self,
+        run: &RunName,
+        act: impl FnOnce(&Transaction<'_, MemoryStorage>) -> Result<T, Corrupt>,
+    ) -> Result<T, StorageUnavailable> {
         let fault = self.faults.borrow_mut().pop().unwrap_or(Fault::None);
         if fault == Fault::BeforeDoing {
             return Err(StorageUnavailable);
         }
         let mut runs = self.runs.borrow_mut();
-        let done = act(runs.entry(run.as_str().to_owned()).or_default());
+        let storage = runs.entry(run.object()).or_default();
+        let transaction = Transaction::new(storage);
+        let done = act(&transaction).expect("rows that we wrote");
+        transaction.commit().expect("memory");
         if fault == Fault::AfterDoing {
             Err(StorageUnavailable)
         } else {
@@ -66,19 +80,41 @@ impl Host for FakePlatform {
     }
 }
 
+/// The same value, written as JSON and read.
+fn again<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) -> T {
+    let text = serde_json::to_string(value).expect("it can be written");
+    serde_json::from_str(&text).expect("it can be read")
+}
+
 impl Platform for FakePlatform {
-    async fn claim(&self, run: &RunName, request: &ClaimRequest) -> Result<Claim, StorageUnavailable> {
-        self.with(run, |storage| {
-            let Ok(claim) = ledger::claim(storage, request, self.now_ms.get());
-            claim
-        })
+    async fn ask<Q: Question>(&self, run: &RunName, asked: &Asked<Q>) -> Result<Told<Q::Answer>, StorageUnavailable> {
+        // As it goes over the wire between Worker and object.
+        let asked: Asked<Q> = again(asked);
+        let told = self.with(run, |storage| ask(storage, &asked, self.now_ms.get(), 0))?;
+        Ok(again(&told))
     }
 
-    async fn commit(&self, run: &RunName, request: &CommitRequest) -> Result<Commit, StorageUnavailable> {
-        self.with(run, |storage| {
-            let Ok(commit) = ledger::commit(storage, request);
-            commit
-        })
+    async fn watch(&self, run: &RunName, watch: &Watch, wait_ms: u64) -> Result<Option<Watched>, StorageUnavailable> {
+        let watched = self.with(run, |storage| watch.ask(storage))?;
+        if watched
+            .as_ref()
+            .is_some_and(|watched| !watched.ended && watched.events.is_empty())
+        {
+            self.now_ms.set(self.now_ms.get() + wait_ms);
+        }
+        Ok(watched)
+    }
+
+    async fn dead_letters(&self, _: Option<(u64, &str)>, _: usize) -> Result<Vec<DeadLetter>, StorageUnavailable> {
+        Ok(Vec::new())
+    }
+
+    async fn dead_letter(&self, _: &str) -> Result<Option<DeadLetter>, StorageUnavailable> {
+        Ok(None)
+    }
+
+    async fn remove_dead_letter(&self, _: &DeadLetter) -> Result<(), StorageUnavailable> {
+        Ok(())
     }
 }
 
@@ -88,17 +124,41 @@ struct Bench {
     config: Config,
     platform: FakePlatform,
     nonces: Cell<u32>,
+    /// The key that signs.
+    signer: Cell<&'static str>,
 }
 
+#[derive(Clone)]
 struct Call {
-    body: String,
-    key: String,
+    method: &'static str,
     path: String,
+    body: String,
+    /// The idempotency key; none where it is empty.
+    key: String,
+    fields: Vec<(HeaderName, String)>,
 }
 
 impl Call {
+    /// A call without body and idempotency key.
+    fn new(method: &'static str, path: &str) -> Self {
+        Self {
+            method,
+            path: path.into(),
+            body: String::new(),
+            key: String::new(),
+            fields: Vec::new(),
+        }
+    }
+
+    fn with(mut self, name: HeaderName, value: &str) -> Self {
+        self.fields.push((name, value.into()));
+        self
+    }
+
     fn step(body: Value) -> Self {
         Self {
+            method: "POST",
+            fields: Vec::new(),
             key: format!(
                 "{}/{}",
                 body["run"].as_str().unwrap_or_default(),
@@ -117,7 +177,11 @@ fn step() -> Value {
 impl Bench {
     fn new() -> Self {
         let secret = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
-        let keys = json!([{"id": "k", "orchestrator": "o", "purposes": ["invoke"], "secret": secret}]).to_string();
+        let keys = json!([
+            {"id": "k", "orchestrator": "o", "purposes": ["invoke"], "secret": secret},
+            {"id": "narrow", "orchestrator": "o", "purposes": ["invoke"], "secret": secret, "agents": ["redact"]},
+        ])
+        .to_string();
         let config = Config::read(|name| match name {
             "BATON_KEYS" => Some(keys.clone()),
             "BATON_ORIGINS" => Some(ORIGIN.to_owned()),
@@ -128,22 +192,33 @@ impl Bench {
             config: config.expect("a configuration"),
             platform: FakePlatform::new(),
             nonces: Cell::new(0),
+            signer: Cell::new("k"),
         }
     }
 
     fn key(&self) -> &KeyRecord {
-        self.config.keyring.get("k").expect("the key")
+        self.config.keyring.get(self.signer.get()).expect("the key")
     }
 
     fn sign(&self, call: &Call) -> (http::Request<Vec<u8>>, Sent) {
         self.nonces.set(self.nonces.get() + 1);
         let mut request = http::Request::builder()
-            .method("POST")
+            .method(call.method)
             .uri(format!("{ORIGIN}{}", call.path))
-            .header("content-type", "application/json")
-            .header("idempotency-key", format!("\"{}\"", call.key))
             .body(call.body.clone().into_bytes())
             .expect("a request");
+        let mut field = |name: HeaderName, value: String| {
+            request.headers_mut().insert(name, value.parse().expect("a field"));
+        };
+        if !call.body.is_empty() {
+            field(CONTENT_TYPE, "application/json".into());
+        }
+        if !call.key.is_empty() {
+            field(HeaderName::from_static("idempotency-key"), format!("\"{}\"", call.key));
+        }
+        for (name, value) in &call.fields {
+            field(name.clone(), value.clone());
+        }
         let stamp = Stamp {
             created_s: self.platform.now_ms() / 1_000,
             nonce: format!("nonce-{:016}", self.nonces.get()),
@@ -152,7 +227,16 @@ impl Bench {
         (request, sent)
     }
 
-    fn handle(&self, request: &http::Request<Vec<u8>>) -> Handled {
+    fn handle(&self, request: &http::Request<Vec<u8>>) -> (http::Response<Vec<u8>>, Record) {
+        let (response, record) = self.handle_any(request);
+        let whole = response.map(|body| match body {
+            Body::Whole(body) => body,
+            Body::Stream(_) => panic!("a stream"),
+        });
+        (whole, record)
+    }
+
+    fn handle_any(&self, request: &http::Request<Vec<u8>>) -> Handled {
         let gateway = Gateway {
             team: &self.team,
             config: &self.config,
@@ -170,11 +254,16 @@ impl Bench {
     }
 
     /// Signs, calls, and verifies the answer's signature.
-    fn call(&self, call: &Call) -> (u16, Value, Record) {
+    fn send(&self, call: &Call) -> (http::Response<Vec<u8>>, Record) {
         let (request, sent) = self.sign(call);
         let (response, record) = self.handle(&request);
         let held = sent.verify(&response, self.platform.now_ms() / 1_000);
-        assert_eq!(held, Ok(()), "the answer to {} is not signed", call.body);
+        assert_eq!(held, Ok(()), "the answer to {} {} is not signed", call.path, call.body);
+        (response, record)
+    }
+
+    fn call(&self, call: &Call) -> (u16, Value, Record) {
+        let (response, record) = self.send(call);
         let body = serde_json::from_slice(response.body()).expect("JSON");
         (response.status().as_u16(), body, record)
     }
@@ -352,7 +441,7 @@ fn the_challenge_is_answered_for_this_gateway_alone() {
     let challenge = |gateway: &str| Call {
         body: json!({"gateway": gateway, "challenge": "0123456789abcdef"}).to_string(),
         key: "any".into(),
-        path: "/link/challenge".into(),
+        ..Call::new("POST", "/link/challenge")
     };
     let (status, answer, _) = bench.call(&challenge(&bench.team.gateway.id));
     assert_eq!((status, answer["challenge"].as_str()), (200, Some("0123456789abcdef")));
@@ -369,7 +458,7 @@ fn without_keys_every_signed_call_is_refused() {
         (response.status().as_u16(), record.problem),
         (401, Some("signature-invalid"))
     );
-    assert!(response.headers().contains_key(ACCEPT_SIGNATURE));
+    assert!(response.headers().contains_key("accept-signature"));
     assert!(response.headers().contains_key(WWW_AUTHENTICATE));
 }
 

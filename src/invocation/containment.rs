@@ -5,11 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
-use crate::agent::{Answer, Failure};
+use crate::agent::Failure;
 
 /// Keeps a panic of an agent to its own request: it becomes the agent's failure. The agent and all that it held are
 /// dropped; the core hands an agent nothing mutable, so nothing half-done is left behind.
-pub(super) async fn contained(work: impl Future<Output = Result<Answer, Failure>>) -> Result<Answer, Failure> {
+pub(super) async fn contained<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let mut work = pin!(work);
     poll_fn(|context| {
         catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))).unwrap_or_else(|_| {
@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn a_panic_becomes_a_failure() {
         let panics = async {
-            let nothing: Option<Answer> = None;
+            let nothing: Option<u8> = None;
             nothing.ok_or(()).map_err(|()| panic!("as an agent might"))
         };
         let Poll::Ready(Err(failure)) = now(contained(panics)) else {

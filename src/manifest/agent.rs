@@ -53,6 +53,9 @@ pub struct AgentManifest {
     /// The agent that takes over when this one fails for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<String>,
+    /// The agents that it may hand a run over to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub handoffs: Vec<String>,
     /// What makes a router choose this agent.
     #[serde(default, skip_serializing_if = "Routing::is_empty")]
     pub routing: Routing,
@@ -131,7 +134,7 @@ impl RulesConfig {
     }
 }
 
-/// One rule: if the input (with the state) is valid for `when`, the output is `then`.
+/// One rule: if the input is valid for `when`, the output is `then`, or the run is handed off as `hand_off` says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
@@ -139,10 +142,68 @@ pub struct Rule {
     pub name: String,
     /// A JSON Schema (2020-12) on the input.
     pub when: LazySchema,
-    /// A template of the output.
-    pub then: Value,
+    /// A template of the output. A rule has this or `hand_off`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub then: Option<Value>,
+    /// Who goes on with the run instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hand_off: Option<RuleHandOff>,
+    /// How the state changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<RuleState>,
     #[serde(skip)]
-    then_compiled: Kept<Template>,
+    then_compiled: Kept<Option<Template>>,
+    #[serde(skip)]
+    state_compiled: Kept<Option<Template>>,
+}
+
+/// Who goes on with a run, by a rule.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleHandOff {
+    /// One of the agents that the manifest's `handoffs` name.
+    pub agent: String,
+    /// A template of the reason: a string.
+    pub reason: String,
+    /// A template of the next agent's input; this agent's own where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Value>,
+    #[serde(skip)]
+    compiled: Kept<(Template, Option<Template>)>,
+}
+
+impl RuleHandOff {
+    /// The templates of the reason and of the input, compiled once.
+    ///
+    /// # Errors
+    /// What [`Template::compile`] says; never for a manifest that passed its check.
+    pub fn templates(&self) -> Result<&(Template, Option<Template>), &super::TemplateError> {
+        let compile = || {
+            let reason = Template::compile(&Value::from(self.reason.as_str()))?;
+            Ok((reason, self.input.as_ref().map(Template::compile).transpose()?))
+        };
+        self.compiled.get(compile)
+    }
+}
+
+/// How a rule changes the state: by a template of the whole, or of a JSON Merge Patch (RFC 7396).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleState {
+    /// This is the new state.
+    Replace(Value),
+    /// This makes the new state of the old one.
+    Merge(Value),
+}
+
+impl RuleState {
+    /// The template.
+    #[must_use]
+    pub const fn template(&self) -> &Value {
+        match self {
+            Self::Replace(template) | Self::Merge(template) => template,
+        }
+    }
 }
 
 impl Rule {
@@ -150,8 +211,21 @@ impl Rule {
     ///
     /// # Errors
     /// What [`Template::compile`] says; never for a manifest that passed its check.
-    pub fn then_template(&self) -> Result<&Template, &super::TemplateError> {
-        self.then_compiled.get(|| Template::compile(&self.then))
+    pub fn then_template(&self) -> Result<Option<&Template>, &super::TemplateError> {
+        let compile = || self.then.as_ref().map(Template::compile).transpose();
+        self.then_compiled.get(compile).map(Option::as_ref)
+    }
+
+    /// The template of the state, compiled once.
+    ///
+    /// # Errors
+    /// What [`Template::compile`] says; never for a manifest that passed its check.
+    pub fn state_template(&self) -> Result<Option<&Template>, &super::TemplateError> {
+        let compile = || {
+            let template = self.state.as_ref().map(RuleState::template);
+            template.map(Template::compile).transpose()
+        };
+        self.state_compiled.get(compile).map(Option::as_ref)
     }
 }
 
@@ -189,9 +263,10 @@ fn empty_object() -> Value {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetryPolicy {
-    /// Attempts in all, the first included: 1 means no retry.
+    /// How often the gateway itself executes an attempt in the background, the first time included: 1 means not again. Who
+    /// waits for the answer makes further attempts itself.
     pub max_attempts: u32,
-    /// The wait before the second attempt in milliseconds; it doubles from then on.
+    /// The wait before the second execution in milliseconds; it doubles from then on.
     pub backoff_ms: u64,
     /// The longest wait in milliseconds.
     pub backoff_max_ms: u64,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{AgentManifest, Finding, GatewayManifest, Implementation, RUST_AGENTS, RulesConfig, Template};
+use super::{AgentManifest, Finding, GatewayManifest, Implementation, RUST_AGENTS, RuleState, RulesConfig, Template};
 use crate::schema::{self, LazySchema, VIOLATIONS_MAX};
 
 /// Checks one agent by itself.
@@ -37,7 +37,7 @@ pub(super) fn agent(agent: &AgentManifest, file: &Path, findings: &mut Vec<Findi
         }
     }
     match &agent.implementation {
-        Implementation::Rules { rules } => check_rules(rules, &mut found),
+        Implementation::Rules { rules } => check_rules(rules, &agent.handoffs, &mut found),
         Implementation::Rust { rust } => {
             if !RUST_AGENTS.contains(&rust.name.as_str()) {
                 let known = RUST_AGENTS.join(", ");
@@ -54,7 +54,7 @@ pub(super) fn agent(agent: &AgentManifest, file: &Path, findings: &mut Vec<Findi
     }
 }
 
-fn check_rules(rules: &RulesConfig, found: &mut impl FnMut(String, String)) {
+fn check_rules(rules: &RulesConfig, handoffs: &[String], found: &mut impl FnMut(String, String)) {
     let mut names = BTreeSet::new();
     for (index, rule) in rules.rules.iter().enumerate() {
         let at = format!("/rules/rules/{index}");
@@ -65,7 +65,33 @@ fn check_rules(rules: &RulesConfig, found: &mut impl FnMut(String, String)) {
             );
         }
         lint(&rule.when, &format!("{at}/when"), found);
-        template(&rule.then, &format!("{at}/then"), found);
+        for (name, value) in [
+            ("then", rule.then.as_ref()),
+            (
+                "hand_off/input",
+                rule.hand_off.as_ref().and_then(|hand_off| hand_off.input.as_ref()),
+            ),
+        ] {
+            if let Some(value) = value {
+                template(value, &format!("{at}/{name}"), found);
+            }
+        }
+        match &rule.state {
+            Some(RuleState::Replace(value)) => template(value, &format!("{at}/state/replace"), found),
+            Some(RuleState::Merge(value)) => template(value, &format!("{at}/state/merge"), found),
+            None => {}
+        }
+        if let Some(hand_off) = &rule.hand_off {
+            template(
+                &hand_off.reason.as_str().into(),
+                &format!("{at}/hand_off/reason"),
+                found,
+            );
+            if !handoffs.contains(&hand_off.agent) {
+                let reason = format!("`{}` is not among the agents that `handoffs` names", hand_off.agent);
+                found(format!("{at}/hand_off/agent"), reason);
+            }
+        }
     }
     if let Some(otherwise) = &rules.otherwise {
         template(otherwise, "/rules/otherwise", found);
@@ -122,6 +148,17 @@ pub(super) fn team(
         }
     }
     for (file, agent) in agents {
+        for (index, id) in agent.handoffs.iter().enumerate() {
+            let reason = if *id == agent.id {
+                "an agent does not hand off to itself".to_owned()
+            } else if by_id.contains_key(id.as_str()) {
+                continue;
+            } else {
+                format!("there is no agent `{id}`")
+            };
+            let (file, pointer) = (file.clone(), format!("/handoffs/{index}"));
+            findings.push(Finding { file, pointer, reason });
+        }
         if let Some(reason) = fallback_problem(agent, &by_id) {
             let (file, pointer) = (file.clone(), "/fallback".to_owned());
             findings.push(Finding { file, pointer, reason });

@@ -19,8 +19,8 @@ mod finding;
 mod load;
 
 pub use agent::{
-    AgentManifest, Example, Implementation, Keyword, Limits, RetryPolicy, Routing, Rule, RulesConfig, RustConfig,
-    Visibility,
+    AgentManifest, Example, Implementation, Keyword, Limits, RetryPolicy, Routing, Rule, RuleHandOff, RuleState,
+    RulesConfig, RustConfig, Visibility,
 };
 pub use gateway::{Discovery, GatewayLimits, GatewayManifest};
 pub use team::Team;
@@ -47,6 +47,8 @@ pub const ATTEMPTS_MAX: u32 = 10;
 pub const BACKOFF_MAX_MS: u64 = 60_000;
 /// The most characters of an agent's id.
 pub const AGENT_ID_MAX_CHARS: usize = 63;
+/// The most agents that an agent may hand off to.
+pub const HANDOFFS_MAX: usize = 20;
 /// The most agents of one gateway.
 pub const AGENTS_MAX: usize = 100;
 /// The largest manifest or file of definitions, in bytes.
@@ -67,6 +69,8 @@ pub const RUST_AGENTS: &[&str] = &[
     "fail",
     #[cfg(feature = "fixtures")]
     "panic",
+    #[cfg(feature = "fixtures")]
+    "script",
     #[cfg(feature = "fixtures")]
     "sleep",
 ];

@@ -1,347 +1,410 @@
 //! The step ledger: who may execute an attempt, and which answer counts.
 //!
-//! A step has one effect. The idempotency key names an attempt, and a repeated one gets the stored
-//! answer. A step whose answer is final is never executed again, whatever the attempt's number. A claim whose owner
-//! died ends at its deadline, and the next request takes it over under a higher generation, so that
-//! a late commit of the first owner is refused.
+//! A step has one effect. The idempotency key names an attempt, and a repeated one gets the stored answer. A step whose
+//! answer is final is never executed again, whatever the attempt's number. A claim whose owner died ends at its deadline:
+//! then the next request takes it over under a higher generation, or, for what runs in the background, the run's object
+//! itself ([`super::work`]). A late commit of the first owner is refused.
 
-use super::message::{Claim, ClaimRequest, Commit, CommitRequest};
-use super::storage::{Attempt, Storage};
+use serde::{Deserialize, Serialize};
+
+use super::attempt::{self, ATTEMPTS_MAX, Attempt, EXECUTIONS_MAX, Phase, StoredAnswer};
+use super::call::{Call, StateSource};
+use super::question::{Moment, Question};
+use super::record::{self, Use};
+use super::state::{self, Conflict, Expected, Kept};
+use super::status::{self, StepStatus};
+use super::storage::Storage;
+use crate::manifest::RetryPolicy;
 
 /// A caller is never told to wait longer than this before it asks again, in milliseconds.
 pub const RETRY_AFTER_MAX_MS: u64 = 5_000;
+/// So many attempts of a run may be under way in the background at once.
+pub const BACKGROUND_MAX: usize = 32;
 
-/// Decides a claim, and writes what it decided.
-///
-/// # Errors
-/// When the storage fails.
-pub fn claim<S: Storage>(storage: &S, request: &ClaimRequest, now_ms: u64) -> Result<Claim, S::Error> {
-    if let Some(nonce) = &request.nonce {
-        match storage.nonce_claimant(&nonce.value)? {
-            Some(claimant) if claimant == request.claimant => {}
-            Some(_) => return Ok(Claim::NonceReplayed),
-            None => storage.remember_nonce(nonce, &request.claimant, now_ms)?,
+/// Asks for an attempt to be executed: by the one who asks, or in the background.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClaimRequest {
+    /// The run.
+    pub using: Use,
+    /// The caller's idempotency key.
+    pub idempotency_key: String,
+    /// Digest of agent, input and state: what must be the same for it to be the same call.
+    pub fingerprint: String,
+    /// The step.
+    pub call: Call,
+    /// The agent's version.
+    pub agent_version: String,
+    /// The agent's retry policy.
+    pub retry: RetryPolicy,
+    /// How long the claim is held, in milliseconds: the deadline and a grace for the commit.
+    pub hold_ms: u64,
+    /// Whether the run's object is to execute it, and not the one who asks.
+    pub background: bool,
+    /// Where its end is to be told, if anywhere.
+    pub callback_url: Option<String>,
+}
+
+/// What a claim came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Claim {
+    /// Execute, then commit under this generation.
+    Granted {
+        /// The attempt's place in the run.
+        ordinal: u32,
+        /// Grows with each owner of the attempt: the fence against a late one.
+        generation: u32,
+        /// The state that the run keeps, where the call is to work on it.
+        kept: Option<Box<Kept>>,
+    },
+    /// It is, or will be, executed in the background.
+    Accepted(Box<StepStatus>),
+    /// Executed before: this is the answer.
+    Answered(StoredAnswer),
+    /// Another request executes it.
+    InFlight {
+        /// When its claim ends at the latest, in milliseconds from now.
+        retry_after_ms: u64,
+    },
+    /// The idempotency key belongs to another call.
+    KeyMismatch,
+    /// The step belongs to another call.
+    StepMismatch,
+    /// A later attempt is known.
+    AttemptOutdated {
+        /// Its number.
+        latest: u32,
+    },
+    /// The state that the call asks for is not the current one.
+    StateConflict(Conflict),
+    /// The run has as many attempts as a run may have.
+    RunFull,
+    /// As many attempts as may be are under way in the background.
+    RunBusy,
+}
+
+impl Question for ClaimRequest {
+    const NAME: &'static str = "claim";
+    const USES_NONCE: bool = true;
+    type Answer = Claim;
+
+    fn answer<S: Storage>(&self, storage: &S, moment: Moment<'_>) -> Result<Claim, S::Error> {
+        if let Some(known) = attempt::by_key(storage, &self.idempotency_key)? {
+            return self.again(storage, known, moment);
+        }
+        match attempt::latest(storage, &self.call.step)? {
+            Some(latest) => self.next(storage, &latest, moment),
+            None => self.first(storage, moment),
         }
     }
-    if let Some(known) = storage.attempt(&request.idempotency_key)? {
-        return claim_again(storage, known, request, now_ms);
+}
+
+impl ClaimRequest {
+    /// The idempotency key is known: the same attempt, or a mistake.
+    fn again<S: Storage>(&self, storage: &S, mut known: Attempt, moment: Moment<'_>) -> Result<Claim, S::Error> {
+        let same =
+            known.step == self.call.step && known.attempt == self.call.attempt && known.fingerprint == self.fingerprint;
+        if !same {
+            return Ok(Claim::KeyMismatch);
+        }
+        if let Some(answer) = attempt::answer(storage, known.ordinal)? {
+            return Ok(Claim::Answered(answer));
+        }
+        if known.background {
+            return self.under_way(storage, &known, moment);
+        }
+        // An attempt that a later one has overtaken must not come back to life.
+        if let Some(latest) = attempt::latest(storage, &known.step)?
+            && latest.attempt > known.attempt
+        {
+            return Ok(Claim::AttemptOutdated { latest: latest.attempt });
+        }
+        if known.claimant == moment.claimant {
+            let kept = self.kept(storage)?;
+            return Ok(granted(&known, kept));
+        }
+        if known.claimed_until_ms > moment.now_ms {
+            return Ok(in_flight(&known, moment.now_ms));
+        }
+        if known.generation >= EXECUTIONS_MAX {
+            // Its owners die again and again: that is its answer.
+            attempt::lost(storage, &mut known, moment)?;
+            let answer = attempt::answer(storage, known.ordinal)?;
+            return Ok(answer.map_or(Claim::RunFull, Claim::Answered));
+        }
+        if let Some(conflict) = conflict_of(storage, &self.call)? {
+            return Ok(Claim::StateConflict(conflict));
+        }
+        if self.background && is_busy(storage)? {
+            return Ok(Claim::RunBusy);
+        }
+        self.hand_out(storage, known, moment)
     }
-    match storage.latest_attempt(&request.step)? {
-        Some(latest) => claim_next(storage, &latest, request, now_ms),
-        None => grant(storage, request, 1, now_ms),
+
+    /// The step is known under another idempotency key: a further attempt.
+    fn next<S: Storage>(&self, storage: &S, latest: &Attempt, moment: Moment<'_>) -> Result<Claim, S::Error> {
+        if latest.fingerprint != self.fingerprint {
+            return Ok(Claim::StepMismatch);
+        }
+        match attempt::answer(storage, latest.ordinal)? {
+            Some(answer) if !latest.retryable => return Ok(Claim::Answered(answer)),
+            None if latest.background || latest.claimed_until_ms > moment.now_ms => {
+                return self.under_way(storage, latest, moment);
+            }
+            _ => {}
+        }
+        if self.call.attempt <= latest.attempt {
+            return Ok(Claim::AttemptOutdated { latest: latest.attempt });
+        }
+        self.first(storage, moment)
+    }
+
+    /// The step is executed, or waits for it. Who would wait for its end elsewhere may do so; who wants the answer now may
+    /// not.
+    fn under_way<S: Storage>(&self, storage: &S, known: &Attempt, moment: Moment<'_>) -> Result<Claim, S::Error> {
+        if self.background && known.background && known.idempotency_key == self.idempotency_key {
+            return Ok(Claim::Accepted(Box::new(status::of(storage, known)?)));
+        }
+        Ok(in_flight(known, moment.now_ms))
+    }
+
+    /// A new attempt.
+    fn first<S: Storage>(&self, storage: &S, moment: Moment<'_>) -> Result<Claim, S::Error> {
+        let mut run = record::touch(storage, &self.using, moment.now_ms)?;
+        if run.attempts >= ATTEMPTS_MAX {
+            return Ok(Claim::RunFull);
+        }
+        if self.background && is_busy(storage)? {
+            return Ok(Claim::RunBusy);
+        }
+        if let Some(conflict) = conflict_of(storage, &self.call)? {
+            return Ok(Claim::StateConflict(conflict));
+        }
+        run.attempts += 1;
+        record::save(storage, &run)?;
+        let attempt = Attempt {
+            ordinal: attempt::next_ordinal(storage)?,
+            idempotency_key: self.idempotency_key.clone(),
+            step: self.call.step.clone(),
+            attempt: self.call.attempt,
+            agent: self.call.agent.clone(),
+            agent_version: self.agent_version.clone(),
+            traceparent: self.call.traceparent.clone(),
+            fingerprint: self.fingerprint.clone(),
+            claimant: moment.claimant.to_owned(),
+            generation: 0,
+            claimed_until_ms: 0,
+            phase: Phase::Accepted,
+            background: self.background,
+            retry: self.retry.clone(),
+            retryable: false,
+            cancelled: false,
+            callback_url: self.callback_url.clone(),
+            accepted_at_ms: moment.now_ms,
+            started_at_ms: None,
+            ended_at_ms: None,
+            events: 0,
+            event_bytes: 0,
+        };
+        attempt::insert(storage, &attempt)?;
+        self.hand_out(storage, attempt, moment)
+    }
+
+    /// To the run's object, or to the one who asks. What one of them lost the other may take over.
+    fn hand_out<S: Storage>(&self, storage: &S, mut attempt: Attempt, moment: Moment<'_>) -> Result<Claim, S::Error> {
+        if self.background {
+            attempt.background = true;
+            attempt.phase = Phase::Accepted;
+            attempt::save(storage, &attempt)?;
+            attempt::open(storage, &attempt, &self.call, moment.now_ms)?;
+            return Ok(Claim::Accepted(Box::new(status::of(storage, &attempt)?)));
+        }
+        attempt::begin(storage, &mut attempt, moment.claimant, self.hold_ms, moment.now_ms)?;
+        attempt::save(storage, &attempt)?;
+        let kept = self.kept(storage)?;
+        Ok(granted(&attempt, kept))
+    }
+
+    fn kept<S: Storage>(&self, storage: &S) -> Result<Option<Box<Kept>>, S::Error> {
+        kept_for(storage, &self.call)
     }
 }
 
-/// The idempotency key is known: the same attempt, or a mistake.
-fn claim_again<S: Storage>(
-    storage: &S,
-    known: Attempt,
-    request: &ClaimRequest,
-    now_ms: u64,
-) -> Result<Claim, S::Error> {
-    let same =
-        known.step == request.step && known.attempt == request.attempt && known.fingerprint == request.fingerprint;
-    if !same {
-        return Ok(Claim::KeyMismatch);
-    }
-    if let Some(answer) = known.answer {
-        return Ok(Claim::Answered(answer));
-    }
-    if known.claimant == request.claimant {
-        return Ok(Claim::Granted {
-            generation: known.generation,
-        });
-    }
-    if known.claimed_until_ms > now_ms {
-        return Ok(in_flight(&known, now_ms));
-    }
-    // An attempt that a later one has overtaken must not come back to life.
-    match storage.latest_attempt(&request.step)? {
-        Some(latest) if latest.attempt > known.attempt => Ok(Claim::AttemptOutdated { latest: latest.attempt }),
-        _ => grant(storage, request, known.generation + 1, now_ms),
+/// Whether as many attempts as may be are under way in the background.
+fn is_busy<S: Storage>(storage: &S) -> Result<bool, S::Error> {
+    Ok(attempt::opened(storage)?.len() >= BACKGROUND_MAX)
+}
+
+/// What stands in the way of a call that is to work on one version of the state and no other.
+pub(super) fn conflict_of<S: Storage>(storage: &S, call: &Call) -> Result<Option<Conflict>, S::Error> {
+    let StateSource::Version(version) = call.state else {
+        return Ok(None);
+    };
+    match record::find(storage)? {
+        Some(run) => Ok(state::check(storage, &run, &Expected::Version(version))?.err()),
+        None => Ok(Some(Conflict::default())),
     }
 }
 
-/// The step is known under another idempotency key: a further attempt.
-fn claim_next<S: Storage>(
-    storage: &S,
-    latest: &Attempt,
-    request: &ClaimRequest,
-    now_ms: u64,
-) -> Result<Claim, S::Error> {
-    if latest.fingerprint != request.fingerprint {
-        return Ok(Claim::StepMismatch);
+/// The state that the run keeps, where the call is to work on it.
+pub(super) fn kept_for<S: Storage>(storage: &S, call: &Call) -> Result<Option<Box<Kept>>, S::Error> {
+    if !call.state.is_kept() {
+        return Ok(None);
     }
-    match &latest.answer {
-        Some(answer) if !latest.retryable => return Ok(Claim::Answered(answer.clone())),
-        None if latest.claimed_until_ms > now_ms => return Ok(in_flight(latest, now_ms)),
-        _ => {}
+    match record::find(storage)? {
+        Some(run) => {
+            // As it was when the step was claimed: somebody else may have written meanwhile.
+            let version = match call.state {
+                StateSource::Version(version) => version,
+                _ => run.version,
+            };
+            Ok(state::kept(storage, version)?.map(Box::new))
+        }
+        None => Ok(None),
     }
-    if request.attempt <= latest.attempt {
-        return Ok(Claim::AttemptOutdated { latest: latest.attempt });
+}
+
+fn granted(attempt: &Attempt, kept: Option<Box<Kept>>) -> Claim {
+    Claim::Granted {
+        ordinal: attempt.ordinal,
+        generation: attempt.generation,
+        kept,
     }
-    grant(storage, request, 1, now_ms)
 }
 
 fn in_flight(attempt: &Attempt, now_ms: u64) -> Claim {
-    Claim::InFlight {
-        retry_after_ms: (attempt.claimed_until_ms - now_ms).min(RETRY_AFTER_MAX_MS),
-    }
-}
-
-fn grant<S: Storage>(storage: &S, request: &ClaimRequest, generation: u32, now_ms: u64) -> Result<Claim, S::Error> {
-    storage.put_attempt(&Attempt {
-        idempotency_key: request.idempotency_key.clone(),
-        step: request.step.clone(),
-        attempt: request.attempt,
-        fingerprint: request.fingerprint.clone(),
-        claimant: request.claimant.clone(),
-        generation,
-        claimed_until_ms: now_ms + request.hold_ms,
-        answer: None,
-        retryable: false,
-    })?;
-    Ok(Claim::Granted { generation })
-}
-
-/// Decides a commit, and writes the answer if it counts. A commit whose answer was lost may be repeated.
-///
-/// # Errors
-/// When the storage fails.
-pub fn commit<S: Storage>(storage: &S, request: &CommitRequest) -> Result<Commit, S::Error> {
-    let Some(mut attempt) = storage.attempt(&request.idempotency_key)? else {
-        return Ok(Commit::Lost);
+    // An attempt that waits for its execution has no claim whose end could be told.
+    let retry_after_ms = match attempt.claimed_until_ms.saturating_sub(now_ms) {
+        0 => RETRY_AFTER_MAX_MS,
+        left_ms => left_ms.min(RETRY_AFTER_MAX_MS),
     };
-    if attempt.generation != request.generation {
-        return Ok(Commit::Lost);
+    Claim::InFlight { retry_after_ms }
+}
+
+/// Writes an attempt's answer, and the new state with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitRequest {
+    /// Which attempt, by its place in the run.
+    pub ordinal: u32,
+    /// The generation that the claim gave.
+    pub generation: u32,
+    /// The answer.
+    pub answer: StoredAnswer,
+    /// Whether a later attempt may execute the step again.
+    pub retryable: bool,
+    /// When at the earliest, in milliseconds from now.
+    pub retry_after_ms: u64,
+    /// The new state, where the run keeps it.
+    pub state: Option<StateWrite>,
+}
+
+/// A new state, and the version that it was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateWrite {
+    /// The version that the execution saw; 0 is none.
+    pub base: u64,
+    /// JSON text.
+    pub content: String,
+}
+
+/// What a commit came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+// Not tagged within: JSON would have no place for a conflict with nothing.
+#[serde(rename_all = "snake_case")]
+pub enum Commit {
+    /// The answer is stored, now or by an earlier try of the same commit.
+    Stored,
+    /// The agent's policy has it executed again: this answer does not count.
+    Again,
+    /// The claim has another owner by now: the answer does not count.
+    Lost,
+    /// The step was cancelled meanwhile: this is its answer, and the late one is kept beside it.
+    Cancelled(StoredAnswer),
+    /// Another writer was faster: this is the state now. Nothing is written.
+    StateConflict(Option<Box<Kept>>),
+}
+
+impl Commit {
+    /// In one word, for the log.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Again => "again",
+            Self::Lost => "lost",
+            Self::Cancelled(_) => "cancelled",
+            Self::StateConflict(_) => "state-conflict",
+        }
     }
-    if attempt.answer.is_some() {
-        return Ok(Commit::Stored);
+}
+
+impl Question for CommitRequest {
+    const NAME: &'static str = "commit";
+    const USES_NONCE: bool = false;
+    type Answer = Commit;
+
+    fn answer<S: Storage>(&self, storage: &S, moment: Moment<'_>) -> Result<Commit, S::Error> {
+        let Some(mut attempt) = attempt::get(storage, self.ordinal)? else {
+            return Ok(Commit::Lost);
+        };
+        // Who claimed it says how that ended, and nobody else: also where the whole storage was removed in between, and the
+        // places and generations were given anew.
+        if attempt.generation != self.generation || attempt.claimant != moment.claimant {
+            return Ok(Commit::Lost);
+        }
+        if attempt.phase == Phase::Ended {
+            return self.after_the_end(storage, &attempt);
+        }
+        if attempt.phase == Phase::Accepted {
+            // An earlier try of this commit had it executed again, or its owner was given up.
+            return Ok(Commit::Again);
+        }
+        let overtaken = attempt::latest(storage, &attempt.step)?.is_some_and(|latest| latest.attempt > attempt.attempt);
+        if overtaken {
+            return Ok(Commit::Lost);
+        }
+        if self.retryable && attempt::again(storage, &mut attempt, self.retry_after_ms, moment)? {
+            return Ok(Commit::Again);
+        }
+        let Some(mut run) = record::find(storage)? else {
+            return Ok(Commit::Lost);
+        };
+        if let Some(write) = &self.state {
+            if write.base != run.version {
+                let current = state::current(storage, &run)?;
+                return Ok(Commit::StateConflict(current.map(Box::new)));
+            }
+            let what = state::Write {
+                content: &write.content,
+                by: format!("step {}", attempt.step),
+                idempotency_key: None,
+            };
+            state::write(storage, &mut run, what, moment)?;
+        }
+        run.touched_at_ms = run.touched_at_ms.max(moment.now_ms);
+        record::save(storage, &run)?;
+        attempt::end(storage, &mut attempt, &self.answer, self.retryable, moment.now_ms)?;
+        Ok(Commit::Stored)
     }
-    let overtaken = storage
-        .latest_attempt(&attempt.step)?
-        .is_some_and(|latest| latest.attempt > attempt.attempt);
-    if overtaken {
-        return Ok(Commit::Lost);
+}
+
+impl CommitRequest {
+    fn after_the_end<S: Storage>(&self, storage: &S, attempt: &Attempt) -> Result<Commit, S::Error> {
+        let answer = attempt::answer(storage, attempt.ordinal)?;
+        match answer {
+            Some(answer) if answer == self.answer => Ok(Commit::Stored),
+            Some(answer) if attempt.cancelled => {
+                // An agent that was dropped has nothing to say.
+                if self.answer.ending() != "cancelled" {
+                    attempt::keep_late(storage, attempt.ordinal, &self.answer)?;
+                }
+                Ok(Commit::Cancelled(answer))
+            }
+            // Given up, and answered by the ledger's own word.
+            _ => Ok(Commit::Lost),
+        }
     }
-    attempt.answer = Some(request.answer.clone());
-    attempt.retryable = request.retryable;
-    storage.put_attempt(&attempt)?;
-    Ok(Commit::Stored)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::message::{Nonce, StoredAnswer};
-    use super::super::storage::MemoryStorage;
-    use super::*;
-    use proptest::prelude::*;
-
-    const HOLD_MS: u64 = 1_000;
-
-    fn request(claimant: &str, key: &str, attempt: u32) -> ClaimRequest {
-        ClaimRequest {
-            claimant: claimant.into(),
-            step: "s".into(),
-            attempt,
-            idempotency_key: key.into(),
-            fingerprint: "f".into(),
-            nonce: Some(Nonce {
-                value: format!("nonce of {claimant}"),
-                expires_at_ms: 500_000,
-            }),
-            hold_ms: HOLD_MS,
-        }
-    }
-
-    fn answer(body: &str) -> StoredAnswer {
-        StoredAnswer {
-            status: 200,
-            body: body.into(),
-        }
-    }
-
-    fn claimed(storage: &MemoryStorage, request: &ClaimRequest, now_ms: u64) -> Claim {
-        let Ok(claim) = claim(storage, request, now_ms);
-        claim
-    }
-
-    fn committed(storage: &MemoryStorage, key: &str, generation: u32, body: &str, retryable: bool) -> Commit {
-        let request = CommitRequest {
-            idempotency_key: key.into(),
-            generation,
-            answer: answer(body),
-            retryable,
-        };
-        let Ok(commit) = commit(storage, &request);
-        commit
-    }
-
-    #[test]
-    fn a_duplicate_gets_the_stored_answer() {
-        let storage = MemoryStorage::default();
-        assert_eq!(
-            claimed(&storage, &request("c1", "k", 1), 0),
-            Claim::Granted { generation: 1 }
-        );
-        assert_eq!(committed(&storage, "k", 1, "one", false), Commit::Stored);
-        assert_eq!(
-            claimed(&storage, &request("c2", "k", 1), 0),
-            Claim::Answered(answer("one"))
-        );
-        // Also as a further attempt: the answer is final.
-        assert_eq!(
-            claimed(&storage, &request("c3", "k2", 2), 0),
-            Claim::Answered(answer("one"))
-        );
-    }
-
-    #[test]
-    fn a_nonce_is_used_once() {
-        let storage = MemoryStorage::default();
-        claimed(&storage, &request("c1", "k", 1), 0);
-        let mut replay = request("c2", "k", 1);
-        replay.nonce = request("c1", "k", 1).nonce;
-        assert_eq!(claimed(&storage, &replay, 0), Claim::NonceReplayed);
-        // Under Standard Webhooks there is no nonce: the key alone decides.
-        replay.nonce = None;
-        assert_eq!(
-            claimed(&storage, &replay, 0),
-            Claim::InFlight {
-                retry_after_ms: HOLD_MS
-            }
-        );
-    }
-
-    #[test]
-    fn a_claim_whose_answer_was_lost_can_be_asked_for_again() {
-        let storage = MemoryStorage::default();
-        let first = request("c1", "k", 1);
-        assert_eq!(claimed(&storage, &first, 0), claimed(&storage, &first, 0));
-        assert_eq!(committed(&storage, "k", 1, "one", false), Commit::Stored);
-        assert_eq!(committed(&storage, "k", 1, "one", false), Commit::Stored);
-    }
-
-    #[test]
-    fn in_flight_until_the_claim_ends() {
-        let storage = MemoryStorage::default();
-        claimed(&storage, &request("c1", "k", 1), 0);
-        assert_eq!(
-            claimed(&storage, &request("c2", "k", 1), HOLD_MS - 1),
-            Claim::InFlight { retry_after_ms: 1 }
-        );
-        assert_eq!(
-            claimed(&storage, &request("c3", "k2", 2), HOLD_MS - 1),
-            Claim::InFlight { retry_after_ms: 1 }
-        );
-        assert_eq!(
-            claimed(&storage, &request("c4", "k", 1), HOLD_MS),
-            Claim::Granted { generation: 2 }
-        );
-        assert_eq!(committed(&storage, "k", 1, "late", false), Commit::Lost);
-        assert_eq!(committed(&storage, "k", 2, "taken over", false), Commit::Stored);
-    }
-
-    #[test]
-    fn a_caller_is_not_told_to_wait_for_minutes() {
-        let storage = MemoryStorage::default();
-        let mut long = request("c1", "k", 1);
-        long.hold_ms = 300_000;
-        claimed(&storage, &long, 0);
-        let told = claimed(&storage, &request("c2", "k", 1), 0);
-        assert_eq!(
-            told,
-            Claim::InFlight {
-                retry_after_ms: RETRY_AFTER_MAX_MS
-            }
-        );
-    }
-
-    #[test]
-    fn another_call_under_a_known_key_or_step() {
-        let storage = MemoryStorage::default();
-        claimed(&storage, &request("c1", "k", 1), 0);
-        let mut other = request("c2", "k", 1);
-        other.fingerprint = "g".into();
-        assert_eq!(claimed(&storage, &other, 0), Claim::KeyMismatch);
-        assert_eq!(claimed(&storage, &request("c3", "k", 2), 0), Claim::KeyMismatch);
-        let mut other = request("c4", "k2", 2);
-        other.fingerprint = "g".into();
-        assert_eq!(claimed(&storage, &other, 0), Claim::StepMismatch);
-    }
-
-    #[test]
-    fn a_retryable_answer_lets_a_later_attempt_run() {
-        let storage = MemoryStorage::default();
-        claimed(&storage, &request("c1", "k1", 1), 0);
-        committed(&storage, "k1", 1, "busy", true);
-        assert_eq!(
-            claimed(&storage, &request("c2", "k2", 1), 0),
-            Claim::AttemptOutdated { latest: 1 }
-        );
-        assert_eq!(
-            claimed(&storage, &request("c3", "k2", 2), 0),
-            Claim::Granted { generation: 1 }
-        );
-        assert_eq!(
-            claimed(&storage, &request("c4", "k1", 1), 0),
-            Claim::Answered(answer("busy"))
-        );
-    }
-
-    #[test]
-    fn an_overtaken_attempt_stays_dead() {
-        let storage = MemoryStorage::default();
-        claimed(&storage, &request("c1", "k1", 1), 0);
-        claimed(&storage, &request("c2", "k2", 2), HOLD_MS);
-        assert_eq!(committed(&storage, "k1", 1, "late", false), Commit::Lost);
-        let back = claimed(&storage, &request("c3", "k1", 1), 3 * HOLD_MS);
-        assert_eq!(back, Claim::AttemptOutdated { latest: 2 });
-    }
-
-    #[test]
-    fn a_commit_without_a_claim_is_lost() {
-        assert_eq!(committed(&MemoryStorage::default(), "k", 1, "one", false), Commit::Lost);
-    }
-
-    proptest! {
-        /// Whatever the order of claims, commits and time: at most one final answer per step, and every answer
-        /// that is given out for it is that one.
-        #[test]
-        fn one_final_answer_per_step(
-            events in proptest::collection::vec((0_u32..3, 0_u64..1_500, any::<bool>(), any::<bool>()), 1..60)
-        ) {
-            let storage = MemoryStorage::default();
-            let mut now_ms = 0;
-            let mut owners: Vec<(String, u32)> = Vec::new();
-            let mut last = None;
-            for (index, (attempt, passes_ms, commits, retryable)) in events.into_iter().enumerate() {
-                now_ms += passes_ms;
-                if commits && !owners.is_empty() {
-                    let (key, generation) = owners[index % owners.len()].clone();
-                    let before = storage.attempt(&key).expect("infallible");
-                    let fresh = before.is_some_and(|attempt| attempt.answer.is_none());
-                    let body = format!("{key}/{generation}");
-                    if committed(&storage, &key, generation, &body, retryable) == Commit::Stored && fresh && !retryable {
-                        prop_assert_eq!(last.replace(body), None, "two final answers");
-                    }
-                } else {
-                    let key = format!("k{attempt}");
-                    match claimed(&storage, &request(&format!("c{index}"), &key, attempt + 1), now_ms) {
-                        Claim::Granted { generation } => {
-                            prop_assert!(last.is_none(), "executed after a final answer");
-                            owners.push((key, generation));
-                        }
-                        Claim::Answered(stored) => {
-                            let attempt = storage.attempt(&key).expect("infallible");
-                            if attempt.is_none_or(|attempt| !attempt.retryable) {
-                                prop_assert_eq!(Some(&stored.body), last.as_ref());
-                            }
-                        }
-                        _ => {}
-                    }
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -1,10 +1,41 @@
-//! The run: what happened to each of its steps, kept so that each has one effect.
+//! The run: what happened to each of its steps, its state, and what it still has to tell.
 //!
-//! [`ledger`] decides, over a [`storage::Storage`] that the run's Durable Object provides. The messages
-//! between the Worker and that object are the types of [`message`].
+//! A run is a state machine over rows in the storage of its Durable Object. It is asked [`Question`]s by Workers, each of
+//! which is one transaction; and it has [`work`] of its own, which the object's alarm performs. Time, randomness and who
+//! asks are arguments.
+//!
+//! | part | holds |
+//! |---|---|
+//! | [`ledger`] | who may execute an attempt, and which answer counts |
+//! | [`attempt`] | the attempts' rows, and their end |
+//! | [`state`] | the state's versions |
+//! | [`handoff`] | to whom the run was handed |
+//! | [`events`] | what an execution tells while it lasts |
+//! | [`delivery`] | callbacks on their way |
+//! | [`status`] | what is told to whoever asks |
+//! | [`record`] | the run's own row, its retention and its end |
 
+pub mod attempt;
+pub mod call;
+pub mod delivery;
+pub mod events;
+pub mod handoff;
 pub mod ledger;
-pub mod message;
+mod nonce;
+pub mod outcome;
+pub mod question;
+pub mod record;
+pub mod state;
+pub mod status;
 pub mod storage;
+#[cfg(test)]
+mod testing;
+mod timers;
+pub mod transaction;
+pub mod work;
 
-pub use message::{Claim, ClaimRequest, Commit, CommitRequest, RunName, StoredAnswer};
+pub use attempt::StoredAnswer;
+pub use nonce::Nonce;
+pub use question::{Admit, Asked, Moment, Question, RunName, Told, ask};
+pub use record::{RUN_ID_MAX_BYTES, Use};
+pub use timers::next_at_ms;

@@ -1,101 +1,193 @@
-//! The ledger's port to its storage, and the storage in memory that tests use.
+//! The run's port to its storage: rows of text under ordered keys, and typed tables over them.
+//!
+//! All calls of one decision are one transaction: the run's Durable Object makes them without giving up control, and its
+//! writes reach the disk together, before any answer leaves.
 
-use serde::{Deserialize, Serialize};
+use std::marker::PhantomData;
 
-use super::message::{Nonce, StoredAnswer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-/// One attempt of a step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// Its key; unique within the run.
-    pub idempotency_key: String,
-    /// The step.
-    pub step: String,
-    /// Its number, from 1.
-    pub attempt: u32,
-    /// Digest of the call.
-    pub fingerprint: String,
-    /// Who claimed it last.
-    pub claimant: String,
-    /// How often it was claimed.
-    pub generation: u32,
-    /// When the claim ends, in Unix milliseconds.
-    pub claimed_until_ms: u64,
-    /// Its answer, once there is one.
-    pub answer: Option<StoredAnswer>,
-    /// Whether the answer lets a later attempt execute the step again.
-    pub retryable: bool,
-}
-
-/// Where a ledger keeps its rows. All calls of one decision are one transaction: the run's Durable Object
-/// runs them without giving up control, and its writes reach the disk together before any answer leaves.
+/// Where a run keeps its rows.
 pub trait Storage {
-    /// Why the storage failed.
-    type Error;
+    /// Why the storage failed, or that a row is not what was written.
+    type Error: From<Corrupt>;
 
-    /// Who used this nonce.
+    /// The row under this key.
     ///
     /// # Errors
     /// When the storage fails; so do all others.
     #[allow(clippy::missing_errors_doc, reason = "stated once, above")]
-    fn nonce_claimant(&self, nonce: &str) -> Result<Option<String>, Self::Error>;
-    /// Remembers a nonce, and forgets those that expired before `now_ms`.
+    fn get(&self, key: &str) -> Result<Option<String>, Self::Error>;
+    /// Inserts or replaces a row.
     #[allow(clippy::missing_errors_doc, reason = "stated once, above")]
-    fn remember_nonce(&self, nonce: &Nonce, claimant: &str, now_ms: u64) -> Result<(), Self::Error>;
-    /// The attempt with this idempotency key.
+    fn put(&self, key: &str, value: &str) -> Result<(), Self::Error>;
+    /// Removes a row, if it is there.
     #[allow(clippy::missing_errors_doc, reason = "stated once, above")]
-    fn attempt(&self, idempotency_key: &str) -> Result<Option<Attempt>, Self::Error>;
-    /// The attempt of this step with the highest number.
+    fn delete(&self, key: &str) -> Result<(), Self::Error>;
+    /// The rows whose key begins with `prefix` and is greater than `after`, in the order of their keys' bytes, at most
+    /// `limit` of them.
     #[allow(clippy::missing_errors_doc, reason = "stated once, above")]
-    fn latest_attempt(&self, step: &str) -> Result<Option<Attempt>, Self::Error>;
-    /// Inserts or replaces an attempt, by its idempotency key.
-    #[allow(clippy::missing_errors_doc, reason = "stated once, above")]
-    fn put_attempt(&self, attempt: &Attempt) -> Result<(), Self::Error>;
+    fn scan(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<(String, String)>, Self::Error>;
 }
 
-/// Rows in memory, for tests of the core.
-#[cfg(test)]
-#[derive(Debug, Default)]
-pub struct MemoryStorage {
-    nonces: std::cell::RefCell<Vec<(Nonce, String)>>,
-    attempts: std::cell::RefCell<Vec<Attempt>>,
+/// A row that does not read as what was written there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the row `{key}` of a run cannot be read")]
+pub struct Corrupt {
+    /// Its key.
+    pub key: String,
 }
 
-#[cfg(test)]
+/// Rows of one kind, as JSON.
+pub(super) struct Table<T> {
+    prefix: &'static str,
+    rows: PhantomData<fn() -> T>,
+}
+
+impl<T: Serialize + DeserializeOwned> Table<T> {
+    /// A table whose keys begin with `prefix`, which ends with a slash. No table's prefix begins with another's.
+    pub(super) const fn new(prefix: &'static str) -> Self {
+        Self {
+            prefix,
+            rows: PhantomData,
+        }
+    }
+
+    fn key(&self, id: &str) -> String {
+        format!("{}{id}", self.prefix)
+    }
+
+    pub(super) fn get<S: Storage>(&self, storage: &S, id: &str) -> Result<Option<T>, S::Error> {
+        let key = self.key(id);
+        storage.get(&key)?.map(|text| read(&key, &text)).transpose()
+    }
+
+    pub(super) fn put<S: Storage>(&self, storage: &S, id: &str, row: &T) -> Result<(), S::Error> {
+        let key = self.key(id);
+        let text = serde_json::to_string(row).map_err(|_| Corrupt { key: key.clone() })?;
+        storage.put(&key, &text)
+    }
+
+    pub(super) fn delete<S: Storage>(&self, storage: &S, id: &str) -> Result<(), S::Error> {
+        storage.delete(&self.key(id))
+    }
+
+    /// The rows in the order of their ids, from after the id `after` on.
+    pub(super) fn list<S: Storage>(
+        &self,
+        storage: &S,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<(String, T)>, S::Error> {
+        let rows = storage.scan(self.prefix, &self.key(after), limit)?;
+        rows.into_iter()
+            .map(|(key, text)| Ok((key[self.prefix.len()..].to_owned(), read(&key, &text)?)))
+            .collect()
+    }
+}
+
+fn read<T: DeserializeOwned, E: From<Corrupt>>(key: &str, text: &str) -> Result<T, E> {
+    serde_json::from_str(text).map_err(|_| Corrupt { key: key.to_owned() }.into())
+}
+
+/// Removes every row whose key begins with `prefix`.
+pub(super) fn delete_all<S: Storage>(storage: &S, prefix: &str) -> Result<(), S::Error> {
+    const AT_ONCE: usize = 500;
+    loop {
+        let rows = storage.scan(prefix, "", AT_ONCE)?;
+        for (key, _) in &rows {
+            storage.delete(key)?;
+        }
+        if rows.len() < AT_ONCE {
+            return Ok(());
+        }
+    }
+}
+
+/// Rows in memory, for tests and simulations of the core.
+#[cfg(not(target_arch = "wasm32"))]
+#[derive(Debug, Default, Clone)]
+pub struct MemoryStorage(std::cell::RefCell<std::collections::BTreeMap<String, String>>);
+
+#[cfg(not(target_arch = "wasm32"))]
+impl MemoryStorage {
+    /// Every key, in order.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        self.0.borrow().keys().cloned().collect()
+    }
+
+    /// Removes everything, as the platform does when a run is forgotten.
+    pub fn clear(&self) {
+        self.0.borrow_mut().clear();
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
 impl Storage for MemoryStorage {
-    type Error = std::convert::Infallible;
+    type Error = Corrupt;
 
-    fn nonce_claimant(&self, nonce: &str) -> Result<Option<String>, Self::Error> {
-        let nonces = self.nonces.borrow();
-        let found = nonces.iter().find(|(known, _)| known.value == nonce);
-        Ok(found.map(|(_, claimant)| claimant.clone()))
+    fn get(&self, key: &str) -> Result<Option<String>, Corrupt> {
+        Ok(self.0.borrow().get(key).cloned())
     }
 
-    fn remember_nonce(&self, nonce: &Nonce, claimant: &str, now_ms: u64) -> Result<(), Self::Error> {
-        let mut nonces = self.nonces.borrow_mut();
-        nonces.retain(|(known, _)| known.expires_at_ms >= now_ms);
-        nonces.push((nonce.clone(), claimant.to_owned()));
+    fn put(&self, key: &str, value: &str) -> Result<(), Corrupt> {
+        self.0.borrow_mut().insert(key.to_owned(), value.to_owned());
         Ok(())
     }
 
-    fn attempt(&self, idempotency_key: &str) -> Result<Option<Attempt>, Self::Error> {
-        let attempts = self.attempts.borrow();
-        Ok(attempts
-            .iter()
-            .find(|known| known.idempotency_key == idempotency_key)
-            .cloned())
-    }
-
-    fn latest_attempt(&self, step: &str) -> Result<Option<Attempt>, Self::Error> {
-        let attempts = self.attempts.borrow();
-        let of_step = attempts.iter().filter(|known| known.step == step);
-        Ok(of_step.max_by_key(|known| known.attempt).cloned())
-    }
-
-    fn put_attempt(&self, attempt: &Attempt) -> Result<(), Self::Error> {
-        let mut attempts = self.attempts.borrow_mut();
-        attempts.retain(|known| known.idempotency_key != attempt.idempotency_key);
-        attempts.push(attempt.clone());
+    fn delete(&self, key: &str) -> Result<(), Corrupt> {
+        self.0.borrow_mut().remove(key);
         Ok(())
+    }
+
+    fn scan(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<(String, String)>, Corrupt> {
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        let rows = self.0.borrow();
+        let from = if after > prefix {
+            Excluded(after)
+        } else {
+            Included(prefix)
+        };
+        let found = rows
+            .range::<str, _>((from, Unbounded))
+            .take_while(|(key, _)| key.starts_with(prefix));
+        Ok(found
+            .take(limit)
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NUMBERS: Table<u32> = Table::new("number/");
+
+    #[test]
+    fn a_table_has_its_own_rows_in_order() {
+        let storage = MemoryStorage::default();
+        storage.put("numbe", "7").unwrap();
+        storage.put("number0", "7").unwrap();
+        for (id, value) in [("b", 2), ("a", 1), ("c/d", 3)] {
+            NUMBERS.put(&storage, id, &value).unwrap();
+        }
+        let list = |after, limit| NUMBERS.list(&storage, after, limit).unwrap();
+        let row = |id: &str, value| (id.to_owned(), value);
+        assert_eq!(list("", 9), [row("a", 1), row("b", 2), row("c/d", 3)]);
+        assert_eq!(list("a", 1), [row("b", 2)]);
+        assert_eq!(NUMBERS.get(&storage, "c/d").unwrap(), Some(3));
+        delete_all(&storage, "number/").unwrap();
+        assert_eq!(storage.keys(), ["numbe", "number0"]);
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_is_named() {
+        let storage = MemoryStorage::default();
+        storage.put("number/x", "no").unwrap();
+        let error = NUMBERS.get(&storage, "x").unwrap_err();
+        assert_eq!(error.to_string(), "the row `number/x` of a run cannot be read");
     }
 }

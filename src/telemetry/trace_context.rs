@@ -1,5 +1,7 @@
 //! W3C Trace Context, `traceparent` version 00, read strictly.
 
+use crate::signature::digest::hex_digest;
+
 /// A position in a trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceContext {
@@ -32,6 +34,18 @@ impl TraceContext {
             trace_id: parent.map_or(trace_id, |parent| &parent.trace_id).to_owned(),
             span_id: span_id.to_owned(),
             sampled: parent.is_none_or(|parent| parent.sampled),
+        }
+    }
+
+    /// The span of what follows this one in the same trace, by its place. It is the same whenever it is asked for.
+    #[must_use]
+    pub fn following(&self, place: usize) -> Self {
+        let digest = hex_digest(format!("{}/{place}", self.span_id).as_bytes());
+        Self {
+            trace_id: self.trace_id.clone(),
+            // One hash in 2^64 would be no id.
+            span_id: digest[..16].to_owned(),
+            sampled: self.sampled,
         }
     }
 

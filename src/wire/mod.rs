@@ -17,17 +17,26 @@ macro_rules! schemas {
 }
 
 schemas![
+    "callback",
     "challenge",
     "challenge-answer",
+    "dead-letters",
     "discovery",
+    "handoff",
+    "handoff-receipt",
     "health",
     "lease",
     "openapi",
     "problem",
     "registration",
     "renewal",
+    "resent",
+    "run",
+    "state",
+    "state-receipt",
     "step-invocation",
     "step-outcome",
+    "step-status",
 ];
 
 /// The schema of a message.
@@ -61,7 +70,7 @@ mod tests {
             assert!(schema(name).is_some(), "{name} is no JSON");
         }
         for route in &ROUTES {
-            for name in route.messages.request.into_iter().chain([route.messages.response]) {
+            for name in route.messages.request.into_iter().chain(route.messages.response) {
                 assert!(schema(name).is_some(), "{}: no schema {name}", route.template);
             }
         }

@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Agent, Context, Failure};
+use super::{Agent, Context, Stop};
 
 mod card;
 mod email;
@@ -87,7 +87,7 @@ impl Agent for Redact {
         Ok(Redact)
     }
 
-    async fn run(&self, input: Input, _: &Context<'_>) -> Result<Output, Failure> {
+    async fn run(&self, input: Input, _: &Context<'_>) -> Result<Output, Stop> {
         Ok(redact(&input.text, input.kinds.as_deref().unwrap_or(&Kind::ALL)))
     }
 }

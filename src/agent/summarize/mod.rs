@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 
 use super::text::words;
-use super::{Agent, Context, Failure};
+use super::{Agent, Context, Failure, Stop};
 
 mod sentences;
 mod stop_words;
@@ -69,10 +69,10 @@ impl Agent for Summarize {
         Ok(Summarize)
     }
 
-    async fn run(&self, input: Input, _: &Context<'_>) -> Result<Output, Failure> {
+    async fn run(&self, input: Input, _: &Context<'_>) -> Result<Output, Stop> {
         if input.text.len() > TEXT_MAX_BYTES {
             let message = format!("the text has {} bytes; the limit is {TEXT_MAX_BYTES}", input.text.len());
-            return Err(Failure::terminal("text-too-long", message));
+            return Err(Failure::terminal("text-too-long", message).into());
         }
         Ok(summarize(&input.text, input.sentences.unwrap_or(SENTENCES)))
     }

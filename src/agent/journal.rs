@@ -1,0 +1,135 @@
+//! What an agent tells while it works, beside its answer.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::task::{Poll, Waker};
+
+use serde_json::Value;
+
+use crate::run::events::Event;
+
+/// What one execution tells. Progress and parts of the output are for whoever reads the step's stream; they are hints, and
+/// the outcome alone counts.
+#[derive(Debug, Default)]
+pub struct Journal {
+    events: RefCell<Vec<Event>>,
+    state: RefCell<Option<StateChange>>,
+    reader: RefCell<Option<Waker>>,
+}
+
+/// How an agent changes the run's state. It counts if, and only if, the step completes or hands off.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StateChange {
+    /// This is the new state.
+    Replace(Value),
+    /// This JSON Merge Patch (RFC 7396) makes the new state of the old one.
+    Merge(Value),
+}
+
+impl StateChange {
+    /// The new state.
+    #[must_use]
+    pub fn apply(&self, old: Option<&Value>) -> Value {
+        match self {
+            Self::Replace(new) => new.clone(),
+            Self::Merge(patch) => {
+                let mut new = old.cloned().unwrap_or_default();
+                json_patch::merge(&mut new, patch);
+                new
+            }
+        }
+    }
+}
+
+impl Journal {
+    /// Says in words how far the agent has come; `fraction` is from 0 to 1, where it is known.
+    pub fn progress(&self, message: impl Into<String>, fraction: Option<f64>) {
+        let message = message.into();
+        self.tell(Event::Progress { message, fraction });
+    }
+
+    /// Says more of the output's text: to be joined to what was said before.
+    pub fn delta(&self, text: &str) {
+        let mut events = self.events.borrow_mut();
+        if let Some(Event::Delta { text: last }) = events.last_mut() {
+            // Not taken yet: one event is enough for both.
+            last.push_str(text);
+            return;
+        }
+        drop(events);
+        self.tell(Event::Delta { text: text.to_owned() });
+    }
+
+    /// Sets the new state. What was set before in the same execution is void.
+    pub fn replace_state(&self, new: Value) {
+        *self.state.borrow_mut() = Some(StateChange::Replace(new));
+    }
+
+    /// Changes the state by a JSON Merge Patch (RFC 7396). What was set before in the same execution is void.
+    pub fn merge_state(&self, patch: Value) {
+        *self.state.borrow_mut() = Some(StateChange::Merge(patch));
+    }
+
+    /// How the state was changed, as far as it was not taken yet.
+    pub fn take_state(&self) -> Option<StateChange> {
+        self.state.borrow_mut().take()
+    }
+
+    /// What was told since this was called last.
+    pub fn take_events(&self) -> Vec<Event> {
+        self.events.take()
+    }
+
+    /// Ready when there is something to take.
+    pub async fn told(&self) {
+        poll_fn(|context| {
+            if self.events.borrow().is_empty() {
+                *self.reader.borrow_mut() = Some(context.waker().clone());
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    fn tell(&self, event: Event) {
+        self.events.borrow_mut().push(event);
+        if let Some(reader) = self.reader.borrow_mut().take() {
+            reader.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn deltas_that_nobody_took_yet_are_one() {
+        let journal = Journal::default();
+        journal.delta("a");
+        journal.delta("b");
+        journal.progress("half", Some(0.5));
+        journal.delta("c");
+        let delta = |text: &str| Event::Delta { text: text.into() };
+        let half = Event::Progress {
+            message: "half".into(),
+            fraction: Some(0.5),
+        };
+        assert_eq!(journal.take_events(), [delta("ab"), half, delta("c")]);
+        assert_eq!(journal.take_events(), []);
+    }
+
+    #[test]
+    fn a_state_is_replaced_or_merged() {
+        let old = json!({"a": 1, "b": {"c": 2, "d": 3}});
+        let check = |change: StateChange, old: Option<&Value>, expected: Value| {
+            assert_eq!(change.apply(old), expected);
+        };
+        check(StateChange::Replace(json!([1])), Some(&old), json!([1]));
+        let patch = StateChange::Merge(json!({"a": null, "b": {"d": 4}, "e": 5}));
+        check(patch.clone(), Some(&old), json!({"b": {"c": 2, "d": 4}, "e": 5}));
+        check(patch, None, json!({"b": {"d": 4}, "e": 5}));
+    }
+}

@@ -1,0 +1,316 @@
+//! The gateway: one request in, one response out, and a record of it for the log.
+//!
+//! [`Gateway::admit`] looks at the head alone, so that `edge` need not read a body that no route wants;
+//! [`Gateway::handle`] does the rest. Neither knows what platform it runs on.
+
+mod operator;
+mod preferences;
+mod reply;
+mod runs;
+mod steps;
+mod stream;
+
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, Method};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::json;
+
+pub use self::operator::DEAD_LETTERS_MAX;
+pub use self::preferences::WAIT_MAX_S;
+pub use self::stream::{KEEP_ALIVE_MS, Stream};
+
+use self::reply::Reply;
+use crate::config::Config;
+use crate::documents::{Document, discovery, health, openapi};
+use crate::invocation::{Caller, Occasion, read_message};
+use crate::manifest::{AgentManifest, Team, Visibility};
+use crate::platform::Platform;
+use crate::problem::Problem;
+use crate::routes::{self, Access, Action, Parameters, Route};
+use crate::run::StoredAnswer;
+use crate::run::state::STATE_MAX_BYTES;
+use crate::signature::{self, Policy, Purpose, Rejection, RequestView, Verified, sign_response};
+
+/// An open document may be kept for a minute before a client asks again.
+const OPEN_DOCUMENT_CACHING: &str = "public, max-age=60";
+
+/// A gateway: its agents and its configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Gateway<'a> {
+    /// What it declares.
+    pub team: &'a Team,
+    /// What it is configured with.
+    pub config: &'a Config,
+}
+
+/// A request whose head fits a route.
+#[derive(Debug, Clone)]
+pub struct Admitted {
+    route: &'static Route,
+    parameters: Parameters,
+    /// The body must not be larger than this, in bytes.
+    pub body_max_bytes: usize,
+}
+
+/// What the log tells of a request. Never a secret, never a body.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Record {
+    /// The route's template.
+    pub route: Option<&'static str>,
+    /// The agent that was asked for, where there is one of that name.
+    pub agent: Option<String>,
+    /// The key that signed, once that is proved.
+    pub key_id: Option<String>,
+    /// How a step ended.
+    pub outcome: Option<String>,
+    /// The problem's code.
+    pub problem: Option<&'static str>,
+    /// Whether the answer was a stored one.
+    pub replayed: bool,
+}
+
+/// A response and its record.
+pub type Handled = (http::Response<Body>, Record);
+
+/// The body of a response.
+#[derive(Debug, Clone)]
+pub enum Body {
+    /// In one piece, signed where the caller is known.
+    Whole(Vec<u8>),
+    /// Server-sent events. Their last one is signed.
+    Stream(Box<Stream>),
+}
+
+/// What came of a request.
+enum Acted {
+    Reply(Reply),
+    Stream(Box<Stream>),
+}
+
+impl Gateway<'_> {
+    /// Finds the route of a request by its head, and how large its body may be.
+    ///
+    /// # Errors
+    /// 404, 405, 413 where the length is announced, 415.
+    pub fn admit(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<Admitted, Problem> {
+        let found = routes::find(method, path)?;
+        let takes_body = found.route.messages.request.is_some();
+        let body_max_bytes = match found.route.action {
+            _ if !takes_body => 0,
+            Action::PutState => STATE_MAX_BYTES,
+            _ => {
+                let agent = self.team.agent(found.parameters.get("agent"));
+                let max_bytes = agent.map_or(self.team.gateway.limits.body_max_bytes, |agent| {
+                    self.team.body_max_bytes(agent)
+                });
+                usize::try_from(max_bytes).unwrap_or(usize::MAX)
+            }
+        };
+        if takes_body && !is_json(headers) {
+            return Err(Problem::UnsupportedMediaType);
+        }
+        let announced = headers
+            .get(CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        if announced.is_some_and(|bytes| bytes > body_max_bytes) {
+            return Err(Problem::BodyTooLarge {
+                max_bytes: body_max_bytes,
+            });
+        }
+        Ok(Admitted {
+            route: found.route,
+            parameters: found.parameters,
+            body_max_bytes,
+        })
+    }
+
+    /// Answers a request that was admitted.
+    pub async fn handle<P: Platform>(
+        &self,
+        admitted: &Admitted,
+        request: &http::Request<Vec<u8>>,
+        occasion: &Occasion,
+        platform: &P,
+    ) -> Handled {
+        let mut record = Record {
+            route: Some(admitted.route.template),
+            ..Record::default()
+        };
+        let (acted, caller) = match self.verify(admitted, request, platform.now_ms() / 1_000) {
+            Ok(verified) => {
+                record.key_id = verified.as_ref().map(|verified| verified.key_id().to_owned());
+                let caller = verified.as_ref().map(|verified| Caller {
+                    verified,
+                    occasion,
+                    retention_ms: self.config.run_retention_ms,
+                    platform,
+                });
+                let acted = self.act(admitted, request, caller.as_ref(), &mut record).await;
+                (acted, verified)
+            }
+            Err(rejection) => (Err(rejection.into()), None),
+        };
+        // Whoever sends a captured request again is not its caller, and gets nothing signed that answers it.
+        let captured = matches!(acted, Err(Problem::Rejected(Rejection::Replayed)));
+        let reply = match acted {
+            Ok(Acted::Stream(stream)) => return (streamed(stream, &occasion.request_id), record),
+            Ok(Acted::Reply(reply)) => reply,
+            Err(problem) => {
+                record.problem = Some(problem.code());
+                Reply::problem(&problem, admitted.route, &occasion.request_id)
+            }
+        };
+        let mut response = reply.into_response(&occasion.request_id);
+        if let Some(caller) = caller.filter(|_| !captured) {
+            sign_response(&mut response, &caller, platform.now_ms() / 1_000);
+        }
+        if request.method() == Method::HEAD {
+            response.body_mut().clear();
+        }
+        (response.map(Body::Whole), record)
+    }
+
+    /// The answer to a request that was not admitted, or whose body was too large.
+    #[must_use]
+    pub fn refuse(problem: &Problem, request_id: &str) -> Handled {
+        let record = Record {
+            problem: Some(problem.code()),
+            ..Record::default()
+        };
+        let reply = Reply::of_problem(problem, request_id);
+        (reply.into_response(request_id).map(Body::Whole), record)
+    }
+
+    /// Verifies the caller where the route, or an operator who closed the documents, asks for it.
+    fn verify(
+        &self,
+        admitted: &Admitted,
+        request: &http::Request<Vec<u8>>,
+        now_s: u64,
+    ) -> Result<Option<Verified>, Rejection> {
+        let closed =
+            !self.team.gateway.discovery.public && matches!(admitted.route.action, Action::Discovery | Action::OpenApi);
+        let (purpose, idempotency) = match admitted.route.access {
+            Access::Open if closed => (Purpose::Invoke, false),
+            Access::Open => return Ok(None),
+            Access::Signed { purpose, idempotency } => (purpose, idempotency),
+        };
+        let webhook = match admitted.route.action {
+            Action::InvokeStep => Some((admitted.parameters.get("agent"), "steps")),
+            _ => None,
+        };
+        let policy = Policy {
+            keyring: &self.config.keyring,
+            origins: &self.config.origins,
+            purpose,
+            idempotency,
+            preconditions: admitted.route.has_preconditions(),
+            webhook,
+            now_s,
+        };
+        let view = RequestView::of(request).map_err(|_| Rejection::Authority)?;
+        signature::verify(&view, request.body(), &policy).map(Some)
+    }
+
+    async fn act<P: Platform>(
+        &self,
+        admitted: &Admitted,
+        request: &http::Request<Vec<u8>>,
+        caller: Option<&Caller<'_, P>>,
+        record: &mut Record,
+    ) -> Result<Acted, Problem> {
+        let parameter = |name| admitted.parameters.get(name);
+        let reply = |reply| Ok(Acted::Reply(reply));
+        let caching = caller.is_none().then_some(OPEN_DOCUMENT_CACHING);
+        match admitted.route.action {
+            Action::Health => return reply(Reply::document(&health(self.team), request.headers(), Some("no-cache"))),
+            Action::Discovery => return reply(Reply::document(&self.discovery(), request.headers(), caching)),
+            Action::OpenApi => {
+                let document = openapi::openapi(self.team, self.config.origins.primary());
+                return reply(Reply::document(&document, request.headers(), caching));
+            }
+            _ => {}
+        }
+        let caller = caller.ok_or(Rejection::Missing)?;
+        let step = (parameter("run"), parameter("step"));
+        match admitted.route.action {
+            Action::Health | Action::Discovery | Action::OpenApi => Err(Problem::Internal),
+            Action::Challenge => reply(self.answer_challenge(request.body())?),
+            Action::InvokeStep | Action::HandOff => {
+                let agent = self.agent_for(parameter("agent"), caller.verified)?;
+                record.agent = Some(agent.id.clone());
+                if admitted.route.action == Action::HandOff {
+                    self.hand_off(agent, caller, request).await
+                } else {
+                    self.invoke(agent, caller, request, record).await
+                }
+            }
+            Action::DescribeRun => self.describe(caller, parameter("run")).await,
+            Action::ForgetRun => self.forget(caller, parameter("run")).await,
+            Action::ReadState => self.read_state(caller, parameter("run"), request).await,
+            Action::PutState => self.put_state(caller, parameter("run"), request).await,
+            Action::StepStatus => self.step_status(caller, step, request).await,
+            Action::CancelStep => self.cancel(caller, step).await,
+            Action::DeadLetters => self.dead_letters(caller, request.uri().query()).await,
+            Action::Resend => self.resend(caller, parameter("delivery")).await,
+        }
+    }
+
+    /// The agent that a caller asks for, if it may.
+    fn agent_for(&self, id: &str, caller: &Verified) -> Result<&AgentManifest, Problem> {
+        caller.authorise(id)?;
+        let agent = self.team.agent(id).ok_or(Problem::UnknownAgent)?;
+        if agent.visibility == Visibility::Internal {
+            return Err(Problem::UnknownAgent);
+        }
+        Ok(agent)
+    }
+
+    fn answer_challenge(&self, body: &[u8]) -> Result<Reply, Problem> {
+        let message = read_message("challenge", body, self.team.gateway.limits.json_depth_max)?;
+        if message["gateway"] != self.team.gateway.id.as_str() {
+            return Err(Problem::NotFound);
+        }
+        Ok(Reply::json(&json!({
+            "gateway": self.team.gateway.id,
+            "challenge": message["challenge"],
+            "manifest_digest": self.discovery().digest,
+        })))
+    }
+
+    /// The discovery manifest of this gateway.
+    #[must_use]
+    pub fn discovery(&self) -> Document {
+        discovery::discovery(self.team, self.config.origins.primary())
+    }
+}
+
+/// The response whose body is a stream. It is not signed: nobody knows yet what it will say. Its last event is.
+fn streamed(stream: Box<Stream>, request_id: &str) -> http::Response<Body> {
+    let mut response = Reply::event_stream().into_response(request_id).map(Body::Whole);
+    *response.body_mut() = Body::Stream(stream);
+    response
+}
+
+/// A path's segment, percent-encoded in the one way that is canonical.
+fn segment(text: &str) -> String {
+    const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, &RESERVED).to_string()
+}
+
+/// Whether the media type is JSON, whatever its parameters.
+fn is_json(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .and_then(|field| field.to_str().ok())
+        .and_then(|field| field.split(';').next())
+        .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// How the step ended, for the log. A stored problem is told as a problem.
+fn outcome_of(answer: &StoredAnswer) -> Option<String> {
+    (answer.status == 200).then(|| answer.ending())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+//! Steps: invoked, looked at, cancelled.
+
+use http::header::{LOCATION, RETRY_AFTER};
+use http::{HeaderName, Method, StatusCode};
+
+use super::preferences::{Preferences, wants_stream};
+use super::reply::Reply;
+use super::stream::Stream;
+use super::{Acted, Gateway, Record, segment};
+use crate::invocation::{Caller, Invocation, Mode, Progress};
+use crate::manifest::AgentManifest;
+use crate::platform::Platform;
+use crate::problem::Problem;
+use crate::run::attempt::Phase;
+use crate::run::status::{AskStep, Cancel, Cursor, StepStatus, Watch};
+use crate::run::{RunName, StoredAnswer};
+
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+impl Gateway<'_> {
+    pub(super) async fn invoke<P: Platform>(
+        &self,
+        agent: &AgentManifest,
+        caller: &Caller<'_, P>,
+        request: &http::Request<Vec<u8>>,
+        record: &mut Record,
+    ) -> Result<Acted, Problem> {
+        let preferences = Preferences::of(request.headers());
+        let streams = wants_stream(request.headers());
+        let mode = if streams || preferences.respond_async {
+            Mode::Background
+        } else {
+            Mode::Waiting
+        };
+        let invocation = Invocation::read(agent, (self.team, self.config), caller, request.body(), mode)?;
+        let run = invocation.request.using.name.clone();
+        let step = invocation.request.call.step.clone();
+        let progress = invocation.claim().await?;
+        record.replayed = matches!(progress, Progress::Answered(_));
+        if streams {
+            // An execution in this Worker is not told of: a step that was claimed is one that was accepted.
+            let stream = Stream::new(
+                run,
+                &step,
+                request.headers(),
+                caller.verified.clone(),
+                &caller.occasion.request_id,
+            );
+            return Ok(Acted::Stream(Box::new(stream.replayed(record.replayed))));
+        }
+        let answer = match progress {
+            Progress::Claimed(claimed) => claimed.execute().await?,
+            Progress::Answered(answer) => answer,
+            Progress::Accepted(status) => {
+                let ended = self.wait(caller, &run, &step, preferences.wait_ms()).await?;
+                match ended {
+                    Some(answer) => answer,
+                    None => return accepted(&status, preferences),
+                }
+            }
+        };
+        Ok(self.answered(agent, answer, record))
+    }
+
+    fn answered(&self, agent: &AgentManifest, answer: StoredAnswer, record: &mut Record) -> Acted {
+        record.outcome = super::outcome_of(&answer);
+        if answer.status != 200 {
+            // The one problem that is an attempt's answer, and so is kept.
+            let deadline_ms = agent.deadline_ms;
+            record.problem = Some(Problem::DeadlineExceeded { deadline_ms }.code());
+        }
+        Acted::Reply(Reply::stored(answer, record.replayed))
+    }
+
+    /// Waits for a step's end, and answers it if it comes in time.
+    async fn wait<P: Platform>(
+        &self,
+        caller: &Caller<'_, P>,
+        run: &RunName,
+        step: &str,
+        wait_ms: u64,
+    ) -> Result<Option<StoredAnswer>, Problem> {
+        let ends_at_ms = caller.platform.now_ms() + wait_ms;
+        let mut watch = Watch {
+            step: step.to_owned(),
+            idempotency_key: caller.verified.idempotency_key().map(str::to_owned),
+            cursor: Cursor::default(),
+        };
+        loop {
+            let left_ms = ends_at_ms.saturating_sub(caller.platform.now_ms());
+            if left_ms == 0 {
+                return Ok(None);
+            }
+            let Some(watched) = caller.platform.watch(run, &watch, left_ms).await? else {
+                return Err(Problem::StepUnknown);
+            };
+            if watched.answer.is_some() {
+                return Ok(watched.answer);
+            }
+            // Events end a watch, too: past them.
+            watch.cursor = Cursor {
+                ordinal: watched.ordinal,
+                seq: watched.events.last().map_or(watch.cursor.seq, |event| event.seq),
+            };
+        }
+    }
+
+    pub(super) async fn step_status<P: Platform>(
+        &self,
+        caller: &Caller<'_, P>,
+        (run, step): (&str, &str),
+        request: &http::Request<Vec<u8>>,
+    ) -> Result<Acted, Problem> {
+        let run = caller.run(run);
+        let mut status = self.step_of(caller, &run, step).await?;
+        if wants_stream(request.headers()) && request.method() != Method::HEAD {
+            let (verified, request_id) = (caller.verified.clone(), &caller.occasion.request_id);
+            let stream = Stream::new(run, step, request.headers(), verified, request_id);
+            return Ok(Acted::Stream(Box::new(stream)));
+        }
+        let preferences = Preferences::of(request.headers());
+        if status.status != Phase::Ended && preferences.wait_ms() > 0 {
+            self.wait(caller, &run, step, preferences.wait_ms()).await?;
+            status = self.step_of(caller, &run, step).await?;
+        }
+        let mut reply = Reply::of(&status)?;
+        if status.status != Phase::Ended {
+            reply = reply.with(RETRY_AFTER, "1");
+        }
+        let waited = Preferences {
+            respond_async: false,
+            ..preferences
+        };
+        if preferences.wait_s.is_some() {
+            reply = reply.with(PREFERENCE_APPLIED, &waited.applied());
+        }
+        Ok(Acted::Reply(reply))
+    }
+
+    /// A step that the caller's key may know of: one on an agent that it may invoke. A step's agent never changes.
+    async fn step_of<P: Platform>(
+        &self,
+        caller: &Caller<'_, P>,
+        run: &RunName,
+        step: &str,
+    ) -> Result<Box<StepStatus>, Problem> {
+        let question = AskStep { step: step.to_owned() };
+        let status = caller.ask(run, question).await?.ok_or(Problem::StepUnknown)?;
+        caller.verified.authorise(&status.agent)?;
+        Ok(status)
+    }
+
+    pub(super) async fn cancel<P: Platform>(
+        &self,
+        caller: &Caller<'_, P>,
+        (run, step): (&str, &str),
+    ) -> Result<Acted, Problem> {
+        let run = caller.run(run);
+        self.step_of(caller, &run, step).await?;
+        let question = Cancel { step: step.to_owned() };
+        let status = caller.ask(&run, question).await?;
+        Ok(Acted::Reply(Reply::of(&status.ok_or(Problem::StepUnknown)?)?))
+    }
+}
+
+/// 202: where to ask, and when. The status is that of the step when it was accepted.
+fn accepted(status: &StepStatus, preferences: Preferences) -> Result<Acted, Problem> {
+    let location = format!("/runs/{}/steps/{}", segment(&status.run), segment(&status.step));
+    let reply = Reply::of(status)?
+        .status(StatusCode::ACCEPTED)
+        .with(LOCATION, &location)
+        .with(RETRY_AFTER, "1")
+        .with(PREFERENCE_APPLIED, &preferences.applied());
+    Ok(Acted::Reply(reply))
+}

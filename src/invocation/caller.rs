@@ -1,0 +1,77 @@
+//! Who asks, and how it asks a run.
+
+use crate::platform::Platform;
+use crate::problem::Problem;
+use crate::run::{Asked, Nonce, Question, RunName, Told, Use};
+use crate::signature::{Rejection, Verified};
+use crate::telemetry::trace_context::TraceContext;
+
+/// How much longer a nonce is remembered than the request could be accepted: the run's object may run on another machine,
+/// whose clock is ahead. In milliseconds.
+const NONCE_MARGIN_MS: u64 = 60_000;
+
+/// What surrounds a request and is not part of it.
+#[derive(Debug, Clone)]
+pub struct Occasion {
+    /// Names this request in the log and in problems.
+    pub request_id: String,
+    /// Fresh random bytes.
+    pub random: [u8; 24],
+    /// Where the caller is in its trace, if it said so.
+    pub trace: Option<TraceContext>,
+}
+
+/// A caller whose signature holds, in the request that it makes.
+pub struct Caller<'a, P> {
+    /// Who it is.
+    pub verified: &'a Verified,
+    /// Its request.
+    pub occasion: &'a Occasion,
+    /// How long a run is kept after it was used last, in milliseconds.
+    pub retention_ms: u64,
+    /// The platform.
+    pub platform: &'a P,
+}
+
+impl<P: Platform> Caller<'_, P> {
+    /// Asks one of the caller's runs. Where the question has an effect, the request's nonce is used up with it.
+    ///
+    /// # Errors
+    /// When the request was received before, or the run's object does not answer.
+    pub async fn ask<Q: Question>(&self, run: &RunName, question: Q) -> Result<Q::Answer, Problem> {
+        let nonce = self.verified.nonce().filter(|_| Q::USES_NONCE);
+        let asked = Asked {
+            claimant: self.occasion.request_id.clone(),
+            nonce: nonce.map(|(nonce, expires_at_s)| Nonce {
+                value: format!("{}/{nonce}", self.verified.key_id()),
+                expires_at_ms: expires_at_s * 1_000 + NONCE_MARGIN_MS,
+            }),
+            question,
+        };
+        match self.platform.ask(run, &asked).await? {
+            Told::Replayed => Err(Rejection::Replayed.into()),
+            Told::Answer(answer) => Ok(answer),
+        }
+    }
+
+    /// The caller's run of this id.
+    #[must_use]
+    pub fn run(&self, run: &str) -> RunName {
+        RunName::new(self.verified.orchestrator(), run)
+    }
+
+    /// The same, to be used.
+    #[must_use]
+    pub fn using(&self, run: &str) -> Use {
+        Use {
+            name: self.run(run),
+            retention_ms: self.retention_ms,
+        }
+    }
+
+    /// The span of what this request asks for: a child of the caller's own, where it named one.
+    #[must_use]
+    pub fn traceparent(&self) -> String {
+        TraceContext::child_of(self.occasion.trace.as_ref(), &self.occasion.random).traceparent()
+    }
+}

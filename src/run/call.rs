@@ -1,0 +1,51 @@
+//! What is to be executed: a step as it was asked for, complete enough to be executed by somebody else, later.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A step to execute.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Call {
+    /// The run's id.
+    pub run: String,
+    /// The step's id.
+    pub step: String,
+    /// Which attempt of the step.
+    pub attempt: u32,
+    /// Who is to work on it.
+    pub agent: String,
+    /// Valid for the agent's input schema.
+    pub input: Value,
+    /// Where its state comes from.
+    pub state: StateSource,
+    /// How long it may take, in milliseconds from when its execution begins.
+    pub deadline_ms: u64,
+    /// Whether the gateway itself goes on where an agent hands off.
+    pub follow_handoffs: bool,
+    /// The step's own span.
+    pub traceparent: String,
+    /// The request that asked for it.
+    pub request_id: String,
+}
+
+/// Where a step's state comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StateSource {
+    /// The agent knows none.
+    None,
+    /// The caller brought it along, and gets the new one back: the gateway keeps nothing of it.
+    Inline(Value),
+    /// What the run keeps, in whatever version.
+    Kept,
+    /// What the run keeps, in this version and no other.
+    Version(u64),
+}
+
+impl StateSource {
+    /// Whether the state is kept with the run.
+    #[must_use]
+    pub const fn is_kept(&self) -> bool {
+        matches!(self, Self::Kept | Self::Version(_))
+    }
+}

@@ -1,0 +1,139 @@
+//! What a run has to do by itself, without a request: its object's alarm performs it, and tells the ledger how it ended.
+//!
+//! Everything here is safe to lose. What is begun has a timer that brings it back, so a run's object may die at any point.
+
+use super::attempt::{self, Phase};
+use super::call::Call;
+use super::delivery::{self, DeadLetter, Parcel};
+use super::ledger::{conflict_of, kept_for};
+use super::outcome::outdated;
+use super::question::Moment;
+use super::record::{self, Expiry};
+use super::state::Kept;
+use super::storage::Storage;
+use super::timers::{self, Timer};
+
+/// How much longer than its deadline a claim is held: time for the commit, in milliseconds.
+pub const COMMIT_GRACE_MS: u64 = 5_000;
+
+/// Something to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Work {
+    /// Execute this, then commit under its generation.
+    Execute(Box<Execution>),
+    /// Send a callback, then say how it ended with [`delivery::sent`].
+    Deliver(Box<Parcel>),
+    /// Put a dead letter on the operator's list, then say so with [`delivery::reported`].
+    Report(u32, Box<DeadLetter>),
+    /// Nothing has to be kept any more: remove the whole storage.
+    RemoveAll,
+}
+
+/// An attempt to execute.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Execution {
+    /// The attempt's place in its run.
+    pub ordinal: u32,
+    /// The generation to commit under.
+    pub generation: u32,
+    /// What to do.
+    pub call: Call,
+    /// The state that the run keeps, where the call is to work on it.
+    pub kept: Option<Box<Kept>>,
+}
+
+/// Takes the next thing that is due. `executor` names the instance of the run's object, so that what an earlier instance
+/// had begun is known to be lost.
+///
+/// # Errors
+/// When the storage fails.
+pub fn next<S: Storage>(storage: &S, executor: &str, now_ms: u64, random: u32) -> Result<Option<Work>, S::Error> {
+    let moment = Moment {
+        now_ms,
+        random,
+        claimant: executor,
+    };
+    while let Some(timer) = timers::take_due(storage, now_ms)? {
+        let work = match timer {
+            Timer::Begin(ordinal) => {
+                begin(storage, ordinal, moment)?.map(|execution| Work::Execute(Box::new(execution)))
+            }
+            Timer::ClaimEnd(ordinal) => {
+                claim_ended(storage, ordinal, moment)?;
+                None
+            }
+            Timer::Deliver(ordinal) => {
+                delivery::begin(storage, ordinal, now_ms)?.map(|parcel| Work::Deliver(Box::new(parcel)))
+            }
+            Timer::Report(ordinal) => {
+                let letter = delivery::report(storage, ordinal, now_ms)?;
+                letter.map(|letter| Work::Report(ordinal, Box::new(letter)))
+            }
+            Timer::Expire => match record::expire(storage, now_ms)? {
+                Expiry::Kept => None,
+                Expiry::Gone => return Ok(Some(Work::RemoveAll)),
+            },
+        };
+        if work.is_some() {
+            return Ok(work);
+        }
+    }
+    Ok(None)
+}
+
+/// Gives up what an earlier instance of the run's object was executing when it ended. To be called once, when an instance
+/// begins its work: the platform runs one at a time.
+///
+/// # Errors
+/// When the storage fails.
+pub fn recover<S: Storage>(storage: &S, executor: &str, now_ms: u64, random: u32) -> Result<(), S::Error> {
+    let moment = Moment {
+        now_ms,
+        random,
+        claimant: executor,
+    };
+    for ordinal in attempt::opened(storage)? {
+        if let Some(mut attempt) = attempt::get(storage, ordinal)?
+            && attempt.phase == Phase::Running
+            && attempt.claimant != executor
+        {
+            attempt::lost(storage, &mut attempt, moment)?;
+        }
+    }
+    Ok(())
+}
+
+fn begin<S: Storage>(storage: &S, ordinal: u32, moment: Moment<'_>) -> Result<Option<Execution>, S::Error> {
+    let (attempt, call) = (attempt::get(storage, ordinal)?, attempt::call(storage, ordinal)?);
+    let (Some(mut attempt), Some(call)) = (attempt, call) else {
+        return Ok(None);
+    };
+    if attempt.phase != Phase::Accepted {
+        return Ok(None);
+    }
+    if conflict_of(storage, &call)?.is_some() {
+        attempt::end_with(
+            storage,
+            &mut attempt,
+            |outcome| outcome.failed(outdated()),
+            false,
+            moment.now_ms,
+        )?;
+        return Ok(None);
+    }
+    let hold_ms = call.deadline_ms + COMMIT_GRACE_MS;
+    attempt::begin(storage, &mut attempt, moment.claimant, hold_ms, moment.now_ms)?;
+    Ok(Some(Execution {
+        ordinal,
+        generation: attempt.generation,
+        kept: kept_for(storage, &call)?,
+        call,
+    }))
+}
+
+fn claim_ended<S: Storage>(storage: &S, ordinal: u32, moment: Moment<'_>) -> Result<(), S::Error> {
+    match attempt::get(storage, ordinal)? {
+        Some(mut attempt) if attempt.phase == Phase::Running => attempt::lost(storage, &mut attempt, moment),
+        _ => Ok(()),
+    }
+}

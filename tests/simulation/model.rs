@@ -1,0 +1,312 @@
+//! What must hold, whatever happens. The model looks at the run after every transaction that wrote something, and hears of
+//! everything that was told to a client, to the receiver of callbacks, and to the operator.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use baton::run::attempt::{Attempt, EXECUTIONS_MAX, Phase};
+use baton::run::call::{Call, StateSource};
+use baton::run::delivery::{DeadLetter, Parcel};
+use baton::run::ledger::CommitRequest;
+use baton::run::state::{self, Kept, Read, ReadState, Version};
+use baton::run::storage::{MemoryStorage, Storage as _};
+use baton::run::{Moment, Question};
+use serde_json::Value;
+
+/// The run of one name comes back after it was forgotten: which of them is meant.
+pub type Incarnation = u32;
+type Id = (Incarnation, u32);
+
+#[derive(Default)]
+pub struct Model {
+    pub incarnation: Incarnation,
+    is_there: bool,
+    /// The rows as they were when they were looked at last.
+    rows: BTreeMap<String, String>,
+    attempts: BTreeMap<Id, Seen>,
+    by_key: BTreeMap<(Incarnation, String), u32>,
+    /// By step: the attempt whose answer is final.
+    finals: BTreeMap<(Incarnation, String), u32>,
+    versions: BTreeMap<(Incarnation, u64), Version>,
+    last_version: u64,
+    /// Receipts by the handoffs' keys.
+    handoffs: BTreeMap<(Incarnation, String), String>,
+    /// By attempt: its callback's id.
+    callbacks: BTreeMap<Id, String>,
+    received: BTreeMap<String, String>,
+    acknowledged: BTreeSet<String>,
+    /// The operator's list.
+    pub letters: BTreeMap<String, DeadLetter>,
+}
+
+struct Seen {
+    attempt: Attempt,
+    answer: Option<Value>,
+    is_delivered: bool,
+}
+
+pub fn answered<Q: Question>(storage: &MemoryStorage, question: &Q) -> Q::Answer {
+    let moment = Moment {
+        now_ms: 0,
+        random: 0,
+        claimant: "the model",
+    };
+    question.answer(storage, moment).unwrap()
+}
+
+impl Model {
+    /// Looks at the run after a transaction of this instance of its object.
+    pub fn look(&mut self, storage: &MemoryStorage, instance: &str, forgets: bool) {
+        if storage.get("run/only").unwrap().is_none() {
+            if self.is_there {
+                self.is_there = false;
+                if !forgets {
+                    self.is_settled();
+                }
+                self.incarnation += 1;
+                self.last_version = 0;
+                self.rows.clear();
+            }
+            return;
+        }
+        self.is_there = true;
+        for (_, row) in self.news(storage, "version/") {
+            self.look_at_version(storage, serde_json::from_str(&row).unwrap());
+        }
+        let ordinal = |key: &str| -> u32 { key.split_once('/').unwrap().1.parse().unwrap() };
+        let tables = ["attempt/", "answer/", "delivery/"];
+        let news = tables.into_iter().flat_map(|table| self.news(storage, table));
+        let ordinals: BTreeSet<u32> = news.map(|(key, _)| ordinal(&key)).collect();
+        for ordinal in ordinals {
+            self.look_at_attempt(storage, ordinal);
+        }
+        for (_, seen) in self.own_attempts() {
+            let attempt = &seen.attempt;
+            assert!(
+                !(attempt.background && attempt.phase == Phase::Running && attempt.claimant != instance),
+                "what another instance executed is not recovered: {attempt:?}"
+            );
+        }
+    }
+
+    /// The rows of a table that are not as they were.
+    fn news(&mut self, storage: &MemoryStorage, table: &str) -> Vec<(String, String)> {
+        let mut rows = storage.scan(table, "", usize::MAX).unwrap();
+        rows.retain(|(key, row)| self.rows.get(key) != Some(row));
+        self.rows.extend(rows.iter().cloned());
+        rows
+    }
+
+    fn own_attempts(&self) -> impl Iterator<Item = (&Id, &Seen)> {
+        self.attempts.range((self.incarnation, 0)..(self.incarnation + 1, 0))
+    }
+
+    fn look_at_version(&mut self, storage: &MemoryStorage, version: Version) {
+        let id = (self.incarnation, version.version);
+        assert_eq!(self.versions.get(&id), None, "a version's number was used again");
+        assert_eq!(
+            version.version,
+            self.last_version + 1,
+            "a version's number was left out"
+        );
+        self.last_version = version.version;
+        let read = answered(
+            storage,
+            &ReadState {
+                version: Some(version.version),
+            },
+        );
+        assert!(matches!(read, Read::Kept(kept) if state::etag(version.version, &kept.content) == version.etag));
+        let before = self.versions.range((self.incarnation, 0)..id);
+        let twice = before
+            .into_iter()
+            .any(|(_, known)| version.by.starts_with("step ") && known.by == version.by);
+        assert!(!twice, "a step wrote twice: {version:?}");
+        self.versions.insert(id, version);
+    }
+
+    fn look_at_attempt(&mut self, storage: &MemoryStorage, ordinal: u32) {
+        let row = |table: &str| {
+            let row = storage.get(&format!("{table}/{ordinal:06}")).unwrap();
+            row.map(|row| serde_json::from_str::<Value>(&row).unwrap())
+        };
+        let attempt: Attempt = serde_json::from_value(row("attempt").unwrap()).unwrap();
+        let id = (self.incarnation, ordinal);
+        let known = self.attempts.get(&id);
+        let answer = row("answer").map(|answer| serde_json::from_str(answer["body"].as_str().unwrap()).unwrap());
+        assert_eq!(answer.is_some(), attempt.phase == Phase::Ended, "{attempt:?}");
+        assert!(attempt.generation <= EXECUTIONS_MAX, "{attempt:?}");
+        if let Some(known) = known {
+            assert_eq!(
+                known.attempt.idempotency_key, attempt.idempotency_key,
+                "a place was used again"
+            );
+            assert!(known.attempt.generation <= attempt.generation, "{attempt:?}");
+            if known.answer.is_some() {
+                assert_eq!(known.answer, answer, "an answer was changed");
+            }
+        }
+        if attempt.phase == Phase::Ended && !attempt.retryable {
+            let step = (self.incarnation, attempt.step.clone());
+            let first = *self.finals.entry(step).or_insert(attempt.ordinal);
+            assert_eq!(first, attempt.ordinal, "two final answers of {}", attempt.step);
+        }
+        let key = (self.incarnation, attempt.idempotency_key.clone());
+        self.by_key.insert(key, attempt.ordinal);
+        let delivery = row("delivery");
+        if let Some(delivery) = &delivery {
+            self.has_callback(id, delivery["id"].as_str().unwrap());
+        }
+        assert_eq!(
+            delivery.is_some(),
+            attempt.phase == Phase::Ended && attempt.callback_url.is_some(),
+            "{attempt:?}"
+        );
+        let is_delivered = delivery.is_some_and(|delivery| delivery["state"] == "delivered");
+        let seen = Seen {
+            attempt,
+            answer,
+            is_delivered,
+        };
+        self.attempts.insert(id, seen);
+    }
+
+    pub fn attempt(&self, ordinal: u32) -> Option<&Attempt> {
+        self.attempts
+            .get(&(self.incarnation, ordinal))
+            .map(|seen| &seen.attempt)
+    }
+
+    /// Whether the step has its final answer.
+    pub fn is_final(&self, step: &str) -> bool {
+        self.finals.contains_key(&(self.incarnation, step.to_owned()))
+    }
+
+    /// An execution begins, on this state.
+    pub fn begun(&self, ordinal: u32, call: &Call, kept: Option<&Kept>) {
+        let step = &call.step;
+        assert!(!self.is_final(step), "{step} is executed after its final answer");
+        assert!(self.attempt(ordinal).is_some(), "an unknown attempt is executed");
+        let version = kept.map_or(0, |kept| kept.version.version);
+        let expected = match call.state {
+            StateSource::Kept => self.last_version,
+            StateSource::Version(version) => version,
+            StateSource::None | StateSource::Inline(_) => 0,
+        };
+        assert_eq!(version, expected, "{step} is executed on another version");
+    }
+
+    /// A commit was told to be stored.
+    pub fn stored(&self, incarnation: Incarnation, commit: &CommitRequest) {
+        assert_eq!(incarnation, self.incarnation, "what a forgotten run executed counts");
+        let seen = &self.attempts[&(incarnation, commit.ordinal)];
+        assert_eq!(
+            seen.attempt.generation, commit.generation,
+            "a late owner's answer counts"
+        );
+        let answer = serde_json::from_str(&commit.answer.body).unwrap();
+        assert_eq!(seen.answer, Some(answer), "another answer was stored");
+        if let Some(write) = &commit.state {
+            let version = self.versions.get(&(incarnation, write.base + 1));
+            let etag = version.map(|version| version.etag.clone());
+            let expected = state::etag(write.base + 1, &write.content);
+            assert_eq!(etag, Some(expected), "a state was written on top of another version");
+        }
+    }
+
+    /// An answer was given out for a call under this key.
+    pub fn told_answer(&self, step: &str, key: &str, answer: &Value) {
+        let own = self.by_key.get(&(self.incarnation, key.to_owned()));
+        let last = self.finals.get(&(self.incarnation, step.to_owned()));
+        let ordinal = *own.or(last).expect("the step has an attempt");
+        self.same_answer((self.incarnation, ordinal), answer);
+    }
+
+    fn same_answer(&self, id: Id, answer: &Value) {
+        let stored = self.attempts[&id].answer.as_ref();
+        assert_eq!(stored, Some(answer), "another answer than the stored one is given out");
+    }
+
+    /// A write was told to be this version.
+    pub fn written(&self, version: &Version, content: &str) {
+        let known = self.versions.get(&(self.incarnation, version.version));
+        assert_eq!(known, Some(version), "a version was told that is not there");
+        assert_eq!(
+            version.etag,
+            state::etag(version.version, content),
+            "somebody else's version was told"
+        );
+    }
+
+    /// A write was told to have come to nothing.
+    pub fn not_written(&self, claimant: &str) {
+        let own = self.versions.range((self.incarnation, 0)..(self.incarnation + 1, 0));
+        let own = own.into_iter().find(|(_, version)| version.claimant == claimant);
+        assert!(own.is_none(), "a conflict was told of what was written: {own:?}");
+    }
+
+    pub fn handed_off(&mut self, key: &str, receipt: String) {
+        let known = self.handoffs.entry((self.incarnation, key.to_owned()));
+        assert_eq!(
+            known.or_insert(receipt.clone()),
+            &receipt,
+            "another receipt for the same handoff"
+        );
+    }
+
+    /// The receiver got a callback; whether it accepts it.
+    pub fn received(&mut self, incarnation: Incarnation, parcel: &Parcel, accepts: bool) {
+        let body: Value = serde_json::from_str(&parcel.body).unwrap();
+        let id = self
+            .callbacks
+            .entry((incarnation, parcel.ordinal))
+            .or_insert(parcel.id.clone());
+        assert_eq!(id, &parcel.id, "an attempt has two callbacks");
+        let known = self.received.entry(parcel.id.clone()).or_insert(parcel.body.clone());
+        assert_eq!(known, &parcel.body, "a callback's tries differ");
+        if let Some(seen) = self.attempts.get(&(incarnation, parcel.ordinal))
+            && let Some(answer) = &seen.answer
+        {
+            assert_eq!(
+                answer, &body["data"]["answer"]["body"],
+                "a callback tells another answer"
+            );
+            let ending = answer["status"].as_str().unwrap_or("failed");
+            assert_eq!(body["type"], format!("step.{ending}"));
+        }
+        if accepts {
+            self.acknowledged.insert(parcel.id.clone());
+        }
+    }
+
+    /// The operator's list got a dead letter.
+    pub fn listed(&mut self, incarnation: Incarnation, ordinal: u32, letter: &DeadLetter) {
+        self.has_callback((incarnation, ordinal), &letter.delivery);
+        self.letters.insert(letter.delivery.clone(), letter.clone());
+    }
+
+    fn has_callback(&mut self, attempt: Id, id: &str) {
+        let first = self.callbacks.entry(attempt).or_insert(id.to_owned());
+        assert_eq!(first, id, "an attempt has two callbacks");
+    }
+
+    /// Nothing is under way in the run any more: everything that was promised was done.
+    pub fn is_settled(&self) {
+        for (id, seen) in self.own_attempts() {
+            let attempt = &seen.attempt;
+            assert!(
+                !attempt.background || attempt.phase == Phase::Ended,
+                "never ended: {attempt:?}"
+            );
+            if attempt.callback_url.is_none() {
+                continue;
+            }
+            let callback = self.callbacks.get(id);
+            let callback = callback.unwrap_or_else(|| panic!("its callback was never sent: {attempt:?}"));
+            let told = self.acknowledged.contains(callback) || self.letters.contains_key(callback);
+            assert!(told, "neither delivered nor on the operator's list: {attempt:?}");
+            if seen.is_delivered {
+                assert!(self.acknowledged.contains(callback), "delivered to nobody: {attempt:?}");
+            }
+        }
+    }
+}
