@@ -1,5 +1,9 @@
 //! The arguments, with their help: examples first, because they are what people read.
 
+mod dead_letters;
+mod run;
+mod step;
+
 use std::path::PathBuf;
 
 use baton::signature::Purpose;
@@ -7,12 +11,19 @@ use baton::signature::keys::Scheme;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::input::{JsonSource, Source};
+use crate::input::Source;
+
+pub use dead_letters::{DeadLetters, ListDeadLetters, ResendDeadLetter};
+pub use run::{
+    CancelStep, DeleteRun, Handoff, PutState, RunCommand, ShowRun, ShowState, ShowStep, ShowSteps, WatchStep,
+};
+pub use step::Step;
 
 const EXAMPLES: &str = "\
 Examples:
   baton discover http://127.0.0.1:8787
   baton step triage --input '{\"text\":\"My invoice is wrong\"}'
+  baton run show run_01
   baton manifest check
   baton keys new --orchestrator acme --valid-for 90d > acme.key.json
   baton verify --key acme.key.json captured.http
@@ -22,7 +33,7 @@ Gateway and key come from --gateway and --key, else from BATON_GATEWAY and BATON
 
 Exit codes:
   0  done: the step completed, the signature holds, nothing was found
-  1  done, with a bad result: the step failed, a rule does not hold, manifests have findings
+  1  done, with a bad result: the step failed or was cancelled, a rule does not hold, manifests have findings
   2  asked wrongly: an argument, a file or the configuration
   3  the gateway refused the call
   4  no answer, or an answer whose signature does not hold";
@@ -55,6 +66,12 @@ pub enum Command {
     Discover(Discover),
     /// Invoke a signed step on an agent and verify the signed answer
     Step(Box<Step>),
+    /// Look at a run, its state and its steps, and change them
+    #[command(subcommand)]
+    Run(Box<RunCommand>),
+    /// Look after callbacks that could not be delivered, with an operator's key
+    #[command(subcommand)]
+    DeadLetters(DeadLetters),
     /// Say which rule a captured request or response breaks, and what to do
     Verify(Verify),
     /// Print shell completions
@@ -67,6 +84,26 @@ Examples:
         /// The shell
         shell: Shell,
     },
+}
+
+/// What every signed call takes.
+#[derive(Debug, clap::Args)]
+pub struct CallOptions {
+    /// Where the gateway is
+    #[arg(long, env = "BATON_GATEWAY", hide_env_values = true, value_name = "URL")]
+    pub gateway: Option<String>,
+    /// A key record, or an array of them
+    #[arg(long, env = "BATON_KEY_FILE", hide_env_values = true, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Print the answer's body as the gateway sent it
+    #[arg(long)]
+    pub json: bool,
+    /// Print the signed request on standard error
+    #[arg(long)]
+    pub show_request: bool,
+    /// Write request.http and response.http into this folder, for `baton verify`
+    #[arg(long, value_name = "DIR")]
+    pub capture: Option<PathBuf>,
 }
 
 /// `baton keys`
@@ -83,6 +120,7 @@ Examples:
   baton keys new > dev.key.json
   baton keys new --orchestrator acme --agents triage,redact --valid-for 90d
   baton keys new --orchestrator acme --purpose register
+  baton keys new --orchestrator acme --purpose callback
   baton keys new --orchestrator forms --scheme standard-webhooks
 
 BATON_KEYS is a JSON array of such records. Two records of one orchestrator overlap for a rotation: install
@@ -98,7 +136,8 @@ pub struct NewKey {
     /// The orchestrator that holds the key, as in BATON_ORCHESTRATORS
     #[arg(long, default_value = "reference")]
     pub orchestrator: String,
-    /// What the key signs: `invoke` for its calls to the gateway, `register` for the gateway's calls to it
+    /// What the key signs: `invoke` for its calls to the gateway, `register` for the gateway's calls to it, `callback`
+    /// for the gateway's webhooks to its receivers, `operate` for an operator's calls
     #[arg(long, value_enum, value_delimiter = ',', default_value = "invoke")]
     pub purpose: Vec<PurposeArg>,
     /// The agents that it may invoke, comma-separated; `*` is all of them
@@ -166,61 +205,6 @@ pub struct Discover {
     pub json: bool,
 }
 
-const STEP_EXAMPLES: &str = "\
-Examples:
-  baton step triage --input '{\"text\":\"My invoice is wrong\"}'
-  baton step redact --input message.json --json | jq .output
-  echo '{\"text\":\"...\"}' | baton step summarize --input -
-  baton step triage --input in.json --run run_01 --step s1      # the same again: the stored answer
-  baton step triage --input in.json --capture /tmp/exchange     # then: baton verify /tmp/exchange/request.http
-
-Exit codes: 0 completed · 1 the step failed · 2 asked wrongly · 3 refused by the gateway · 4 no answer, or an
-answer whose signature does not hold";
-
-/// `baton step`
-#[derive(Debug, clap::Args)]
-#[command(after_help = STEP_EXAMPLES)]
-pub struct Step {
-    /// The agent
-    pub agent: String,
-    /// Its input: a file, `-` for standard input, or JSON that begins with { [ or "
-    #[arg(long, value_name = "FILE|-|JSON")]
-    pub input: JsonSource,
-    /// The run's id [default: random]
-    #[arg(long, value_parser = wire_id)]
-    pub run: Option<String>,
-    /// The step's id within the run [default: random]
-    #[arg(long, value_parser = wire_id)]
-    pub step: Option<String>,
-    /// The number of the attempt; after a retryable failure, one more than the last
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub attempt: u32,
-    /// The idempotency key [default: run/step, and run/step/attempt from the second attempt on]
-    #[arg(long, value_name = "KEY")]
-    pub idempotency_key: Option<String>,
-    /// The run's state, given as --input is
-    #[arg(long, value_name = "FILE|-|JSON")]
-    pub state: Option<JsonSource>,
-    /// How long to wait for the step, in milliseconds
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=baton::manifest::DEADLINE_MAX_MS))]
-    pub deadline_ms: Option<u64>,
-    /// Where the gateway is
-    #[arg(long, env = "BATON_GATEWAY", hide_env_values = true, value_name = "URL")]
-    pub gateway: Option<String>,
-    /// A key record, or an array of them
-    #[arg(long, env = "BATON_KEY_FILE", hide_env_values = true, value_name = "FILE")]
-    pub key: Option<PathBuf>,
-    /// Print the answer's body as the gateway sent it
-    #[arg(long)]
-    pub json: bool,
-    /// Print the signed request on standard error
-    #[arg(long)]
-    pub show_request: bool,
-    /// Write request.http and response.http into this folder, for `baton verify`
-    #[arg(long, value_name = "DIR")]
-    pub capture: Option<PathBuf>,
-}
-
 const VERIFY_EXAMPLES: &str = "\
 Examples:
   baton verify --key acme.key.json request.http
@@ -279,6 +263,10 @@ pub enum PurposeArg {
     Invoke,
     /// The gateway's calls to an orchestrator
     Register,
+    /// The gateway's callbacks to a webhook receiver; no other purpose may stand beside it
+    Callback,
+    /// An operator's calls to the gateway
+    Operate,
 }
 
 impl From<PurposeArg> for Purpose {
@@ -286,6 +274,8 @@ impl From<PurposeArg> for Purpose {
         match purpose {
             PurposeArg::Invoke => Self::Invoke,
             PurposeArg::Register => Self::Register,
+            PurposeArg::Callback => Self::Callback,
+            PurposeArg::Operate => Self::Operate,
         }
     }
 }
@@ -341,15 +331,6 @@ fn key_id(text: &str) -> Result<String, String> {
     }
 }
 
-/// A run's or a step's id, as `step-invocation.schema.json` has it.
-fn wire_id(text: &str) -> Result<String, String> {
-    if (1..=128).contains(&text.len()) && text.chars().all(|c| (' '..='~').contains(&c)) {
-        Ok(text.to_owned())
-    } else {
-        Err("an id has 1 to 128 printable ASCII characters".to_owned())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -382,6 +363,5 @@ mod tests {
         assert!(key_id("acme-2026.11").is_ok());
         assert!(key_id("a&b").is_err());
         assert!(key_id("").is_err());
-        assert!(wire_id("run 1/ä").is_err());
     }
 }

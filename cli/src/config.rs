@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use baton::signature::keys::{Scheme, Validity};
 use baton::signature::{KeyRecord, Keyring, Origins, Purpose};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::input::read_text;
 use crate::output::Failure;
@@ -44,9 +44,18 @@ pub fn keyring(given: Option<&Path>) -> Result<Keyring, Failure> {
         Some(path) => read_keyring(path),
         None => {
             let (path, file) = development_file("key", "--key FILE or BATON_KEY_FILE")?;
-            let record = file.get("key").cloned().unwrap_or_default();
-            parse_keyring(&record.to_string())
-                .map_err(|error| Failure::usage(format!("{}: `key`: {error}", path.display())))
+            let mut records = Vec::new();
+            for name in ["key", "operator_key"] {
+                let Some(record) = file.get(name) else { continue };
+                let wrong = |error| Failure::usage(format!("{}: `{name}`: {error}", path.display()));
+                parse_keyring(&record.to_string()).map_err(wrong)?;
+                match record {
+                    Value::Array(several) => records.extend(several.iter().cloned()),
+                    record => records.push(record.clone()),
+                }
+            }
+            parse_keyring(&json!(records).to_string())
+                .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
         }
     }
 }
@@ -70,14 +79,20 @@ fn parse_keyring(text: &str) -> Result<Keyring, String> {
     }
 }
 
-/// The key to invoke an agent with: of those that may, the one that became valid last.
-pub fn invoking_key<'a>(keyring: &'a Keyring, agent: &str, now_s: u64) -> Result<&'a KeyRecord, Failure> {
+/// The key to sign with: of those that may, the one that became valid last.
+pub fn signing_key<'a>(
+    keyring: &'a Keyring,
+    purpose: Purpose,
+    agent: Option<&str>,
+    now_s: u64,
+) -> Result<&'a KeyRecord, Failure> {
+    let name = purpose_name(purpose);
     let problem = |record: &KeyRecord| {
         if record.scheme != Scheme::Baton {
             Some("it is for Standard Webhooks senders".to_owned())
-        } else if !record.allows(Purpose::Invoke) {
-            Some("its purposes do not include `invoke`".to_owned())
-        } else if !record.allows_agent(agent) {
+        } else if !record.allows(purpose) {
+            Some(format!("its purposes do not include `{name}`"))
+        } else if agent.is_some_and(|agent| !record.allows_agent(agent)) {
             Some(format!("it may invoke only: {}", record.agents.join(", ")))
         } else {
             match record.validity(now_s) {
@@ -93,11 +108,20 @@ pub fn invoking_key<'a>(keyring: &'a Keyring, agent: &str, now_s: u64) -> Result
             .iter()
             .filter_map(|record| problem(record).map(|problem| format!("\n  {}: {problem}", record.id)))
             .collect();
+        let what = agent.map_or_else(|| "this call".to_owned(), |agent| format!("a call to `{agent}`"));
         Failure::usage(format!(
-            "no key can sign a step on `{agent}`: make one with `baton keys new`, or give another --key{}",
+            "no key can sign {what}: make one with `baton keys new --purpose {name}`, or give another --key{}",
             reasons.concat()
         ))
     })
+}
+
+/// The name of a purpose, as key records and `baton keys new --purpose` have it.
+fn purpose_name(purpose: Purpose) -> String {
+    serde_json::to_value(purpose)
+        .ok()
+        .and_then(|name| name.as_str().map(str::to_owned))
+        .unwrap_or_default()
 }
 
 /// Finds `.dev/baton.json` from the current directory upwards.
@@ -160,7 +184,7 @@ mod tests {
             record("other", r#","not_before":9,"agents":["redact"]"#),
         ];
         let ring = parse_keyring(&format!("[{}]", list.join(","))).expect("keys");
-        let check = |agent, now_s, expected: &str| match invoking_key(&ring, agent, now_s) {
+        let check = |agent, now_s, expected: &str| match signing_key(&ring, Purpose::Invoke, Some(agent), now_s) {
             Ok(key) => assert_eq!(key.id, expected),
             Err(failure) => assert!(failure.to_string().contains(expected), "{failure}"),
         };
@@ -169,5 +193,11 @@ mod tests {
         check("triage", 60, "later");
         check("triage", 0, "old: it is not valid yet");
         check("triage", 0, "other: it may invoke only: redact");
+        let any = signing_key(&ring, Purpose::Invoke, None, 10).expect("a key");
+        assert_eq!(any.id, "other", "a call that invokes no agent takes any");
+        let error = signing_key(&ring, Purpose::Register, None, 10).expect_err("no such key");
+        let said = error.to_string();
+        assert!(said.contains("baton keys new --purpose register"), "{said}");
+        assert!(said.contains("old: its purposes do not include `register`"), "{said}");
     }
 }

@@ -110,6 +110,15 @@ pub fn read_text(path: &Path) -> Result<String, Failure> {
 impl JsonSource {
     /// Reads and parses; `flag` names the argument in errors.
     pub fn read(&self, flag: &str) -> Result<Value, Failure> {
+        self.read_both(flag).map(|(value, _)| value)
+    }
+
+    /// Reads JSON text as it stands, which is checked all the same: what is written byte by byte comes back so.
+    pub fn read_text(&self, flag: &str) -> Result<Vec<u8>, Failure> {
+        self.read_both(flag).map(|(_, bytes)| bytes)
+    }
+
+    fn read_both(&self, flag: &str) -> Result<(Value, Vec<u8>), Failure> {
         let (name, bytes) = match self {
             Self::Inline(text) => ("what stands there".to_owned(), text.clone().into_bytes()),
             Self::From(source) => {
@@ -117,12 +126,14 @@ impl JsonSource {
                 (source.to_string(), bytes)
             }
         };
-        parse(&bytes).map_err(|error| Failure::usage(format!("{flag}: {name} is refused at {error}")))
+        match parse(&bytes) {
+            Ok(value) => Ok((value, bytes)),
+            Err(error) => Err(Failure::usage(format!("{flag}: {name} is refused at {error}"))),
+        }
     }
 
     fn hint(&self, flag: &str, failure: Failure) -> Failure {
-        let message = failure.to_string();
-        let message = message.trim_start_matches("error: ");
+        let message = failure.message();
         Failure::usage(format!(
             "{flag}: {message}\n  Give a file, `-` for standard input, or the JSON itself, such as '{{\"text\":\"hello\"}}'."
         ))

@@ -1,7 +1,7 @@
 //! `baton`: the command line of Baton.
 //!
-//! It makes keys, checks manifests, shows what a gateway offers, sends signed steps and says what is wrong
-//! with a signature. Every command returns a [`Report`] or a [`Failure`]; only this file writes them out.
+//! It makes keys, checks manifests, shows what a gateway offers, sends signed steps, looks after runs and says what
+//! is wrong with a signature. Every command returns a [`Report`] or a [`Failure`]; only this file writes them out.
 
 mod args;
 mod capture;
@@ -9,8 +9,13 @@ mod commands;
 mod config;
 mod environment;
 mod explain;
+mod follow;
+mod id;
 mod input;
 mod output;
+mod show;
+mod signed;
+mod sse;
 mod transport;
 
 use std::io::Write as _;
@@ -45,6 +50,8 @@ fn run(args: &Args) -> Result<Report, Failure> {
         Command::Manifest(Manifest::Check { directory }) => commands::manifest::check(directory),
         Command::Discover(discover) => commands::discover::run(discover, style),
         Command::Step(step) => commands::step::run(step, style),
+        Command::Run(command) => commands::run::run(command, style),
+        Command::DeadLetters(command) => commands::dead_letters::run(command, style),
         Command::Verify(verify) => commands::verify::run(verify, style),
         Command::Completions { shell } => Ok(commands::completions::run(*shell)),
     }

@@ -75,6 +75,11 @@ impl Failure {
         }
     }
 
+    /// The sentence alone.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The command was asked wrongly.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, message)

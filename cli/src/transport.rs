@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use ureq::tls::{RootCerts, TlsConfig};
 
 use crate::output::{Exit, Failure};
@@ -16,6 +16,51 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// Redirects are not followed: a signature is bound to the address that it was made for.
 pub fn send(request: Request<Vec<u8>>, timeout: Duration) -> Result<Response<Vec<u8>>, Failure> {
+    let limits = Limits {
+        total: Some(timeout),
+        ..Limits::default()
+    };
+    run(request, limits)?.read()
+}
+
+/// Sends a request whose answer is read as it comes. `silence` bounds the wait for the next byte, not the whole.
+pub fn open(request: Request<Vec<u8>>, silence: Duration) -> Result<Opened, Failure> {
+    let limits = Limits {
+        silence: Some(silence),
+        ..Limits::default()
+    };
+    run(request, limits)
+}
+
+/// An answer whose head has come.
+pub struct Opened {
+    /// With the body still on its way.
+    pub response: Response<ureq::Body>,
+    place: String,
+    limits: Limits,
+}
+
+impl Opened {
+    /// Reads the rest.
+    pub fn read(self) -> Result<Response<Vec<u8>>, Failure> {
+        let (parts, mut body) = self.response.into_parts();
+        let bytes = body
+            .with_config()
+            .limit(ANSWER_MAX_BYTES)
+            .read_to_vec()
+            .map_err(|error| transport_failure(&error, &self.place, self.limits))?;
+        Ok(Response::from_parts(parts, bytes))
+    }
+}
+
+/// How long an exchange may take.
+#[derive(Debug, Clone, Copy, Default)]
+struct Limits {
+    total: Option<Duration>,
+    silence: Option<Duration>,
+}
+
+fn run(request: Request<Vec<u8>>, limits: Limits) -> Result<Opened, Failure> {
     let host = request.uri().host().unwrap_or_default().to_owned();
     let place = format!(
         "{}://{}",
@@ -28,26 +73,29 @@ pub fn send(request: Request<Vec<u8>>, timeout: Duration) -> Result<Response<Vec
         // The system's own certificates: a gateway may stand behind a company's authority.
         .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
         .timeout_connect(Some(CONNECT_TIMEOUT))
-        .timeout_global(Some(timeout))
+        .timeout_global(limits.total)
+        .timeout_per_read(limits.silence)
         .user_agent(concat!("baton/", env!("CARGO_PKG_VERSION")));
     // A proxy cannot reach this machine's own addresses.
     if is_loopback(&host) {
         config = config.proxy(None);
     }
     let agent = ureq::Agent::new_with_config(config.build());
-    let explain = |error: &ureq::Error| transport_failure(error, &place, timeout);
-    let result = if request.body().is_empty() {
+    // An empty body of a POST is one of length 0; of other methods, none at all.
+    let without_body = request.body().is_empty() && request.method() != Method::POST;
+    let result = if without_body {
         agent.run(request.map(|_| ()))
     } else {
         agent.run(request)
     };
-    let (parts, mut body) = result.map_err(|error| explain(&error))?.into_parts();
-    let bytes = body
-        .with_config()
-        .limit(ANSWER_MAX_BYTES)
-        .read_to_vec()
-        .map_err(|error| explain(&error))?;
-    Ok(Response::from_parts(parts, bytes))
+    match result {
+        Ok(response) => Ok(Opened {
+            response,
+            place,
+            limits,
+        }),
+        Err(error) => Err(transport_failure(&error, &place, limits)),
+    }
 }
 
 fn authority<B>(request: &Request<B>) -> String {
@@ -62,7 +110,7 @@ fn is_loopback(host: &str) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
-fn transport_failure(error: &ureq::Error, place: &str, timeout: Duration) -> Failure {
+fn transport_failure(error: &ureq::Error, place: &str, limits: Limits) -> Failure {
     use std::io::ErrorKind;
     let sentence = match error {
         ureq::Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused => {
@@ -81,7 +129,10 @@ fn transport_failure(error: &ureq::Error, place: &str, timeout: Duration) -> Fai
             "no connection to {place} within {} s: check the address and the network",
             CONNECT_TIMEOUT.as_secs()
         ),
-        ureq::Error::Timeout(_) => format!("{place} did not answer within {} s", timeout.as_secs()),
+        ureq::Error::Timeout(_) => {
+            let limit = limits.total.or(limits.silence).unwrap_or_default();
+            format!("{place} did not answer within {} s", limit.as_secs())
+        }
         ureq::Error::BodyExceedsLimit(_) => format!("{place} sent an answer larger than {ANSWER_MAX_BYTES} bytes"),
         ureq::Error::Tls(_) | ureq::Error::Rustls(_) => format!("no secure connection to {place}: {error}"),
         error => format!("the call to {place} failed: {error}"),

@@ -1,8 +1,6 @@
 //! `baton keys`: new keys, and the secrets derived from them.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use baton::signature::keys::{Scheme, Secret, record_to_json};
+use baton::signature::keys::{Scheme, Secret, check_purposes, record_to_json};
 use baton::signature::{KeyRecord, Purpose, webhook};
 
 use crate::args::{NewKey, WebhookSecret};
@@ -21,9 +19,17 @@ pub fn new(args: &NewKey) -> Result<Report, Failure> {
     if args.json {
         return Ok(Report::new(Exit::Done, format!("{json}\n")));
     }
-    Ok(Report::new(Exit::Done, format!("{json:#}\n")).note(
-        "Put this record into the JSON array of the secret BATON_KEYS with `wrangler secret put BATON_KEYS`, beside the key that it replaces until nobody signs with that one; whoever has this text can sign.",
-    ))
+    Ok(Report::new(Exit::Done, format!("{json:#}\n")).note(note(&record)))
+}
+
+/// What to do with a new record.
+fn note(record: &KeyRecord) -> String {
+    let mut note = "Put this record into the JSON array of the secret BATON_KEYS with `wrangler secret put BATON_KEYS`, beside the key that it replaces until nobody signs with that one; whoever has this text can sign.".to_owned();
+    if record.allows(Purpose::Callback) {
+        note.push_str("\nGive the receiver of the callbacks this secret: ");
+        note.push_str(&webhook::given_secret(record.secret.bytes()));
+    }
+    note
 }
 
 fn record(args: &NewKey, secret: Vec<u8>, suffix: &str, now_s: u64) -> Result<KeyRecord, Failure> {
@@ -39,6 +45,7 @@ fn record(args: &NewKey, secret: Vec<u8>, suffix: &str, now_s: u64) -> Result<Ke
             "--scheme standard-webhooks is for calls to agents: it goes with --purpose invoke alone",
         ));
     }
+    check_purposes(&purposes).map_err(|error| Failure::usage(format!("--purpose: {error}")))?;
     if args.orchestrator.is_empty() || args.agents.iter().any(String::is_empty) {
         return Err(Failure::usage(
             "--orchestrator and --agents take names, not empty strings",
@@ -69,6 +76,8 @@ fn default_id(orchestrator: &str, purposes: &[Purpose], suffix: &str) -> String 
         .collect();
     let purpose = match purposes {
         [Purpose::Register] => "register",
+        [Purpose::Callback] => "callback",
+        [Purpose::Operate] => "operate",
         _ => "invoke",
     };
     format!("{orchestrator}-{purpose}-{suffix}")
@@ -106,8 +115,8 @@ pub fn webhook_secret(args: &WebhookSecret) -> Result<Report, Failure> {
     };
     let secret = webhook::derived_secret(record.secret.bytes(), &record.orchestrator, &args.agent, &args.action);
     let text = format!(
-        "secret  whsec_{}\nurl     {gateway}/agents/{}/{}?{}={}\n",
-        STANDARD.encode(secret),
+        "secret  {}\nurl     {gateway}/agents/{}/{}?{}={}\n",
+        webhook::given_secret(&secret),
         args.agent,
         args.action,
         webhook::KEY_ID_PARAMETER,
@@ -162,5 +171,21 @@ mod tests {
             "goes with --purpose invoke alone",
         );
         check(&["--agents", "a,,b"], "not empty strings");
+        check(&["--purpose", "callback"], r#""id":"reference-callback-abc""#);
+        check(&["--purpose", "operate"], r#""id":"reference-operate-abc""#);
+        check(&["--purpose", "invoke,callback"], "stands beside another purpose");
+    }
+
+    #[test]
+    fn the_receiver_of_callbacks_gets_its_secret() {
+        let note_for = |purpose: &str| {
+            let args = Args::parse_from(["baton", "keys", "new", "--purpose", purpose]);
+            let Command::Keys(Keys::New(args)) = args.command else {
+                panic!("keys new");
+            };
+            note(&record(&args, vec![0; SECRET_BYTES], "abc", 1000).expect("a record"))
+        };
+        assert!(note_for("callback").contains("whsec_AAAA"));
+        assert!(!note_for("invoke").contains("whsec_"));
     }
 }

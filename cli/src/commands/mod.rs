@@ -1,8 +1,10 @@
 //! One module per command.
 
 pub mod completions;
+pub mod dead_letters;
 pub mod discover;
 pub mod keys;
 pub mod manifest;
+pub mod run;
 pub mod step;
 pub mod verify;

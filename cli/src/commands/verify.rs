@@ -74,26 +74,29 @@ struct Judge<'a> {
 }
 
 /// What the place that a request goes to asks of its signature.
-struct Demand<'a> {
+struct Demand {
     purpose: Purpose,
     idempotency: bool,
-    agent: Option<&'a str>,
+    preconditions: bool,
+    agent: Option<String>,
     /// Said where nothing is known about the place.
     note: Option<&'static str>,
 }
 
-impl<'a> Demand<'a> {
+impl Demand {
     /// By the gateway's own route table; whatever is not in it is taken for a call to an orchestrator.
-    fn of(request: &'a CapturedRequest) -> Self {
+    fn of(request: &CapturedRequest) -> Self {
         let method = Method::from_bytes(request.method.as_bytes()).unwrap_or(Method::POST);
         let has_effect = method != Method::GET && method != Method::HEAD;
         match routes::find(&method, &request.path) {
             Ok(found) => match found.route.access {
                 Access::Signed { purpose, idempotency } => {
-                    let agent = found.agent.filter(|_| found.route.action == Action::InvokeStep);
+                    let is_step = found.route.action == Action::InvokeStep;
+                    let agent = is_step.then(|| found.parameters.get("agent").to_owned());
                     Self {
                         purpose,
                         idempotency,
+                        preconditions: found.route.has_preconditions(),
                         agent,
                         note: None,
                     }
@@ -101,6 +104,7 @@ impl<'a> Demand<'a> {
                 Access::Open => Self {
                     purpose: Purpose::Invoke,
                     idempotency: false,
+                    preconditions: false,
                     agent: None,
                     note: Some("this route is open: the gateway asks for no signature there"),
                 },
@@ -108,6 +112,7 @@ impl<'a> Demand<'a> {
             Err(_) => Self {
                 purpose: Purpose::Register,
                 idempotency: has_effect,
+                preconditions: false,
                 agent: None,
                 note: Some(
                     "this is no route of the gateway: judged as its call to an orchestrator, with a key for `register`",
@@ -127,14 +132,19 @@ impl Judge<'_> {
             origins: &origins,
             purpose: demand.purpose,
             idempotency: demand.idempotency,
-            webhook: demand.agent.map(|agent| (agent, "steps")),
+            preconditions: demand.preconditions,
+            webhook: demand.agent.as_deref().map(|agent| (agent, "steps")),
             now_s: self.now_s,
         };
-        let verdict = verify(&view, &request.body, &policy)
-            .and_then(|verified| demand.agent.map_or(Ok(()), |agent| verified.authorise(agent)));
+        let verdict = verify(&view, &request.body, &policy).and_then(|verified| {
+            demand
+                .agent
+                .as_deref()
+                .map_or(Ok(()), |agent| verified.authorise(agent))
+        });
         let evidence = self.evidence(&view, None, &request.headers, &request.body, &origins, &demand);
         let mut title = format!("request {} {}", request.method, request.path);
-        if let Some(agent) = demand.agent {
+        if let Some(agent) = &demand.agent {
             let _ = write!(title, ", a step on `{agent}`");
         }
         let mut report = self.report(&title, verdict, &evidence);
@@ -208,7 +218,7 @@ impl Judge<'_> {
     }
 
     /// The key and nonce of the request that a response answers.
-    fn signer(&self, request: &RequestView<'_>, demand: &Demand<'_>) -> Result<(KeyRecord, String), Failure> {
+    fn signer(&self, request: &RequestView<'_>, demand: &Demand) -> Result<(KeyRecord, String), Failure> {
         let unknown = |id: &str| Failure::usage(format!("the request names the key `{id}`, which --key does not have"));
         if let Some(id) = webhook::key_id(request.query).filter(|_| request.headers.contains_key("webhook-id")) {
             let record = self
@@ -216,7 +226,7 @@ impl Judge<'_> {
                 .get(id)
                 .filter(|record| record.scheme == Scheme::StandardWebhooks);
             let mut key = record.ok_or_else(|| unknown(id))?.clone();
-            let agent = demand.agent.unwrap_or_default();
+            let agent = demand.agent.as_deref().unwrap_or_default();
             let derived = webhook::derived_secret(key.secret.bytes(), &key.orchestrator, agent, "steps");
             key.secret = Secret::new(derived).map_err(|error| Failure::usage(error.to_string()))?;
             let nonce = request
@@ -243,7 +253,7 @@ impl Judge<'_> {
         headers: &'e HeaderMap,
         body: &'e [u8],
         origins: &'e Origins,
-        demand: &Demand<'_>,
+        demand: &Demand,
     ) -> Evidence<'e> {
         Evidence {
             request: *request,
@@ -254,6 +264,7 @@ impl Judge<'_> {
             origins,
             purpose: demand.purpose,
             idempotency: demand.idempotency,
+            preconditions: demand.preconditions,
             now_s: self.now_s,
         }
     }

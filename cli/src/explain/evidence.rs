@@ -27,6 +27,8 @@ pub struct Evidence<'a> {
     pub purpose: Purpose,
     /// Whether an idempotency key is required.
     pub idempotency: bool,
+    /// Whether preconditions must be covered.
+    pub preconditions: bool,
     /// As of when it is judged, in Unix seconds.
     pub now_s: u64,
 }
@@ -69,7 +71,9 @@ impl Evidence<'_> {
         }
         let with_body = !self.body.is_empty() || self.headers.contains_key("content-digest");
         let idempotency = self.idempotency || self.headers.contains_key(IDEMPOTENCY_KEY);
+        let preconditions = profile::preconditions(self.headers).filter(|_| self.preconditions);
         required_components(with_body, idempotency)
+            .chain(preconditions)
             .map(Component::own)
             .collect()
     }

@@ -1,9 +1,11 @@
 //! What the tests of the binary share.
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
+pub mod gateway;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// How a run of the binary ended.
 pub struct Run {
@@ -39,16 +41,7 @@ pub fn baton_with(arguments: &[&str], input: &str) -> Run {
 
 /// Runs `baton` in this folder.
 pub fn baton_in(folder: &Path, arguments: &[&str], input: &str) -> Run {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_baton"))
-        .args(arguments)
-        .current_dir(folder)
-        .env_remove("BATON_GATEWAY")
-        .env_remove("BATON_KEY_FILE")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary starts");
+    let mut child = start(folder, arguments);
     // A command that reads no input may be gone already.
     let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
     let output = child.wait_with_output().expect("the binary ends");
@@ -57,6 +50,25 @@ pub fn baton_in(folder: &Path, arguments: &[&str], input: &str) -> Run {
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
+}
+
+/// Starts `baton` in this folder, for a test that looks on while it runs.
+pub fn start(folder: &Path, arguments: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_baton"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_remove("BATON_GATEWAY")
+        .env_remove("BATON_KEY_FILE")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts")
+}
+
+/// A new key's record, of the id `k1`.
+pub fn key() -> String {
+    baton(&["keys", "new", "--id", "k1", "--json"]).stdout
 }
 
 /// An empty folder of this test's own.
