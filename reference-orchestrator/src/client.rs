@@ -18,6 +18,21 @@ pub struct Client {
     agent: ureq::Agent,
 }
 
+/// A signed request, but for its signature.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// The HTTP method.
+    pub method: &'a str,
+    /// Where to.
+    pub url: &'a str,
+    /// JSON; empty where there is no body.
+    pub body: &'a str,
+    /// The idempotency key, where there is one.
+    pub idempotency_key: Option<&'a str>,
+    /// Any other headers.
+    pub headers: &'a [(&'static str, &'a str)],
+}
+
 /// An answer to a signed request.
 #[derive(Debug)]
 pub struct Answer {
@@ -55,39 +70,51 @@ impl Default for Client {
 }
 
 impl Client {
-    /// Signs a `POST` of JSON anew, sends it and verifies the answer.
+    /// Signs a request anew, sends it and verifies the answer.
     ///
     /// # Errors
     /// When there is no answer. An answer whose signature does not hold is one.
-    pub fn post_signed(
-        &self,
-        url: &str,
-        body: &str,
-        idempotency_key: Option<&str>,
-        key: &KeyRecord,
-        time_out: Duration,
-    ) -> Result<Answer, CallError> {
-        let mut request = Request::post(url).header("content-type", "application/json");
-        if let Some(idempotency_key) = idempotency_key {
+    pub fn send_signed(&self, call: Call<'_>, key: &KeyRecord, time_out: Duration) -> Result<Answer, CallError> {
+        let mut request = Request::builder().method(call.method).uri(call.url);
+        if !call.body.is_empty() {
+            request = request.header("content-type", "application/json");
+        }
+        if let Some(idempotency_key) = call.idempotency_key {
             request = request.header("idempotency-key", format!("\"{idempotency_key}\""));
+        }
+        for (name, value) in call.headers {
+            request = request.header(*name, *value);
         }
         let unsigned = |reason: &dyn ToString| CallError::Unsigned(reason.to_string());
         let mut request = request
-            .body(body.as_bytes().to_vec())
+            .body(call.body.as_bytes().to_vec())
             .map_err(|error| unsigned(&error))?;
         let stamp = Stamp {
             created_s: outside::now_ms() / 1_000,
             nonce: outside::token(),
         };
         let sent = sign_request(&mut request, key, stamp).map_err(|error| unsigned(&error))?;
+        // Without a body it must be one that has none by its type: the client refuses even an empty one with a GET.
+        let response = read(if request.body().is_empty() {
+            self.run(request.map(|_| ()), time_out)
+        } else {
+            self.run(request, time_out)
+        })?;
+        let verified = sent.verify(&response, outside::now_ms() / 1_000);
+        Ok(Answer { response, verified })
+    }
+
+    fn run(
+        &self,
+        request: Request<impl ureq::AsSendBody>,
+        time_out: Duration,
+    ) -> Result<Response<ureq::Body>, ureq::Error> {
         let configured = self
             .agent
             .configure_request(request)
             .timeout_global(Some(time_out))
             .build();
-        let response = read(self.agent.run(configured))?;
-        let verified = sent.verify(&response, outside::now_ms() / 1_000);
-        Ok(Answer { response, verified })
+        self.agent.run(configured)
     }
 
     /// Gets a public document.

@@ -51,6 +51,12 @@ pub enum Problem {
     UnknownAgent { agent: String },
     #[error("no such run")]
     UnknownRun,
+    #[error("{reason}: there is nobody to deliver this to, so stop")]
+    CallbackUnwanted { reason: String },
+    #[error("the delivery is not signed as Standard Webhooks asks, by a valid `callback` key of ours: {}", rejection.code())]
+    CallbackUnsigned { rejection: Rejection },
+    #[error("told to refuse the first callbacks (--refuse-callbacks)")]
+    CallbackRefused,
     #[error("a run with this id exists: GET /runs/{run} shows it")]
     RunExists { run: String },
     #[error("{limit} runs are under way, which is the limit: try again when one of them has finished")]
@@ -86,6 +92,7 @@ impl Problem {
                 | Self::ChallengeFailed { .. }
                 | Self::TooManyRuns { .. }
                 | Self::NoInvokeKey
+                | Self::CallbackRefused
                 | Self::Store(_)
                 | Self::Internal
         )
@@ -112,6 +119,9 @@ impl Problem {
             Self::RegistrationChanged { .. } => (409, "registration-changed", "Registration changed"),
             Self::UnknownAgent { .. } => (422, "agent-unknown", "Unknown agent"),
             Self::UnknownRun => (404, "run-unknown", "Unknown run"),
+            Self::CallbackUnwanted { .. } => (410, "callback-unwanted", "Callback unwanted"),
+            Self::CallbackUnsigned { rejection } => (rejection.status(), rejection.code(), "Signature refused"),
+            Self::CallbackRefused => (503, "callback-refused", "Callback refused"),
             Self::RunExists { .. } => (409, "run-exists", "Run exists"),
             Self::TooManyRuns { .. } => (429, "runs-too-many", "Too many runs"),
             Self::NoInvokeKey => (503, "invoke-key-missing", "No invoke key"),

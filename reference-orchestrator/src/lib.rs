@@ -6,10 +6,14 @@
 //!
 //! The logic blocks (SQLite, HTTP calls) and runs on blocking threads; [`server`] alone is asynchronous.
 
+pub mod callbacks;
 pub mod client;
+pub mod decide;
+pub mod drive;
 pub mod error;
 pub mod invoke;
 pub mod json;
+pub mod kept;
 pub mod log;
 pub mod model;
 pub mod outside;
@@ -21,7 +25,7 @@ pub mod signed;
 pub mod store;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU32, AtomicUsize};
 use std::time::Duration;
 
 use baton::signature::{KeyRecord, Keyring, Origins, Purpose};
@@ -46,6 +50,10 @@ pub struct Orchestrator {
     pub lease_ms: u64,
     /// A gateway answers the challenge, and serves its manifest, within this time each.
     pub proof_max: Duration,
+    /// A step that waits for its callback is asked for after this time, in milliseconds.
+    pub poll_first_ms: u64,
+    /// For tests: this many callbacks are still to be refused.
+    pub callbacks_to_refuse: AtomicU32,
     /// Its database.
     pub store: store::Store,
     /// Its way to gateways.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use baton::signature::{Keyring, Origins};
 use clap::Parser;
 use reference_orchestrator::client::Client;
+use reference_orchestrator::drive::{POLL_FIRST_MS, POLL_MAX_MS};
 use reference_orchestrator::log::Log;
 use reference_orchestrator::registration::PROOF_MAX;
 use reference_orchestrator::store::Store;
@@ -45,6 +46,12 @@ struct Arguments {
     /// How long a lease runs, in milliseconds
     #[arg(long, default_value_t = LEASE_DEFAULT_MS, value_parser = clap::value_parser!(u64).range(LEASE_MIN_MS..=LEASE_MAX_MS))]
     lease_ms: u64,
+    /// Ask for a step whose callback has not come after this time, in milliseconds; then ever less often
+    #[arg(long, default_value_t = POLL_FIRST_MS, value_parser = clap::value_parser!(u64).range(1..=POLL_MAX_MS))]
+    poll_first_ms: u64,
+    /// For tests: answer 503 to this many callbacks, the first ones
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    refuse_callbacks: u32,
     /// Listen on an address that other machines reach: they can then use the operators' surface, which asks nobody who they are
     #[arg(long)]
     allow_remote: bool,
@@ -97,6 +104,8 @@ async fn run(arguments: Arguments) -> Result<(), String> {
         keyring,
         lease_ms: arguments.lease_ms,
         proof_max: PROOF_MAX,
+        poll_first_ms: arguments.poll_first_ms,
+        callbacks_to_refuse: arguments.refuse_callbacks.into(),
         store,
         client: Client::default(),
         log: Log::StandardError,

@@ -61,6 +61,8 @@ impl RegistrationStatus {
 pub enum Progress {
     /// Not at its end yet; taken up again after a restart.
     Running,
+    /// A step that a gateway has accepted and executes in the background: its outcome comes by a callback, or by a poll.
+    Waiting,
     /// Ended well.
     Completed,
     /// Ended otherwise.
@@ -70,11 +72,12 @@ pub enum Progress {
 }
 
 impl Progress {
-    /// As in the JSON surface and in the database.
+    /// As in the JSON surface and, but for a step that waits, in the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
+            Self::Waiting => "waiting",
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Skipped => "skipped",
@@ -95,8 +98,54 @@ pub struct Run {
     pub deadline_at_ms: u64,
     /// Unix milliseconds.
     pub finished_at_ms: Option<u64>,
+    /// The state that the run brought along, once the gateway keeps it.
+    pub state: Option<KeptState>,
     /// In the order in which they are invoked.
     pub steps: Vec<Step>,
+}
+
+/// What a gateway says of the state that it was given to keep.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptState {
+    /// Its version, from 1.
+    pub version: u64,
+    /// Its digest, as in `Content-Digest`.
+    pub digest: Option<String>,
+}
+
+/// How a step is invoked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// The answer to the call is the outcome.
+    #[default]
+    Sync,
+    /// With `Prefer: respond-async`: the gateway accepts the step, and tells its outcome by a callback.
+    Async,
+}
+
+/// How a verified outcome came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Via {
+    /// As the answer to the invocation.
+    Answer,
+    /// The gateway called back.
+    Callback,
+    /// The orchestrator asked for it.
+    Poll,
+}
+
+impl Via {
+    /// As in the JSON surface and in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Answer => "answer",
+            Self::Callback => "callback",
+            Self::Poll => "poll",
+        }
+    }
 }
 
 /// A step of a run.
@@ -108,24 +157,79 @@ pub struct Step {
     pub agent: String,
     /// The agent's input.
     pub input: Value,
+    /// How it is invoked.
+    pub mode: Mode,
     /// The number of the latest attempt, from 1.
     pub attempt: u32,
     /// How far it has come.
     pub status: Progress,
-    /// Whether `outcome` came in an answer whose signature holds. An outcome without is the orchestrator's own word.
+    /// Whether `outcome` came in an answer or a callback whose signature holds. An outcome without is the orchestrator's own
+    /// word.
     pub verified: bool,
+    /// How a verified outcome came.
+    pub via: Option<Via>,
+    /// The version of the kept state that the step wrote, where it did.
+    pub state_version: Option<u64>,
     /// The gateway's outcome; or `{"status":"failed","error":{...}}` where the orchestrator gave up.
     pub outcome: Option<Value>,
     /// Every call that was made for this step, oldest first.
     pub invocations: Vec<Invocation>,
+    /// Every delivery that came for this step, oldest first.
+    pub callbacks: Vec<Callback>,
+}
+
+/// A delivery of a gateway whose signature holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Callback {
+    /// Its `webhook-id`, the same over retries.
+    pub id: String,
+    /// The attempt that ended.
+    pub attempt: u32,
+    /// What happened, such as `step.completed`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The status that a plain call would have been answered with.
+    pub http_status: u16,
+    /// Unix milliseconds of its first receipt.
+    pub received_at_ms: u64,
+    /// How often it came.
+    pub receipts: u32,
+}
+
+/// What a call of a gateway is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Call {
+    /// To invoke the step.
+    #[default]
+    Invoke,
+    /// To ask how far the step has come.
+    Poll,
+    /// To put the run's state, before its first step.
+    State,
+}
+
+impl Call {
+    /// As in the JSON surface.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Invoke => "invoke",
+            Self::Poll => "poll",
+            Self::State => "state",
+        }
+    }
 }
 
 /// One call of a gateway for a step, whatever came of it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Invocation {
-    /// The attempt that it belongs to. Calls of one attempt share idempotency key and body.
+    /// What it is for.
+    #[serde(default)]
+    pub call: Call,
+    /// The attempt that it belongs to. Invocations of one attempt share idempotency key and body.
     pub attempt: u32,
-    /// The idempotency key that was sent.
+    /// The idempotency key that was sent; empty for a poll, which needs none.
     pub idempotency_key: String,
     /// The gateway that was called; none where no live one offers the agent.
     pub gateway: Option<String>,

@@ -1,6 +1,6 @@
 //! What the logic does not read by itself: the clock, random bytes, and whether it is time to stop.
 
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -30,34 +30,66 @@ pub fn jitter_permille() -> u64 {
     getrandom::u32().map_or(500, |random| u64::from(random) % 1_000)
 }
 
-/// Tells everything that waits that the process stops.
+/// Wakes everything that waits: when the process stops, and when a callback has come.
 #[derive(Debug, Default)]
 pub struct Stop {
-    requested: Mutex<bool>,
+    state: Mutex<StopState>,
     changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct StopState {
+    requested: bool,
+    rings: u64,
 }
 
 impl Stop {
     /// Asks everything to stop.
     pub fn request(&self) {
-        *self.requested.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.lock().requested = true;
         self.changed.notify_all();
+    }
+
+    /// Tells everything that waits for a callback that one has come.
+    pub fn ring(&self) {
+        self.lock().rings += 1;
+        self.changed.notify_all();
+    }
+
+    /// How many callbacks have come. Who reads this before looking for one, and waits with it, misses none.
+    #[must_use]
+    pub fn rings(&self) -> u64 {
+        self.lock().rings
     }
 
     /// Whether it was asked for.
     #[must_use]
     pub fn requested(&self) -> bool {
-        *self.requested.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lock().requested
     }
 
     /// Waits this long, or until it is time to stop; says whether it is.
     pub fn wait_ms(&self, pause_ms: u64) -> bool {
-        let requested = self.requested.lock().unwrap_or_else(PoisonError::into_inner);
-        let (requested, _) = self
+        self.wait_while(pause_ms, |_| true)
+    }
+
+    /// Waits this long, until there were more callbacks than `rings`, or until it is time to stop; says whether it is.
+    pub fn wait_for_ring_ms(&self, rings: u64, pause_ms: u64) -> bool {
+        self.wait_while(pause_ms, |state| state.rings == rings)
+    }
+
+    fn wait_while(&self, pause_ms: u64, waits: impl Fn(&StopState) -> bool) -> bool {
+        let (state, _) = self
             .changed
-            .wait_timeout_while(requested, Duration::from_millis(pause_ms), |requested| !*requested)
+            .wait_timeout_while(self.lock(), Duration::from_millis(pause_ms), |state| {
+                !state.requested && waits(state)
+            })
             .unwrap_or_else(PoisonError::into_inner);
-        *requested
+        state.requested
+    }
+
+    fn lock(&self) -> MutexGuard<'_, StopState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -76,6 +108,10 @@ mod tests {
     fn a_stop_ends_every_pause() {
         let stop = Stop::default();
         assert!(!stop.wait_ms(0));
+        let rings = stop.rings();
+        stop.ring();
+        assert!(!stop.wait_for_ring_ms(rings, u64::MAX / 2));
+        assert!(!stop.wait_for_ring_ms(stop.rings(), 0));
         stop.request();
         assert!(stop.requested());
         assert!(stop.wait_ms(u64::MAX / 2));

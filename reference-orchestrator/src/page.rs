@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use std::fmt::Write as _;
 
-use crate::model::{Invocation, Registration, Run, Step};
+use crate::model::{Callback, Invocation, Registration, Run, Step};
 
 /// What the page may load: nothing. Its style stands in it.
 pub const CONTENT_SECURITY_POLICY: &str =
@@ -83,9 +83,10 @@ fn runs_section(runs: &[Run]) -> String {
         let (id, status) = (escape(&run.run), run.status.as_str());
         let _ = write!(
             html,
-            "<article>\n<h3><a href=\"/runs/{id}\">{id}</a> {}</h3>\n<p>Begun {}</p>\n",
+            "<article>\n<h3><a href=\"/runs/{id}\">{id}</a> {}</h3>\n<p>Begun {}{}</p>\n",
             badge(status, status == "completed"),
             time(run.created_at_ms),
+            kept_state(run),
         );
         html.push_str(&table_head(
             &format!("Steps of {id}"),
@@ -100,6 +101,14 @@ fn runs_section(runs: &[Run]) -> String {
     html
 }
 
+/// The newest version of the kept state that the orchestrator was told of.
+fn kept_state(run: &Run) -> String {
+    let brought = run.state.as_ref().map(|state| state.version);
+    let written = run.steps.iter().filter_map(|step| step.state_version);
+    let newest = brought.into_iter().chain(written).max();
+    newest.map_or(String::new(), |version| format!(". State version {version}"))
+}
+
 fn step_row(step: &Step) -> String {
     let status = step.status.as_str();
     let outcome = step.outcome.as_ref().map_or("none yet".into(), |outcome| {
@@ -108,10 +117,14 @@ fn step_row(step: &Step) -> String {
     });
     let verified = match (&step.outcome, step.verified) {
         (None, _) => "none yet".into(),
-        (Some(_), true) => badge("verified", true),
+        (Some(_), true) => {
+            let came = step.via.map_or(String::new(), |via| format!(" by {}", via.as_str()));
+            format!("{}{came}", badge("verified", true))
+        }
         (Some(_), false) => badge("not verified", false),
     };
-    let calls: String = step.invocations.iter().map(call).collect();
+    let calls = step.invocations.iter().map(call);
+    let calls: String = calls.chain(step.callbacks.iter().map(delivery)).collect();
     format!(
         "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{outcome}</td><td>{verified}</td><td><ol>{calls}</ol></td></tr>\n",
         escape(&step.step),
@@ -121,7 +134,7 @@ fn step_row(step: &Step) -> String {
 }
 
 fn call(call: &Invocation) -> String {
-    let mut facts = vec![format!("attempt {}", call.attempt)];
+    let mut facts = vec![format!("{}, attempt {}", call.call.as_str(), call.attempt)];
     facts.push(
         call.http_status
             .map_or("no answer".into(), |status| format!("HTTP {status}")),
@@ -133,6 +146,14 @@ fn call(call: &Invocation) -> String {
     facts.push(format!("{} ms", call.duration_ms));
     facts.extend(call.request_id.clone());
     format!("<li>{}</li>", escape(&facts.join(", ")))
+}
+
+fn delivery(delivery: &Callback) -> String {
+    let facts = format!(
+        "callback, attempt {}, HTTP {}, {}, verified, received {} times, {}",
+        delivery.attempt, delivery.http_status, delivery.kind, delivery.receipts, delivery.id
+    );
+    format!("<li>{}</li>", escape(&facts))
 }
 
 fn table_head(caption: &str, columns: &[&str]) -> String {
@@ -184,7 +205,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::model::{Progress, RegistrationStatus};
+    use crate::model::{Call, KeptState, Mode, Progress, RegistrationStatus, Via};
 
     const EVIL: &str = "<script>alert(\"1\")</script>'&";
 
@@ -210,15 +231,31 @@ mod tests {
             created_at_ms: 1_764_000_000_000,
             deadline_at_ms: 0,
             finished_at_ms: None,
+            state: Some(KeptState {
+                version: 1,
+                digest: Some(EVIL.into()),
+            }),
             steps: vec![Step {
                 step: EVIL.into(),
                 agent: EVIL.into(),
                 input: json!(EVIL),
+                mode: Mode::Async,
                 attempt: 1,
-                status: Progress::Completed,
+                status: Progress::Waiting,
                 verified: true,
+                via: Some(Via::Callback),
+                state_version: Some(2),
                 outcome: Some(json!({ "status": "completed", "output": { "text": EVIL } })),
+                callbacks: vec![Callback {
+                    id: EVIL.into(),
+                    attempt: 1,
+                    kind: EVIL.into(),
+                    http_status: 200,
+                    received_at_ms: 1,
+                    receipts: 2,
+                }],
                 invocations: vec![Invocation {
+                    call: Call::Poll,
                     attempt: 1,
                     request_id: Some(EVIL.into()),
                     problem: Some(EVIL.into()),
@@ -248,7 +285,11 @@ mod tests {
         for expected in [
             "60 s left",
             ">live<",
-            ">verified<",
+            ">verified</span> by callback",
+            ">waiting<",
+            "poll, attempt 1",
+            "received 2 times",
+            "State version 2",
             "stored answer",
             "HTTP 200",
             "2025-11-24 16:00:00 UTC",

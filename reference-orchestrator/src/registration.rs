@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::Orchestrator;
+use crate::client::Call;
 use crate::error::Problem;
 use crate::json::{self, JSON_DEPTH_MAX};
 use crate::outside;
@@ -241,9 +242,16 @@ fn prove_origin(
     };
     let url = format!("{}/link/challenge", request.origin);
     let question = json!({ "gateway": request.gateway, "challenge": challenge }).to_string();
+    let call = Call {
+        method: "POST",
+        url: &url,
+        body: &question,
+        idempotency_key: None,
+        headers: &[],
+    };
     let answer = app
         .client
-        .post_signed(&url, &question, None, key, app.proof_max)
+        .send_signed(call, key, app.proof_max)
         .map_err(|error| failed(format!("was not answered: {error}")))?;
     let status = answer.response.status().as_u16();
     if let Err(rejection) = answer.verified {

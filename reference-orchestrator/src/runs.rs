@@ -1,22 +1,19 @@
-//! Runs: steps on gateways, one after the other, to their end or to the deadline.
-//!
-//! Nothing about a run is kept in memory alone. A process that is killed in the middle finds its runs in the database and
-//! goes on with the same idempotency keys, so that no step has a second effect.
+//! Runs: what is asked for, and how it begins. [`crate::drive`] brings it to its end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use crate::Orchestrator;
+use crate::callbacks;
+use crate::drive::drive;
 use crate::error::Problem;
-use crate::invoke::{Decision, Reply, decide, give_up, idempotency_key, invoke, transport};
 use crate::json;
-use crate::model::{Invocation, Progress, Run};
+use crate::model::{Mode, Progress, Run};
 use crate::outside;
-use crate::store::{NewRun, NewStep, Pending, StepEnd, StoreError};
+use crate::store::{NewRun, NewStep};
 
 /// A run has at most this many steps.
 pub const STEPS_MAX: usize = 32;
@@ -28,8 +25,6 @@ pub const RUN_ID_MAX_BYTES: usize = 64;
 pub const DEADLINE_DEFAULT_MS: u64 = 60_000;
 /// How long a run may take at most, in milliseconds.
 pub const DEADLINE_MAX_MS: u64 = 300_000;
-/// One call waits this long for its answer, in milliseconds. A step that takes longer is asked for again.
-const CALL_MAX_MS: u64 = 30_000;
 
 /// What asks for a run: one step with `agent` and `input`, or several as `steps`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -47,6 +42,12 @@ pub struct RunRequest {
     /// The steps of a run with several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<Vec<StepRequest>>,
+    /// How its steps are invoked where they do not say so themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// The state that the gateway is to keep for the run: put before the first step, which then finds it.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub state: Option<Value>,
     /// How long the run may take, in milliseconds. Each step is sent with it, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,
@@ -60,6 +61,14 @@ pub struct StepRequest {
     pub agent: String,
     /// Its input.
     pub input: Value,
+    /// How it is invoked, where not as the run says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+}
+
+/// A member that is there, even as `null`: that is a state, too.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 /// One of the places for a run that is under way; free again when it is dropped.
@@ -85,7 +94,8 @@ impl Drop for Place {
 pub fn create(app: &Orchestrator, body: &[u8]) -> Result<(u16, Value), Problem> {
     let request: RunRequest = json::parse(body)?;
     let now_ms = outside::now_ms();
-    let new = plan(request, now_ms, &outside::token())?;
+    let callback_url = format!("{}{}", app.origins.primary(), callbacks::PATH);
+    let new = plan(request, now_ms, &outside::token(), &callback_url)?;
     for step in &new.steps {
         if !app.store.knows_agent(&step.agent)? {
             return Err(Problem::UnknownAgent {
@@ -121,19 +131,25 @@ pub fn resume(app: &Orchestrator, run: &Run) {
 }
 
 /// Makes a run of what was asked for.
-fn plan(request: RunRequest, now_ms: u64, token: &str) -> Result<NewRun, Problem> {
+fn plan(request: RunRequest, now_ms: u64, token: &str, callback_url: &str) -> Result<NewRun, Problem> {
     let invalid = |reason: &str| Problem::Invalid { reason: reason.into() };
     let steps = match (request.agent, request.input, request.steps) {
-        (Some(agent), Some(input), None) => vec![StepRequest { agent, input }],
+        (Some(agent), Some(input), None) => vec![StepRequest {
+            agent,
+            input,
+            mode: None,
+        }],
         (None, None, Some(steps)) if (1..=STEPS_MAX).contains(&steps.len()) => steps,
         (None, None, Some(_)) => return Err(invalid("steps must hold 1 to 32 of them")),
         _ => return Err(invalid("send either agent and input, or steps")),
     };
     let run = request.run.unwrap_or_else(|| format!("run_{token}"));
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if run.is_empty() || run.len() > RUN_ID_MAX_BYTES || !run.bytes().all(fits) {
+    // It stands in paths, where `.` and `..` mean something else.
+    let dots = run == "." || run == "..";
+    if run.is_empty() || run.len() > RUN_ID_MAX_BYTES || !run.bytes().all(fits) || dots {
         return Err(invalid(
-            "run must be 1 to 64 letters, digits, dots, hyphens or underscores",
+            "run must be 1 to 64 letters, digits, dots, hyphens or underscores, and not `.` or `..`",
         ));
     }
     if request
@@ -144,141 +160,55 @@ fn plan(request: RunRequest, now_ms: u64, token: &str) -> Result<NewRun, Problem
     }
     let new_step = |(index, step): (usize, StepRequest)| {
         let id = format!("s{}", index + 1);
+        let mode = step.mode.or(request.mode).unwrap_or_default();
+        let callback_url = (mode == Mode::Async).then_some(callback_url);
         NewStep {
-            members: members(&run, &id, &step.input, request.deadline_ms),
+            members: members(&run, &id, &step.input, request.deadline_ms, callback_url),
             step: id,
             agent: step.agent,
             input: step.input,
+            mode,
         }
     };
     Ok(NewRun {
         steps: steps.into_iter().enumerate().map(new_step).collect(),
         deadline_at_ms: now_ms + request.deadline_ms.unwrap_or(DEADLINE_DEFAULT_MS),
+        state: request.state.map(|state| state.to_string()),
         run,
     })
 }
 
 /// The members of a step's body that stay the same over its attempts.
-fn members(run: &str, step: &str, input: &Value, deadline_ms: Option<u64>) -> String {
+fn members(run: &str, step: &str, input: &Value, deadline_ms: Option<u64>, callback_url: Option<&str>) -> String {
+    let callback = callback_url.map_or(String::new(), |url| format!(",\"callback\":{}", json!({ "url": url })));
     let deadline = deadline_ms.map_or(String::new(), |deadline_ms| format!(",\"deadline_ms\":{deadline_ms}"));
     format!(
-        "\"run\":{},\"step\":{},\"input\":{input}{deadline}",
+        "\"run\":{},\"step\":{},\"input\":{input}{deadline}{callback}",
         json!(run),
         json!(step)
     )
 }
 
-/// Invokes the run's steps until all have ended, one has failed, the deadline has passed or the process stops.
-fn drive(app: &Orchestrator, run: &str, deadline_at_ms: u64) -> Result<(), StoreError> {
-    while let Some(mut step) = app.store.pending_step(run)? {
-        let mut failures = 0;
-        loop {
-            if app.stop.requested() {
-                return Ok(());
-            }
-            let left_ms = deadline_at_ms.saturating_sub(outside::now_ms());
-            let (invocation, decision) = if left_ms == 0 {
-                (
-                    None,
-                    give_up(
-                        "run-deadline-passed",
-                        "the run's deadline passed before the step ended",
-                        false,
-                    ),
-                )
-            } else {
-                let (invocation, reply) = call(app, run, &step, left_ms)?;
-                let decision = decide(reply, step.attempt, failures, outside::jitter_permille());
-                (Some(invocation), decision)
-            };
-            let (end, pause_ms) = match decision {
-                Decision::End {
-                    completed,
-                    verified,
-                    outcome,
-                } => {
-                    let end = StepEnd::Ended {
-                        completed,
-                        verified,
-                        outcome,
-                    };
-                    app.store.record(run, &step.step, invocation.as_ref(), Some(&end))?;
-                    break;
-                }
-                Decision::Again { after_ms, failure } => {
-                    failures += u32::from(failure);
-                    (None, after_ms)
-                }
-                Decision::NextAttempt { after_ms } => {
-                    failures = 0;
-                    step.attempt += 1;
-                    (Some(StepEnd::NextAttempt), after_ms)
-                }
-            };
-            app.store.record(run, &step.step, invocation.as_ref(), end.as_ref())?;
-            app.stop
-                .wait_ms(pause_ms.min(deadline_at_ms.saturating_sub(outside::now_ms())));
-        }
-    }
-    app.store.finish_run(run, outside::now_ms())?;
-    app.log.event(outside::now_ms(), "run_finished", json!({ "run": run }));
-    Ok(())
-}
-
-/// Calls the gateway that is live now: after a pause it may be another one.
-fn call(app: &Orchestrator, run: &str, step: &Pending, left_ms: u64) -> Result<(Invocation, Reply), StoreError> {
-    let sent_at_ms = outside::now_ms();
-    let gateway = app.store.live_with_agent(&step.agent, sent_at_ms)?;
-    let key = app.invoke_key(sent_at_ms).filter(|key| key.allows_agent(&step.agent));
-    let (mut invocation, reply) = match (gateway, key) {
-        (Some(gateway), Some(key)) => {
-            let time_out = Duration::from_millis(left_ms.min(CALL_MAX_MS));
-            invoke(&app.client, key, &gateway, (run, step), time_out)
-        }
-        (gateway, _) => {
-            let (code, detail) = match gateway {
-                None => ("gateway-missing", "no live gateway offers the agent"),
-                Some(_) => ("invoke-key-missing", "no valid key of ours may invoke the agent"),
-            };
-            let invocation = Invocation {
-                problem: Some(code.into()),
-                detail: Some(detail.into()),
-                ..Invocation::default()
-            };
-            (invocation, transport(code, detail.into()))
-        }
-    };
-    invocation.attempt = step.attempt;
-    invocation.idempotency_key = idempotency_key(run, &step.step, step.attempt);
-    invocation.sent_at_ms = sent_at_ms;
-    invocation.duration_ms = outside::now_ms().saturating_sub(sent_at_ms);
-    app.log.event(
-        outside::now_ms(),
-        "invoked",
-        json!({
-            "run": run, "step": step.step, "agent": step.agent, "attempt": invocation.attempt,
-            "http_status": invocation.http_status, "verified": invocation.verified, "outcome": invocation.outcome,
-            "replayed": invocation.replayed, "problem": invocation.problem, "duration_ms": invocation.duration_ms,
-        }),
-    );
-    Ok((invocation, reply))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Pending;
 
     fn check(request: Value, expected: &str) {
-        let request = serde_json::from_value(request).expect("a request");
-        let found = match plan(request, 1_000, "token") {
+        let request = json::parse(request.to_string().as_bytes());
+        let found = match request.and_then(|request| plan(request, 1_000, "token", "http://o/callbacks")) {
             Err(problem) => problem.to_string(),
             Ok(new) => {
                 let steps: Vec<_> = new
                     .steps
                     .iter()
-                    .map(|step| format!("{}:{}", step.step, step.agent))
+                    .map(|step| match step.members.contains("http://o/callbacks") {
+                        true => format!("{}:{}:{:?}", step.step, step.agent, step.mode),
+                        false => format!("{}:{}", step.step, step.agent),
+                    })
                     .collect();
-                format!("{} until {}: {}", new.run, new.deadline_at_ms, steps.join(" "))
+                let state = new.state.map_or(String::new(), |state| format!(" with {state}"));
+                format!("{} until {}: {}{state}", new.run, new.deadline_at_ms, steps.join(" "))
             }
         };
         assert!(found.contains(expected), "{found}, expected {expected}");
@@ -295,6 +225,17 @@ mod tests {
             json!({ "steps": [{ "agent": "a", "input": 1 }, { "agent": "b", "input": 2 }] }),
             "s1:a s2:b",
         );
+        check(
+            json!({ "steps": [{ "agent": "a", "input": 1, "mode": "sync" }, { "agent": "b", "input": 2 }], "mode": "async" }),
+            "s1:a s2:b:Async",
+        );
+        check(json!({ "agent": "a", "input": 1, "mode": "later" }), "later");
+        check(
+            json!({ "agent": "a", "input": 1, "state": { "b": 0.1, "a": 1 } }),
+            r#" with {"b":0.1,"a":1}"#,
+        );
+        check(json!({ "agent": "a", "input": 1, "state": null }), " with null");
+        check(json!({ "agent": "a", "input": 1, "run": ".." }), "run must be");
         check(json!({ "steps": [] }), "1 to 32");
         check(json!({ "agent": "a" }), "either agent and input");
         check(
@@ -319,12 +260,20 @@ mod tests {
             step: "s1".into(),
             agent: "a".into(),
             attempt: 1,
-            members: members("r", "s1", &json!({ "b": 0.1, "a": [1] }), Some(500)),
+            mode: Mode::Async,
+            accepted_by: None,
+            members: members(
+                "r",
+                "s1",
+                &json!({ "b": 0.1, "a": [1] }),
+                Some(500),
+                Some("http://o/callbacks"),
+            ),
         };
         let first = step.body();
         assert_eq!(
             first,
-            r#"{"attempt":1,"run":"r","step":"s1","input":{"b":0.1,"a":[1]},"deadline_ms":500}"#
+            r#"{"attempt":1,"run":"r","step":"s1","input":{"b":0.1,"a":[1]},"deadline_ms":500,"callback":{"url":"http://o/callbacks"}}"#
         );
         step.attempt = 2;
         assert_eq!(step.body(), first.replace("\"attempt\":1", "\"attempt\":2"));

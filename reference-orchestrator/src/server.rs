@@ -18,10 +18,10 @@ use tokio::net::TcpListener;
 use crate::error::Problem;
 use crate::log::Log;
 use crate::signed::{self, Answered, Call, check_media_type, json_response, problem_response, response};
-use crate::{Orchestrator, outside, page, runs};
+use crate::{Orchestrator, callbacks, outside, page, runs};
 
-/// A request's body has at most this many bytes.
-pub const BODY_MAX_BYTES: usize = 1024 * 1024;
+/// A request's body has at most this many bytes: as many as an answer, since a callback carries one.
+pub const BODY_MAX_BYTES: usize = 4 * 1024 * 1024;
 /// The page and `GET /runs` show at most this many runs.
 pub const RUNS_SHOWN_MAX: usize = 50;
 
@@ -82,6 +82,7 @@ pub fn router(app: App) -> Router {
             get(|app, request| operate(app, request, list_runs)).post(create_run),
         )
         .route("/runs/{run}", get(show_run))
+        .route(callbacks::PATH, post(receive_callback))
         .route("/admin/forget/{registration}", post(forget))
         .route("/healthz", get(|app, request| operate(app, request, health)))
         .fallback(|app, request| operate(app, request, |_, _, _| Err(Problem::NotFound)))
@@ -104,6 +105,13 @@ async fn deregister(app: State<App>, Path(registration): Path<String>, request: 
 async fn gateway_calls(State(app): State<App>, request: Request, call: Call) -> Response<Body> {
     answer(app, request, move |app, parts, body, request_id| {
         signed::answer(app, &call, parts, body, request_id)
+    })
+    .await
+}
+
+async fn receive_callback(State(app): State<App>, request: Request) -> Response<Body> {
+    answer(app, request, |app, parts, body, request_id| {
+        callbacks::answer(app, parts, body, request_id)
     })
     .await
 }

@@ -82,6 +82,7 @@ fn admit(app: &Orchestrator, parts: &Parts, body: &[u8]) -> Result<Verified, Pro
         origins: &app.origins,
         purpose: Purpose::Register,
         idempotency: true,
+        preconditions: false,
         webhook: None,
         now_s,
     };

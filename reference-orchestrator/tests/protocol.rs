@@ -2,101 +2,12 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use baton::signature::{Keyring, Origins};
-use reference_orchestrator::client::Client;
-use reference_orchestrator::log::Log;
-use reference_orchestrator::outside::Stop;
-use reference_orchestrator::registration::PROOF_MAX;
-use reference_orchestrator::store::Store;
-use reference_orchestrator::{LEASE_DEFAULT_MS, Orchestrator, outside, server};
+use reference_orchestrator::{outside, server};
 use serde_json::{Value, json};
-use support::{Caller, Challenge, Fake, Manifest, SeenStep, Step, assert_fits, exchange, keys, plain};
-use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
-
-struct Stage {
-    _runtime: Runtime,
-    app: Arc<Orchestrator>,
-    fake: Arc<Fake>,
-    origin: String,
-}
-
-impl Stage {
-    fn new() -> Self {
-        Self::with_proof_max(PROOF_MAX)
-    }
-
-    fn with_proof_max(proof_max: Duration) -> Self {
-        let runtime = Runtime::new().expect("a runtime");
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a listener");
-        let origin = format!("http://{}", listener.local_addr().expect("an address"));
-        let app = Arc::new(Orchestrator {
-            id: "reference".into(),
-            origins: Origins::parse(&origin).expect("an origin"),
-            keyring: Keyring::parse(&keys()).expect("keys"),
-            lease_ms: LEASE_DEFAULT_MS,
-            proof_max,
-            store: Store::in_memory().expect("a store"),
-            client: Client::default(),
-            log: Log::Silent,
-            runs_under_way: Arc::default(),
-            stop: Stop::default(),
-        });
-        let fake = Fake::start(&runtime);
-        runtime.spawn(server::serve(Arc::clone(&app), listener, std::future::pending()));
-        Self {
-            _runtime: runtime,
-            app,
-            fake,
-            origin,
-        }
-    }
-
-    fn caller(&self) -> Caller {
-        Caller::new(&self.origin)
-    }
-
-    /// Registers the fake gateway, and gives the registration's id.
-    fn registered(&self) -> String {
-        let (status, lease, signed) = self.caller().send("POST", "/gateways", Some(&self.fake.registration()));
-        assert_eq!((status, signed), (201, true), "{lease}");
-        assert_fits("lease", &lease);
-        lease["registration"].as_str().expect("an id").to_owned()
-    }
-
-    /// Sends a registration that must be refused with this status and code, in a signed answer.
-    fn refused(&self, caller: &Caller, body: &Value, expected: (u16, &str)) {
-        let (status, problem, signed) = caller.send("POST", "/gateways", Some(body));
-        assert_eq!(
-            (status, problem["code"].as_str()),
-            (expected.0, Some(expected.1)),
-            "{problem}"
-        );
-        assert!(signed, "{problem}");
-        assert_fits("problem", &problem);
-        assert_eq!(
-            plain("GET", &format!("{}/gateways", self.origin), None),
-            (200, json!([]))
-        );
-    }
-
-    /// Runs one step, after the fake gateway was told how to answer.
-    fn run(&self, script: &[Step]) -> (Value, Vec<SeenStep>) {
-        self.fake.steps.lock().expect("the script").extend(script);
-        let request = json!({ "agent": "triage", "input": { "text": "hi" } });
-        let (status, run) = plain("POST", &format!("{}/runs", self.origin), Some(&request));
-        assert_eq!(status, 200, "{run}");
-        let id = run["run"].as_str().expect("an id");
-        assert_eq!(
-            plain("GET", &format!("{}/runs/{id}", self.origin), None),
-            (200, run.clone())
-        );
-        (run, self.fake.seen.lock().expect("the steps").try_iter().collect())
-    }
-}
+use support::stage::Stage;
+use support::{Caller, Challenge, Fake, Manifest, Step, assert_fits, exchange, plain};
 
 #[test]
 fn a_challenge_that_is_not_met_registers_nothing() {
@@ -269,7 +180,7 @@ fn a_registration_whose_answer_was_lost_is_the_same_one() {
 fn a_gateway_that_is_live_elsewhere_is_not_taken_over() {
     let stage = Stage::new();
     stage.registered();
-    let other = Fake::start(&stage._runtime);
+    let other = Fake::start(&stage.runtime);
     let (status, problem, signed) = stage.caller().send("POST", "/gateways", Some(&other.registration()));
     assert_eq!(
         (status, &problem["code"], signed),

@@ -5,15 +5,12 @@ mod support;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use reference_orchestrator::outside;
 use serde_json::json;
-use support::{Caller, Fake, Step, keys, plain};
+use support::background::{Poll, Put};
+use support::{Caller, Fake, PATIENCE, Step, keys, plain, until};
 use tokio::runtime::Runtime;
-
-/// How long anything may take before the test gives up on it.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Folder(PathBuf);
 
@@ -98,12 +95,7 @@ fn a_killed_orchestrator_goes_on_with_the_same_call() {
     );
     assert_eq!(before.idempotency_key, after.idempotency_key);
     assert_ne!(before.nonce, after.nonce);
-    let finished = (0..PATIENCE.as_millis() / 20).find_map(|_| {
-        let (_, run) = plain("GET", &format!("{}/runs/r1", program.origin), None);
-        std::thread::sleep(Duration::from_millis(20));
-        (run["status"] != "running").then_some(run)
-    });
-    let run = finished.expect("the run finishes");
+    let run = until(&program.origin, "r1", |run| run["status"] != "running");
     assert_eq!(
         (&run["status"], &run["steps"][0]["verified"]),
         (&json!("completed"), &json!(true))
@@ -114,6 +106,42 @@ fn a_killed_orchestrator_goes_on_with_the_same_call() {
         (&listed[0]["status"], &listed[0]["registration"]),
         (&json!("live"), &lease["registration"])
     );
+}
+
+#[test]
+fn a_killed_orchestrator_asks_for_what_it_waited_for() {
+    let (runtime, folder) = (Runtime::new().expect("a runtime"), Folder::new());
+    let fake = Fake::start(&runtime);
+    let mut program = Program::start(&folder.0, &["--poll-first-ms", "60000"]);
+    let (status, lease, _) = Caller::new(&program.origin).send("POST", "/gateways", Some(&fake.registration()));
+    assert_eq!(status, 201, "{lease}");
+
+    fake.steps.lock().expect("the script").push_back(Step::Accept);
+    fake.puts.lock().expect("the script").push_back(Put::Keep);
+    let url = format!("{}/runs", program.origin);
+    let request = json!({ "run": "r1", "agent": "triage", "input": 1, "mode": "async", "state": { "n": 1 } });
+    let asking = std::thread::spawn(move || {
+        let request = ureq::post(&url)
+            .header("content-type", "application/json")
+            .send(request.to_string());
+        assert!(request.is_err(), "nobody was left to answer");
+    });
+    until(&program.origin, "r1", |run| run["steps"][0]["status"] == "waiting");
+    program.child.kill().expect("SIGKILL");
+    asking.join().expect("the caller ends");
+
+    // On another port: the gateway's callback would find nobody.
+    fake.polls.lock().expect("the script").push_back(Poll::Ended);
+    let program = Program::start(&folder.0, &["--poll-first-ms", "60000"]);
+    let run = until(&program.origin, "r1", |run| run["status"] != "running");
+    assert_eq!(
+        (&run["status"], &run["steps"][0]["via"]),
+        (&json!("completed"), &json!("poll"))
+    );
+    assert_eq!(run["state"]["version"], 1);
+    // Neither was done twice.
+    assert_eq!(fake.seen.lock().expect("the steps").try_iter().count(), 1);
+    assert_eq!(fake.seen_puts.lock().expect("the states").len(), 1);
 }
 
 /// Starts the program where it must not start; what it says about that.

@@ -2,6 +2,7 @@
 //!
 //! One connection behind a mutex: calls block for a moment, so they belong on a blocking thread. Time is an argument.
 
+mod callbacks;
 mod nonces;
 mod registrations;
 mod runs;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+pub use callbacks::{NewCallback, StoredAnswer};
 pub use registrations::{NewRegistration, Registered, Renewed};
 pub use runs::{NewRun, NewStep, Pending, StepEnd};
 
@@ -19,7 +21,7 @@ pub use runs::{NewRun, NewStep, Pending, StepEnd};
 const BUSY_MAX: Duration = Duration::from_secs(5);
 
 /// The schema's versions, oldest first. An entry that was released is never changed: a new one is added.
-const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("callbacks.sql")];
 
 /// The orchestrator's database.
 #[derive(Debug)]
@@ -132,6 +134,26 @@ mod tests {
         connection.pragma_update(None, "user_version", 99).expect("a version");
         let error = Store::prepare(connection).expect_err("a refusal");
         assert!(error.cause().contains("version 99"), "{}", error.cause());
+    }
+
+    #[test]
+    fn what_an_older_version_kept_is_still_there() {
+        let connection = Connection::open_in_memory().expect("a database");
+        connection.execute_batch(MIGRATIONS[0]).expect("the first schema");
+        connection
+            .execute_batch(
+                "INSERT INTO runs (run, status, created_at_ms, deadline_at_ms) VALUES ('r', 'running', 1, 2);
+                 INSERT INTO steps VALUES ('r', 0, 's1', 'a', '1', 2, '\"step\":\"s1\"', 'running', FALSE, NULL);
+                 INSERT INTO invocations (run, step, details) VALUES ('r', 's1',
+                   '{\"attempt\":1,\"idempotency_key\":\"r/s1/1\",\"verified\":false,\"replayed\":false,\"sent_at_ms\":1,\"duration_ms\":1}');
+                 PRAGMA user_version = 1;",
+            )
+            .expect("a run");
+        let store = Store::prepare(connection).expect("a store");
+        let pending = store.pending_step("r").expect("an answer").expect("the step");
+        assert_eq!((pending.attempt, pending.mode), (2, crate::model::Mode::Sync));
+        let run = store.run("r").expect("an answer").expect("the run");
+        assert_eq!(run.steps[0].invocations[0].call, crate::model::Call::Invoke);
     }
 
     #[test]

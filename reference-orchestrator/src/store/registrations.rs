@@ -231,6 +231,22 @@ impl Store {
         })
     }
 
+    /// The live registration of this gateway.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn live_gateway(&self, gateway: &str, now_ms: u64) -> Result<Option<Registration>, StoreError> {
+        self.read(|connection| {
+            connection
+                .query_row(
+                    "SELECT * FROM registrations WHERE ended IS NULL AND lease_expires_at_ms > ?2 AND gateway = ?1",
+                    params![gateway, now_ms],
+                    |row| from_row(row, now_ms),
+                )
+                .optional()
+        })
+    }
+
     /// Whether a gateway that may come back offers the agent: live, or lapsed and not ended.
     ///
     /// # Errors

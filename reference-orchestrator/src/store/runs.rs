@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::Value;
 
 use super::{Store, StoreError, json_column};
-use crate::model::{Invocation, Progress, Run, Step};
+use crate::model::{Invocation, KeptState, Mode, Progress, Run, Step, Via};
 
 /// Finished runs beyond this number are forgotten, the oldest first.
 const RUNS_KEPT_MAX: u64 = 10_000;
@@ -16,6 +16,8 @@ pub struct NewRun {
     pub run: String,
     /// Unix milliseconds.
     pub deadline_at_ms: u64,
+    /// The state that a gateway is to keep for the run, as JSON text.
+    pub state: Option<String>,
     /// In order.
     pub steps: Vec<NewStep>,
 }
@@ -29,6 +31,8 @@ pub struct NewStep {
     pub agent: String,
     /// The agent's input.
     pub input: Value,
+    /// How it is invoked.
+    pub mode: Mode,
     /// The members of the request's body but for `attempt`, as text: `"run":"r","step":"s1",...`.
     pub members: String,
 }
@@ -42,6 +46,10 @@ pub struct Pending {
     pub agent: String,
     /// The number of the current attempt.
     pub attempt: u32,
+    /// How it is invoked.
+    pub mode: Mode,
+    /// The gateway that has accepted the current attempt, while its outcome is waited for.
+    pub accepted_by: Option<String>,
     /// The members of the request's body but for `attempt`, as text.
     pub members: String,
 }
@@ -61,13 +69,18 @@ pub enum StepEnd {
     Ended {
         /// Whether it completed.
         completed: bool,
-        /// Whether the outcome came in an answer whose signature holds.
-        verified: bool,
+        /// How it came, if its signature holds. Without, it is the orchestrator's own word.
+        via: Option<Via>,
         /// The outcome.
         outcome: Value,
     },
     /// It is attempted again.
     NextAttempt,
+    /// This gateway accepted it: its outcome comes later.
+    Waits {
+        /// The gateway's id.
+        accepted_by: String,
+    },
 }
 
 impl Store {
@@ -78,24 +91,25 @@ impl Store {
     pub fn create_run(&self, new: &NewRun, now_ms: u64) -> Result<bool, StoreError> {
         self.write(|transaction| {
             let inserted = transaction.execute(
-                "INSERT INTO runs (run, status, created_at_ms, deadline_at_ms) VALUES (?1, 'running', ?2, ?3)
-                 ON CONFLICT DO NOTHING",
-                params![new.run, now_ms, new.deadline_at_ms],
+                "INSERT INTO runs (run, status, created_at_ms, deadline_at_ms, state)
+                 VALUES (?1, 'running', ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+                params![new.run, now_ms, new.deadline_at_ms, new.state],
             )?;
             if inserted == 0 {
                 return Ok(false);
             }
             for (position, step) in new.steps.iter().enumerate() {
                 transaction.execute(
-                    "INSERT INTO steps (run, position, step, agent, input, attempt, members, status, verified)
-                     VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, 'running', FALSE)",
+                    "INSERT INTO steps (run, position, step, agent, input, attempt, members, status, verified, in_background)
+                     VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, 'running', FALSE, ?7)",
                     params![
                         new.run,
                         position,
                         step.step,
                         step.agent,
                         step.input.to_string(),
-                        step.members
+                        step.members,
+                        step.mode == Mode::Async
                     ],
                 )?;
             }
@@ -115,7 +129,7 @@ impl Store {
         self.read(|connection| {
             connection
                 .query_row(
-                    "SELECT step, agent, attempt, members FROM steps WHERE run = ?1 AND status = 'running'
+                    "SELECT * FROM steps WHERE run = ?1 AND status = 'running'
                        AND NOT EXISTS (SELECT 1 FROM steps WHERE run = ?1 AND status = 'failed')
                      ORDER BY position LIMIT 1",
                     [run],
@@ -124,6 +138,8 @@ impl Store {
                             step: row.get("step")?,
                             agent: row.get("agent")?,
                             attempt: row.get("attempt")?,
+                            mode: mode(row)?,
+                            accepted_by: row.get("accepted_by")?,
                             members: row.get("members")?,
                         })
                     },
@@ -154,7 +170,7 @@ impl Store {
                 None => 0,
                 Some(StepEnd::Ended {
                     completed,
-                    verified,
+                    via,
                     outcome,
                 }) => {
                     let status = if *completed {
@@ -163,15 +179,57 @@ impl Store {
                         Progress::Failed
                     };
                     transaction.execute(
-                        "UPDATE steps SET status = ?3, verified = ?4, outcome = ?5 WHERE run = ?1 AND step = ?2",
-                        params![run, step, status.as_str(), verified, outcome.to_string()],
+                        "UPDATE steps SET status = ?3, verified = ?4, via = ?5, outcome = ?6, accepted_by = NULL
+                         WHERE run = ?1 AND step = ?2",
+                        params![
+                            run,
+                            step,
+                            status.as_str(),
+                            via.is_some(),
+                            via.map(Via::as_str),
+                            outcome.to_string()
+                        ],
                     )?
                 }
                 Some(StepEnd::NextAttempt) => transaction.execute(
-                    "UPDATE steps SET attempt = attempt + 1 WHERE run = ?1 AND step = ?2",
+                    "UPDATE steps SET attempt = attempt + 1, accepted_by = NULL WHERE run = ?1 AND step = ?2",
                     params![run, step],
                 )?,
+                Some(StepEnd::Waits { accepted_by }) => transaction.execute(
+                    "UPDATE steps SET accepted_by = ?3 WHERE run = ?1 AND step = ?2",
+                    params![run, step, accepted_by],
+                )?,
             };
+            Ok(())
+        })
+    }
+
+    /// The state that the run brings along, if no gateway keeps it yet.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn pending_state(&self, run: &str) -> Result<Option<String>, StoreError> {
+        self.read(|connection| {
+            connection
+                .query_row(
+                    "SELECT state FROM runs WHERE run = ?1 AND state IS NOT NULL AND state_version IS NULL",
+                    [run],
+                    |row| row.get(0),
+                )
+                .optional()
+        })
+    }
+
+    /// Records that a gateway keeps the run's state.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn keep_state(&self, run: &str, kept: &KeptState) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            transaction.execute(
+                "UPDATE runs SET state_version = ?2, state_digest = ?3 WHERE run = ?1",
+                params![run, kept.version, kept.digest],
+            )?;
             Ok(())
         })
     }
@@ -249,6 +307,7 @@ fn run_from_row(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Run>
         created_at_ms: row.get("created_at_ms")?,
         deadline_at_ms: row.get("deadline_at_ms")?,
         finished_at_ms: row.get("finished_at_ms")?,
+        state: kept_state(row)?,
         steps,
         run,
     })
@@ -261,16 +320,48 @@ fn step_from_row(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Ste
         .query_map([&run, &step], |row| json_column(row, "details"))?
         .collect::<rusqlite::Result<_>>()?;
     let outcome: Option<String> = row.get("outcome")?;
+    let outcome: Option<Value> = outcome.map(|_| json_column(row, "outcome")).transpose()?;
+    let accepted_by: Option<String> = row.get("accepted_by")?;
     Ok(Step {
+        callbacks: super::callbacks::of_step(connection, &run, &step)?,
         step,
         agent: row.get("agent")?,
         input: json_column(row, "input")?,
+        mode: mode(row)?,
         attempt: row.get("attempt")?,
-        status: progress(row)?,
+        status: match progress(row)? {
+            Progress::Running if accepted_by.is_some() => Progress::Waiting,
+            status => status,
+        },
         verified: row.get("verified")?,
-        outcome: outcome.map(|_| json_column(row, "outcome")).transpose()?,
+        via: via(row)?,
+        state_version: outcome.as_ref().and_then(|outcome| outcome["state_version"].as_u64()),
+        outcome,
         invocations,
     })
+}
+
+fn mode(row: &Row<'_>) -> rusqlite::Result<Mode> {
+    Ok(if row.get("in_background")? {
+        Mode::Async
+    } else {
+        Mode::Sync
+    })
+}
+
+fn via(row: &Row<'_>) -> rusqlite::Result<Option<Via>> {
+    let via: Option<String> = row.get("via")?;
+    Ok(via.map(|via| match via.as_str() {
+        "callback" => Via::Callback,
+        "poll" => Via::Poll,
+        _ => Via::Answer,
+    }))
+}
+
+fn kept_state(row: &Row<'_>) -> rusqlite::Result<Option<KeptState>> {
+    let version: Option<u64> = row.get("state_version")?;
+    let digest = row.get("state_digest")?;
+    Ok(version.map(|version| KeptState { version, digest }))
 }
 
 fn progress(row: &Row<'_>) -> rusqlite::Result<Progress> {
@@ -294,11 +385,13 @@ mod tests {
             step: format!("s{number}"),
             agent: "triage".into(),
             input: json!({ "text": "hello" }),
+            mode: Mode::Async,
             members: format!("\"step\":\"s{number}\""),
         };
         NewRun {
             run: run.into(),
             deadline_at_ms: 1_000,
+            state: None,
             steps: (1..=steps).map(step).collect(),
         }
     }
@@ -306,8 +399,8 @@ mod tests {
     fn ended(completed: bool) -> StepEnd {
         StepEnd::Ended {
             completed,
-            verified: true,
-            outcome: json!({ "status": "x" }),
+            via: Some(Via::Answer),
+            outcome: json!({ "status": "x", "state_version": 2 }),
         }
     }
 
@@ -347,8 +440,12 @@ mod tests {
         let run = store.run("r").expect("an answer").expect("the run");
         assert_eq!((run.status, run.finished_at_ms), (Progress::Completed, Some(20)));
         assert_eq!(run.steps[0].invocations, [invocation.clone(), invocation]);
-        assert_eq!(run.steps[0].outcome, Some(json!({ "status": "x" })));
+        assert_eq!(run.steps[0].outcome, Some(json!({ "status": "x", "state_version": 2 })));
         assert!(run.steps[0].verified);
+        assert_eq!(
+            (run.steps[0].via, run.steps[0].state_version),
+            (Some(Via::Answer), Some(2))
+        );
         assert_eq!(store.unfinished_runs().expect("a list"), [""; 0]);
         assert_eq!(store.run("other").expect("an answer"), None);
     }

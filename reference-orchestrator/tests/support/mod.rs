@@ -2,10 +2,14 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use std::collections::VecDeque;
+pub mod background;
+pub mod stage;
+
+use std::collections::{HashSet, VecDeque};
 use std::future::pending;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -22,7 +26,10 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-/// Both keys, as a gateway and its orchestrator share them.
+/// How long anything may take before a test gives up on it.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// All keys, as a gateway and its orchestrator share them.
 pub fn keys() -> String {
     let key = |id: &str, orchestrator: &str, purpose: &str, letter: &str| {
         let secret = format!("{}=", letter.repeat(43));
@@ -35,6 +42,9 @@ pub fn keys() -> String {
         key("invoke", "reference", "invoke", "A"),
         key("register", "reference", "register", "E"),
         key("foreign-register", "other", "register", "I"),
+        key("callback", "reference", "callback", "Q"),
+        key("callback-next", "reference", "callback", "U"),
+        key("foreign-callback", "other", "callback", "Y"),
         limited,
     ])
     .to_string()
@@ -73,6 +83,8 @@ pub enum Step {
     CompleteUnsigned,
     CompleteForAnotherRun,
     UnsignedFault,
+    Accept,
+    AcceptUnsigned,
     InFlight,
     FailRetryably,
     Refuse,
@@ -84,6 +96,8 @@ pub enum Step {
 pub struct SeenStep {
     pub idempotency_key: String,
     pub nonce: String,
+    pub prefer: Option<String>,
+    pub agent: String,
     pub body: Value,
     pub bytes: Vec<u8>,
 }
@@ -95,8 +109,15 @@ pub struct Fake {
     pub challenge: Mutex<Challenge>,
     pub serves: Mutex<Manifest>,
     pub steps: Mutex<VecDeque<Step>>,
+    pub polls: Mutex<VecDeque<background::Poll>>,
+    pub puts: Mutex<VecDeque<background::Put>>,
+    pub seen_puts: Mutex<Vec<background::SeenPut>>,
     pub seen: Mutex<Receiver<SeenStep>>,
     see: Sender<SeenStep>,
+    /// The latest step that it accepted, for polls.
+    accepted: Mutex<Option<SeenStep>>,
+    /// The runs that it keeps state for.
+    kept: Mutex<HashSet<String>>,
     keyring: Keyring,
 }
 
@@ -115,6 +136,11 @@ impl Fake {
             challenge: Mutex::new(Challenge::Honest),
             serves: Mutex::new(Manifest::Honest),
             steps: Mutex::default(),
+            polls: Mutex::default(),
+            puts: Mutex::default(),
+            seen_puts: Mutex::default(),
+            accepted: Mutex::default(),
+            kept: Mutex::default(),
             seen: Mutex::new(seen),
             see,
             keyring: Keyring::parse(&keys()).expect("keys"),
@@ -150,7 +176,8 @@ impl Fake {
             keyring: &self.keyring,
             origins: &Origins::parse(&self.origin).expect("an origin"),
             purpose: Purpose::Invoke,
-            idempotency: request.uri.path().ends_with("/steps"),
+            idempotency: request.method != "GET" && !request.uri.path().starts_with("/link/"),
+            preconditions: true,
             webhook: None,
             now_s: outside::now_ms() / 1_000,
         };
@@ -194,17 +221,17 @@ impl Fake {
         response
     }
 
-    fn answer_step(&self, how: Step, caller: &Verified, agent: &str, body: &Value) -> Response<Vec<u8>> {
+    fn answer_step(&self, how: Step, caller: &Verified, step: &SeenStep) -> Response<Vec<u8>> {
         let problem = |status: u16, code: &str, retryable: bool| {
             response(
                 status,
                 &json!({ "code": code, "detail": "told so", "retryable": retryable, "request_id": "req_fake" }),
             )
         };
-        let mut outcome = json!({
-            "status": "completed", "run": body["run"], "step": body["step"], "attempt": body["attempt"], "agent": agent,
-            "output": { "echo": body["input"] },
-        });
+        let mut outcome = step.outcome();
+        if self.keeps(&step.body["run"]) {
+            outcome["state_version"] = 2.into();
+        }
         let mut response = match how {
             Step::UnsignedFault => return problem(500, "internal", true),
             Step::InFlight => {
@@ -213,6 +240,10 @@ impl Fake {
                     .headers_mut()
                     .insert("retry-after", "0".parse().expect("a value"));
                 response
+            }
+            Step::Accept | Step::AcceptUnsigned => {
+                *self.accepted.lock().expect("the step") = Some(step.clone());
+                response(202, &step.status("accepted"))
             }
             Step::Refuse => problem(422, "schema-violated", false),
             Step::FailRetryably => {
@@ -231,7 +262,7 @@ impl Fake {
                 .headers_mut()
                 .insert(IDEMPOTENCY_REPLAYED, "true".parse().expect("a value"));
         }
-        if how != Step::CompleteUnsigned {
+        if how != Step::CompleteUnsigned && how != Step::AcceptUnsigned {
             sign_response(&mut response, caller, outside::now_ms() / 1_000);
         }
         response
@@ -266,7 +297,7 @@ async fn serve(State(fake): State<Arc<Fake>>, request: Request) -> Response<Body
         response(200, &fake.manifest.lock().expect("the manifest"))
     } else {
         let caller = fake.verified(&parts, &body);
-        let question: Value = serde_json::from_slice(&body).expect("JSON");
+        let question: Value = serde_json::from_slice(&body).unwrap_or_default();
         if path == "/link/challenge" {
             assert_fits("challenge", &question);
             let how = *fake.challenge.lock().expect("the behaviour");
@@ -274,8 +305,12 @@ async fn serve(State(fake): State<Arc<Fake>>, request: Request) -> Response<Body
                 pending::<()>().await;
             }
             fake.answer_challenge(how, &caller, &question)
+        } else if parts.method == "GET" {
+            fake.answer_poll(&caller, path)
+        } else if parts.method == "PUT" {
+            fake.answer_put(&caller, &parts, &body)
         } else {
-            assert_fits("step-invocation", &question);
+            background::assert_fits_invocation(&question);
             let how = fake
                 .steps
                 .lock()
@@ -285,15 +320,19 @@ async fn serve(State(fake): State<Arc<Fake>>, request: Request) -> Response<Body
             let seen = SeenStep {
                 idempotency_key: caller.idempotency_key().unwrap_or_default().to_owned(),
                 nonce: caller.nonce().map(|(nonce, _)| nonce.to_owned()).unwrap_or_default(),
-                body: question.clone(),
+                prefer: parts
+                    .headers
+                    .get("prefer")
+                    .map(|prefer| prefer.to_str().expect("text").to_owned()),
+                agent: path.split('/').nth(2).unwrap_or_default().to_owned(),
+                body: question,
                 bytes: body.to_vec(),
             };
-            fake.see.send(seen).expect("the test listens");
+            fake.see.send(seen.clone()).expect("the test listens");
             if how == Step::Hang {
                 pending::<()>().await;
             }
-            let agent = path.split('/').nth(2).unwrap_or_default();
-            fake.answer_step(how, &caller, agent, &question)
+            fake.answer_step(how, &caller, &seen)
         }
     };
     answer.map(Body::from)
@@ -371,6 +410,19 @@ pub fn exchange(request: http::Request<Vec<u8>>) -> Response<Vec<u8>> {
     };
     let (parts, mut body) = answer.expect("an answer").into_parts();
     Response::from_parts(parts, body.read_to_vec().expect("a body"))
+}
+
+/// Asks for a run until it is as it should be.
+pub fn until(origin: &str, run: &str, is: impl Fn(&Value) -> bool) -> Value {
+    let found = (0..PATIENCE.as_millis() / 20).find_map(|_| {
+        let (_, run) = plain("GET", &format!("{origin}/runs/{run}"), None);
+        if !is(&run) {
+            std::thread::sleep(Duration::from_millis(20));
+            return None;
+        }
+        Some(run)
+    });
+    found.expect("the run comes to it")
 }
 
 /// Sends an unsigned request.
