@@ -28,14 +28,20 @@ pub fn prepare(paths: &Paths, orchestrator: &str, gateway: &str) -> Result<()> {
     if !secrets.exists() {
         let records = json!([
             record("dev-invoke-1", orchestrator, "invoke")?,
-            record("dev-register-1", orchestrator, "register")?
+            record("dev-register-1", orchestrator, "register")?,
+            record("dev-callback-1", orchestrator, "callback")?,
+            record("dev-operate-1", orchestrator, "operate")?
         ]);
         files::write_whole(&secrets, format!("{VARIABLE}='{records}'\n").as_bytes(), SECRET_MODE)?;
     }
     let content = fs::read_to_string(&secrets).with_context(|| format!("cannot read {}", secrets.display()))?;
     let records = parse(&content)
         .with_context(|| format!("{SECRETS_FILE} cannot be used: mend it, or remove it and have new keys made"))?;
-    let client = json!({ "gateway": gateway, "key": invoke_key(&records)? });
+    let mut client = json!({ "gateway": gateway, "key": invoke_key(&records)? });
+    // A file of an earlier version has none.
+    if let Some(operator) = key_for(&records, "operate") {
+        client["operator_key"] = operator.clone();
+    }
     let state = paths.dev_state();
     files::write_whole(
         &state.join("keys.json"),
@@ -73,15 +79,19 @@ fn parse(content: &str) -> Result<Vec<Value>> {
 
 /// The first key that may invoke agents.
 fn invoke_key(records: &[Value]) -> Result<&Value> {
-    let invokes = |record: &&Value| {
-        record["purposes"]
-            .as_array()
-            .is_some_and(|purposes| purposes.iter().any(|purpose| purpose == "invoke"))
-    };
-    match records.iter().find(invokes) {
+    match key_for(records, "invoke") {
         Some(record) => Ok(record),
         None => bail!("{SECRETS_FILE} has no key with the purpose `invoke`, so no step can be signed: add one"),
     }
+}
+
+/// The first key of this purpose.
+fn key_for<'a>(records: &'a [Value], purpose: &str) -> Option<&'a Value> {
+    let has = |record: &&Value| {
+        let purposes = record["purposes"].as_array();
+        purposes.is_some_and(|purposes| purposes.iter().any(|own| own == purpose))
+    };
+    records.iter().find(has)
 }
 
 fn pretty(value: &Value) -> Result<String> {
@@ -106,10 +116,12 @@ mod tests {
         assert_eq!(fs::read_to_string(root.join(SECRETS_FILE))?, first);
 
         let records = parse(&first)?;
-        let [invoke, register] = records.as_slice() else {
-            bail!("not two records: {records:?}")
+        let [invoke, register, callback, operate] = records.as_slice() else {
+            bail!("not four records: {records:?}")
         };
-        assert_eq!(register["purposes"], json!(["register"]));
+        for (record, purpose) in [(register, "register"), (callback, "callback"), (operate, "operate")] {
+            assert_eq!(record["purposes"], json!([purpose]));
+        }
         assert_ne!(invoke["secret"], register["secret"]);
         let secret = STANDARD.decode(invoke["secret"].as_str().unwrap_or_default())?;
         assert_eq!(secret.len(), SECRET_BYTES);
@@ -118,7 +130,7 @@ mod tests {
         assert_eq!(read(".dev/keys.json")?, json!(records));
         assert_eq!(
             read(".dev/baton.json")?,
-            json!({ "gateway": "http://127.0.0.1:2", "key": invoke })
+            json!({ "gateway": "http://127.0.0.1:2", "key": invoke, "operator_key": operate })
         );
         for name in [SECRETS_FILE, ".dev/keys.json", ".dev/baton.json"] {
             assert_eq!(
