@@ -10,6 +10,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
+use crate::command_line::Run;
 use crate::environment::Environment;
 use crate::folder::Folder;
 use crate::http1::exchange;
@@ -23,8 +24,50 @@ use crate::process::{Process, tail};
 pub struct Options {
     /// `BATON_KEYS`
     pub keys: Keys,
-    /// `BATON_ORCHESTRATORS`: ids and URLs.
-    pub orchestrators: Vec<(String, String)>,
+    /// `BATON_ORCHESTRATORS`
+    pub orchestrators: Vec<Configured>,
+    /// Other variables.
+    pub variables: Vec<(&'static str, String)>,
+    /// Whether the operator's database is made before the gateway starts, as it is before a deployment.
+    pub history: bool,
+}
+
+/// An orchestrator as the gateway is configured with it.
+#[derive(Debug, Clone)]
+pub struct Configured {
+    /// Its id.
+    pub id: String,
+    /// Its URL.
+    pub url: String,
+    /// Where its callbacks may go; left out where it is `None`.
+    pub callback_origins: Option<Vec<String>>,
+}
+
+impl Configured {
+    /// An orchestrator whose callbacks go to its own origin.
+    #[must_use]
+    pub fn new(id: &str, url: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            url: url.to_owned(),
+            callback_origins: None,
+        }
+    }
+
+    /// The same with other origins for its callbacks.
+    #[must_use]
+    pub fn calling_back(mut self, origins: impl IntoIterator<Item = String>) -> Self {
+        self.callback_origins = Some(origins.into_iter().collect());
+        self
+    }
+
+    fn to_json(&self) -> Value {
+        let mut entry = json!({ "id": self.id, "url": self.url });
+        if let Some(origins) = &self.callback_origins {
+            entry["callback_origins"] = origins.clone().into();
+        }
+        entry
+    }
 }
 
 /// A gateway, with its state in a folder of its own. It is killed when this is dropped.
@@ -79,7 +122,7 @@ impl Gateway {
     fn start_until(options: Options, health: u16) -> Self {
         let folder = Folder::new("gateway");
         let port = free_port();
-        let config = configuration(port, &options.orchestrators);
+        let config = configuration(port, &options);
         folder.write("wrangler.json", config.to_string());
         folder.write("secrets.env", format!("BATON_KEYS='{}'\n", options.keys.to_json()));
         let mut gateway = Self {
@@ -89,8 +132,18 @@ impl Gateway {
             keys: options.keys,
             health,
         };
+        if options.history {
+            gateway.make_history();
+        }
         gateway.restart();
         gateway
+    }
+
+    /// Applies the migrations of the operator's database.
+    fn make_history(&self) {
+        let mut command = self.wrangler(&["d1", "migrations", "apply", "baton-history", "--local"]);
+        command.env("CI", "true");
+        let _ = Run::of(&mut command, self.folder.path()).expect(0);
     }
 
     /// Starts it again, on the same state and with the same configuration.
@@ -181,20 +234,24 @@ impl Gateway {
     }
 
     fn command(&self) -> Command {
+        let port = self.port.to_string();
+        let mut command = self.wrangler(&["dev", "--local", "--ip", "127.0.0.1", "--port", &port]);
+        command
+            .args(["--inspector-port", "0", "--show-interactive-dev-session=false"])
+            .arg("--env-file")
+            .arg(self.folder.join("secrets.env"));
+        command
+    }
+
+    /// wrangler with this gateway's configuration and state.
+    fn wrangler(&self, arguments: &[&str]) -> Command {
         let environment = Environment::get();
         let mut command = Command::new(&environment.node);
         command
             .arg(&environment.wrangler)
-            .args(["dev", "--local", "--ip", "127.0.0.1", "--port", &self.port.to_string()])
-            .args([
-                "--inspector-port",
-                "0",
-                "--show-interactive-dev-session=false",
-                "--config",
-            ])
+            .args(arguments)
+            .arg("--config")
             .arg(self.folder.join("wrangler.json"))
-            .arg("--env-file")
-            .arg(self.folder.join("secrets.env"))
             .arg("--persist-to")
             .arg(self.folder.join("state"))
             .current_dir(self.folder.path())
@@ -221,16 +278,16 @@ impl Drop for Gateway {
 }
 
 /// The configuration that `cargo xtask test` derived, with this gateway's own variables.
-fn configuration(port: u16, orchestrators: &[(String, String)]) -> Value {
+fn configuration(port: u16, options: &Options) -> Value {
     let file = &Environment::get().config;
     let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let mut config: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    let orchestrators: Vec<_> = orchestrators
-        .iter()
-        .map(|(id, url)| json!({ "id": id, "url": url }))
-        .collect();
+    let orchestrators: Vec<_> = options.orchestrators.iter().map(Configured::to_json).collect();
     config["vars"]["BATON_ORIGINS"] = format!("http://127.0.0.1:{port}").into();
     config["vars"]["BATON_ORCHESTRATORS"] = Value::from(orchestrators).to_string().into();
+    for (name, value) in &options.variables {
+        config["vars"][*name] = value.as_str().into();
+    }
     config
 }
 
@@ -251,7 +308,7 @@ pub fn shared() -> Shared {
     Shared(GATEWAY.get_or_init(|| {
         Gateway::start(Options {
             keys: keys_of_every_kind(),
-            orchestrators: Vec::new(),
+            ..Options::default()
         })
     }))
 }

@@ -1,6 +1,6 @@
 //! HTTP/1.1 over a TCP stream: sends the bytes that it is given, and nothing else.
 
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
 
@@ -37,10 +37,7 @@ impl Response {
 /// # Errors
 /// When nobody listens, or the connection ends before the answer does.
 pub fn exchange(port: u16, request: &[u8]) -> io::Result<Response> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    stream.set_nodelay(true)?;
+    let mut stream = connect(port)?;
     let head_only = request.starts_with(b"HEAD ");
     let mut reader = BufReader::new(stream.try_clone()?);
     thread::scope(|scope| {
@@ -50,6 +47,15 @@ pub fn exchange(port: u16, request: &[u8]) -> io::Result<Response> {
         reader.get_ref().shutdown(Shutdown::Both).ok();
         response
     })
+}
+
+/// A connection on which nothing takes longer than a test waits.
+pub(crate) fn connect(port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 fn read_response(reader: &mut BufReader<TcpStream>, head_only: bool) -> io::Result<Response> {
@@ -91,36 +97,46 @@ fn leftover(reader: &BufReader<TcpStream>) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn read_head(reader: &mut BufReader<TcpStream>) -> io::Result<(u16, Vec<(String, String)>)> {
+/// The head of an answer.
+pub(crate) fn read_head(reader: &mut impl BufRead) -> io::Result<(u16, Vec<(String, String)>)> {
     let start = read_line(reader)?;
     let status = start.split(' ').nth(1).and_then(|status| status.parse().ok());
     let status = status.ok_or_else(|| invalid(&start))?;
+    Ok((status, read_fields(reader)?))
+}
+
+/// Header lines up to the empty one; names in lower case.
+pub(crate) fn read_fields(reader: &mut impl BufRead) -> io::Result<Vec<(String, String)>> {
     let mut headers = Vec::new();
     loop {
         let line = read_line(reader)?;
         if line.is_empty() {
-            return Ok((status, headers));
+            return Ok(headers);
         }
         let (name, value) = line.split_once(':').ok_or_else(|| invalid(&line))?;
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
 }
 
-fn read_chunks(reader: &mut BufReader<TcpStream>, body: &mut Vec<u8>) -> io::Result<()> {
-    loop {
-        let line = read_line(reader)?;
-        let size = usize::from_str_radix(line.trim(), 16).map_err(|_| invalid(&line))?;
-        let begin = body.len();
-        body.resize(begin + size, 0);
-        reader.read_exact(&mut body[begin..])?;
-        read_line(reader)?;
-        if size == 0 {
-            return Ok(());
-        }
+/// All chunks of a body.
+pub(crate) fn read_chunks(reader: &mut impl BufRead, body: &mut Vec<u8>) -> io::Result<()> {
+    while let Some(chunk) = read_chunk(reader)? {
+        body.extend_from_slice(&chunk);
     }
+    Ok(())
 }
 
-fn read_line(reader: &mut BufReader<TcpStream>) -> io::Result<String> {
+/// The next chunk of a body; nothing at its end.
+pub(crate) fn read_chunk(reader: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+    let line = read_line(reader)?;
+    let size = usize::from_str_radix(line.trim(), 16).map_err(|_| invalid(&line))?;
+    let mut chunk = vec![0; size];
+    reader.read_exact(&mut chunk)?;
+    read_line(reader)?;
+    Ok((size > 0).then_some(chunk))
+}
+
+pub(crate) fn read_line(reader: &mut impl BufRead) -> io::Result<String> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Err(io::Error::new(
@@ -131,6 +147,6 @@ fn read_line(reader: &mut BufReader<TcpStream>) -> io::Result<String> {
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-fn invalid(what: &str) -> io::Error {
+pub(crate) fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("not HTTP/1.1: {what}"))
 }

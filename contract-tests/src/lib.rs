@@ -8,6 +8,7 @@
 pub mod answer;
 pub mod command_line;
 pub mod environment;
+pub mod event_stream;
 pub mod folder;
 pub mod gateway;
 pub mod http1;
@@ -18,5 +19,6 @@ pub mod orchestrator;
 pub mod outside;
 pub mod ports;
 pub mod process;
+pub mod receiver;
 pub mod schemas;
 pub mod signing;

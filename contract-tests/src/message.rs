@@ -5,6 +5,7 @@ use std::io;
 use serde_json::Value;
 
 use crate::answer::Answer;
+use crate::event_stream::EventStream;
 use crate::gateway::Gateway;
 use crate::http1::exchange;
 use crate::mac::content_digest;
@@ -89,6 +90,12 @@ impl Message {
         self.header("idempotency-key", &format!("\"{key}\""))
             .uncover("idempotency-key")
             .cover("\"idempotency-key\"")
+    }
+
+    /// With this precondition, covered: what is written depends on it.
+    #[must_use]
+    pub fn precondition(self, name: &str, value: &str) -> Self {
+        self.header(name, value).uncover(name).cover(&format!("\"{name}\""))
     }
 
     /// With another method.
@@ -289,5 +296,15 @@ impl Message {
     pub fn try_send(&self) -> io::Result<Answer> {
         let response = exchange(self.port, &self.to_bytes())?;
         Ok(Answer::verified(self.clone(), response))
+    }
+
+    /// Sends it, asking for server-sent events, and reads them as they come.
+    ///
+    /// # Panics
+    /// When the answer is no stream of events.
+    #[must_use]
+    #[track_caller]
+    pub fn stream(&self) -> EventStream {
+        EventStream::open(self.port, self).unwrap_or_else(|error| panic!("{} {}: {error}", self.method, self.path))
     }
 }

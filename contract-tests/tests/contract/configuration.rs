@@ -25,7 +25,7 @@ fn a_wrong_key_record_closes_the_gateway_and_tells_the_operator_alone() {
     let key = Key::new("first", "acme", "invoke").with("secret", secret);
     let gateway = Gateway::start_misconfigured(Options {
         keys: Keys::new([key.clone()]),
-        orchestrators: Vec::new(),
+        ..Options::default()
     });
     let step = Message::step(&gateway, "echo", &body(json!({}))).signed(&key);
     for message in [step, Message::new(&gateway, "GET", "/healthz")] {

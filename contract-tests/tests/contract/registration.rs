@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use contract_tests::gateway::{Gateway, Options};
+use contract_tests::gateway::{Configured, Gateway, Options};
 use contract_tests::keys::{Key, Keys};
 use contract_tests::message::Message;
 use contract_tests::orchestrator::Orchestrator;
@@ -49,7 +49,8 @@ impl World {
         let orchestrators = [("reference", &reference), ("late", &late_one), ("stranger", &stranger)];
         let gateway = Gateway::start(Options {
             keys: Keys::new([known, late, ours].concat()),
-            orchestrators: orchestrators.map(|(id, it)| (id.to_owned(), it.url())).to_vec(),
+            orchestrators: orchestrators.map(|(id, it)| Configured::new(id, &it.url())).to_vec(),
+            ..Options::default()
         });
         Self {
             gateway,

@@ -41,7 +41,7 @@ fn story() -> &'static Story {
     STORY.get_or_init(|| {
         let mut gateway = Gateway::start(Options {
             keys: keys_of_every_kind(),
-            orchestrators: Vec::new(),
+            ..Options::default()
         });
         let completed = invoke(&gateway, "echo", &body(json!({ "text": "hi" })));
         let _ = completed.completed();

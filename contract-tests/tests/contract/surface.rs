@@ -232,9 +232,14 @@ fn every_endpoint_of_the_manifest_exists() {
     let manifest = discovery();
     let endpoints = manifest["endpoints"].as_array().expect("endpoints");
     assert!(!endpoints.is_empty());
+    let openapi = get("/openapi.json").json();
     for endpoint in endpoints {
         let text = |name: &str| endpoint[name].as_str().expect("text");
-        let path = text("path").replace("{agent}", "triage");
+        let mut path = text("path").replace("{agent}", "triage");
+        for parameter in ["{run}", "{step}", "{delivery}"] {
+            path = path.replace(parameter, "one%20of%2Fthem");
+        }
+        assert!(!path.contains('{'), "a parameter that this test does not know: {path}");
         // Its method is one of those that the path answers to, and no other.
         let allow = call("TRACE", &path);
         let allow = if allow.status() == 405 {
@@ -248,10 +253,12 @@ fn every_endpoint_of_the_manifest_exists() {
             "{endpoint}: {allow}"
         );
         // Who does not sign is let in where the manifest says so.
-        let answer = match text("method") {
-            "GET" => call("GET", &path),
-            method => Message::new(&shared(), method, &path).with_json(b"{}").send(),
-        };
+        let operation = &openapi["paths"][text("path")][text("method").to_lowercase()];
+        let mut message = Message::new(&shared(), text("method"), &path);
+        if operation["requestBody"].is_object() {
+            message = message.with_json(b"{}");
+        }
+        let answer = message.send();
         let expected = if text("access") == "open" { 200 } else { 401 };
         assert_eq!(answer.status(), expected, "{endpoint}: {}", answer.text());
     }

@@ -115,7 +115,9 @@ fn violations_of_the_message_are_told_likewise() {
     assert!(!missing.is_empty());
     for (member, value) in [
         ("run", json!("a".repeat(129))),
-        ("run", json!("ä")),
+        ("run", json!("ä".repeat(65))),
+        ("run", json!("a\nb")),
+        ("step", json!("..")),
         ("deadline_ms", json!(300_001)),
         ("attempt", json!(1_001)),
     ] {
