@@ -68,6 +68,15 @@ impl RunObject {
         before(self.memory().changed.changed_since(seen), due).await;
     }
 
+    /// Now, as this instance of the object.
+    fn moment(&self) -> Moment<'_> {
+        Moment {
+            now_ms: clock::now_ms(),
+            random: clock::random_number(),
+            claimant: &self.memory().instance,
+        }
+    }
+
     async fn perform(&self, work: Work) {
         let performed = match work {
             Work::Execute(execution) => self.execute(*execution).await,
@@ -109,15 +118,9 @@ impl RunObject {
         self.tell(&question, &journal)?;
         loop {
             let request = executed.commit_request();
-            let commit = self.transact(|storage| {
-                let moment = Moment {
-                    now_ms: clock::now_ms(),
-                    random: clock::random_number(),
-                    claimant: &self.memory().instance,
-                };
-                request.answer(storage, moment)
-            })?;
+            let commit = self.transact(|storage| request.answer(storage, self.moment()))?;
             match commit {
+                // Once at the most: nobody writes between this and the next try.
                 Commit::StateConflict(kept) => executed = executed.rebased(kept),
                 ended => {
                     log::execution(
@@ -155,14 +158,7 @@ impl RunObject {
         let started_at_ms = clock::now_ms();
         let sent = callback::send(&self.env, parcel).await;
         log::delivery(parcel, &sent, clock::now_ms() - started_at_ms);
-        self.transact(|storage| {
-            let moment = Moment {
-                now_ms: clock::now_ms(),
-                random: clock::random_number(),
-                claimant: &self.memory().instance,
-            };
-            delivery::sent(storage, parcel, sent, moment)
-        })
+        self.transact(|storage| delivery::sent(storage, parcel, sent, self.moment()))
     }
 
     async fn report(&self, ordinal: u32, letter: &DeadLetter) -> worker::Result<()> {

@@ -37,6 +37,8 @@ struct FakePlatform {
     now_ms: Cell<u64>,
     runs: RefCell<HashMap<String, MemoryStorage>>,
     faults: RefCell<Vec<Fault>>,
+    /// Every question, as it went to a run's object.
+    asked: RefCell<Vec<String>>,
 }
 
 impl FakePlatform {
@@ -45,6 +47,7 @@ impl FakePlatform {
             now_ms: Cell::new(NOW_S * 1_000),
             runs: RefCell::default(),
             faults: RefCell::default(),
+            asked: RefCell::default(),
         }
     }
 
@@ -89,6 +92,9 @@ fn again<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) -> T {
 impl Platform for FakePlatform {
     async fn ask<Q: Question>(&self, run: &RunName, asked: &Asked<Q>) -> Result<Told<Q::Answer>, StorageUnavailable> {
         // As it goes over the wire between Worker and object.
+        self.asked
+            .borrow_mut()
+            .push(serde_json::to_string(asked).expect("it can be written"));
         let asked: Asked<Q> = again(asked);
         let told = self.with(run, |storage| ask(storage, &asked, self.now_ms.get(), 0))?;
         Ok(again(&told))

@@ -185,13 +185,19 @@ impl<'a, P: Platform> Invocation<'a, P> {
     /// When the attempt is not ours to execute, or the ledger does not answer.
     pub async fn claim(self) -> Result<Progress<'a, P>, Problem> {
         let run = self.request.using.name.clone();
-        let call = self.request.call.clone();
-        match self.caller.ask(&run, self.request).await? {
-            Claim::Granted {
-                ordinal,
-                generation,
-                kept,
-            } => Ok(Progress::Claimed(Box::new(Claimed {
+        let mut request = self.request;
+        // Who executes it here keeps the call: the run's object needs it only where it is to execute it.
+        let bare = request.call.bare();
+        let call = (!request.background).then(|| std::mem::replace(&mut request.call, bare));
+        match (self.caller.ask(&run, request).await?, call) {
+            (
+                Claim::Granted {
+                    ordinal,
+                    generation,
+                    kept,
+                },
+                Some(call),
+            ) => Ok(Progress::Claimed(Box::new(Claimed {
                 caller: self.caller,
                 team: self.team,
                 run,
@@ -202,9 +208,9 @@ impl<'a, P: Platform> Invocation<'a, P> {
                     kept,
                 },
             }))),
-            Claim::Accepted(status) => Ok(Progress::Accepted(status)),
-            Claim::Answered(answer) => Ok(Progress::Answered(answer)),
-            refused => Err(refusal(refused)),
+            (Claim::Accepted(status), _) => Ok(Progress::Accepted(status)),
+            (Claim::Answered(answer), _) => Ok(Progress::Answered(answer)),
+            (refused, _) => Err(refusal(refused)),
         }
     }
 }

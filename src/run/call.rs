@@ -28,6 +28,31 @@ pub struct Call {
     pub request_id: String,
 }
 
+impl Call {
+    /// The same without what the ledger has no use for where it keeps no call: the input, and a state that was brought along.
+    /// Both may be large.
+    #[must_use]
+    pub fn bare(&self) -> Self {
+        let state = match self.state {
+            StateSource::Inline(_) | StateSource::None => StateSource::None,
+            StateSource::Kept => StateSource::Kept,
+            StateSource::Version(version) => StateSource::Version(version),
+        };
+        Self {
+            run: self.run.clone(),
+            step: self.step.clone(),
+            attempt: self.attempt,
+            agent: self.agent.clone(),
+            input: Value::Null,
+            state,
+            deadline_ms: self.deadline_ms,
+            follow_handoffs: self.follow_handoffs,
+            traceparent: self.traceparent.clone(),
+            request_id: self.request_id.clone(),
+        }
+    }
+}
+
 /// Where a step's state comes from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

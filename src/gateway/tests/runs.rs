@@ -142,6 +142,22 @@ fn a_step_in_the_background_is_accepted_then_executed_by_its_run() {
 }
 
 #[test]
+fn an_input_goes_to_the_runs_object_only_where_that_executes_it() {
+    let sent = |prefer: &str| {
+        let bench = Bench::new();
+        bench.send(&Call::step(step()).with(HeaderName::from_static("prefer"), prefer));
+        bench
+            .platform
+            .asked
+            .take()
+            .iter()
+            .any(|asked| asked.contains("I cannot log in"))
+    };
+    assert!(sent("respond-async"));
+    assert!(!sent("return=minimal"));
+}
+
+#[test]
 fn a_key_reads_and_cancels_steps_of_its_own_agents_alone() {
     let bench = Bench::new();
     bench.call(&Call::step(step()));
