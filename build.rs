@@ -14,6 +14,9 @@ mod manifest;
 #[allow(dead_code, unused_imports)]
 #[path = "src/schema/mod.rs"]
 mod schema;
+#[allow(dead_code, unused_imports)]
+#[path = "src/text/mod.rs"]
+mod text;
 
 const MANIFESTS: &str = "manifests";
 const FIXTURES: &str = "contract-tests/manifests";

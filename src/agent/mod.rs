@@ -23,7 +23,6 @@ mod redact;
 mod registry;
 mod rules;
 mod summarize;
-mod text;
 mod triage;
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -264,7 +263,23 @@ mod tests {
     fn the_sample_team_is_complete() {
         for id in ["prioritize", "redact", "summarize", "triage"] {
             let agent = Team::embedded().agent(id).unwrap();
-            assert!(!agent.examples.is_empty() && !agent.routing.keywords.is_empty(), "{id}");
+            assert!(!agent.examples.is_empty(), "{id}");
+            // Hints of an agent that takes no text would never count.
+            assert_eq!(agent.takes_text(), !agent.routing.keywords.is_empty(), "{id}");
+        }
+    }
+
+    #[test]
+    fn the_sample_team_takes_texts() {
+        for id in ["redact", "summarize", "triage"] {
+            let agent = Team::embedded().agent(id).unwrap();
+            let input = crate::manifest::input_of(agent, "One sentence.").unwrap().unwrap();
+            assert_eq!(
+                agent.input.get().unwrap().violations(&input, VIOLATIONS_MAX),
+                [],
+                "{id}"
+            );
+            answer(id, &input, 1).unwrap();
         }
     }
 
@@ -312,5 +327,16 @@ mod tests {
             answer("panic", &json!({"panic": false}), 1).unwrap(),
             json!({"panicked": false})
         );
+        for (id, agents, stands_ready) in [
+            ("brittle", &["echo"][..], false),
+            ("brittle-chain", &["brittle-static", "echo"], true),
+            ("brittle-static", &[], true),
+        ] {
+            let agent = Team::embedded().agent(id).unwrap();
+            let input = crate::manifest::input_of(agent, "Hello").unwrap().unwrap();
+            assert_eq!(answer(id, &input, 1), Err(Failure::terminal("brittle", message)));
+            assert_eq!(agent.fallback.agents, agents);
+            assert_eq!(agent.fallback.answer.is_some(), stands_ready, "{id}");
+        }
     }
 }

@@ -11,23 +11,17 @@
 //!
 //! The category with the highest confidence wins; where two are equal, the one that is declared first, `general` last.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::text::{Word, words};
 use super::{Agent, Context, Stop};
+use crate::text::{Phrases, quoted, words};
 
 /// The category of a message that no phrase speaks for.
 const GENERAL: &str = "general";
 /// How sure `general` can be: that nothing was found proves little.
 const GENERAL_CONFIDENCE_MAX: f64 = 0.6;
-/// How many words a negation reaches forward.
-const NEGATION_REACH_WORDS: usize = 4;
-/// The most words of a phrase.
-const PHRASE_MAX_WORDS: usize = 8;
-/// The most phrases that a reason names.
-const REASON_MAX_PHRASES: usize = 5;
 
 /// The manifest's `rust.config`.
 #[derive(Debug, Deserialize)]
@@ -72,30 +66,16 @@ struct Match {
 
 pub(super) struct Triage {
     prior: f64,
-    negations: BTreeSet<String>,
     categories: Vec<String>,
-    phrases: Vec<Phrase>,
+    phrases: Phrases,
+    /// What the phrases say, in their order.
+    says: Vec<Says>,
 }
 
-struct Phrase {
+struct Says {
     text: String,
     category: usize,
     weight: f64,
-    words: Vec<Pattern>,
-}
-
-enum Pattern {
-    Whole(String),
-    Prefix(String),
-}
-
-impl Pattern {
-    fn matches(&self, word: &str) -> bool {
-        match self {
-            Pattern::Whole(whole) => whole == word,
-            Pattern::Prefix(prefix) => word.starts_with(prefix.as_str()),
-        }
-    }
 }
 
 impl Agent for Triage {
@@ -109,30 +89,28 @@ impl Agent for Triage {
         if !positive(config.prior) {
             return Err("`prior` must be greater than 0".to_owned());
         }
-        let mut phrases = Vec::new();
+        let mut says = Vec::new();
         for (index, category) in config.categories.iter().enumerate() {
             for (text, weight) in &category.phrases {
-                let patterns = patterns(text);
-                if patterns.is_empty() || patterns.len() > PHRASE_MAX_WORDS {
-                    return Err(format!("the phrase `{text}` must have 1 to {PHRASE_MAX_WORDS} words"));
-                }
                 if !positive(*weight) {
                     return Err(format!("the weight of `{text}` must be greater than 0"));
                 }
-                phrases.push(Phrase {
+                says.push(Says {
                     text: text.clone(),
                     category: index,
                     weight: *weight,
-                    words: patterns,
                 });
             }
         }
-        let negations = config.negations.iter().flat_map(|word| words(word));
+        let phrases = Phrases::new(
+            says.iter().map(|says| says.text.as_str()),
+            config.negations.iter().map(String::as_str),
+        )?;
         Ok(Triage {
             prior: config.prior,
-            negations: negations.map(|word| word.folded).collect(),
             categories: config.categories.into_iter().map(|category| category.name).collect(),
             phrases,
+            says,
         })
     }
 
@@ -141,27 +119,13 @@ impl Agent for Triage {
     }
 }
 
-/// The words of a phrase; a `*` at the end of one makes it a prefix.
-fn patterns(phrase: &str) -> Vec<Pattern> {
-    let pattern = |part: &str| {
-        let prefix = part.ends_with('*');
-        let folded = words(part).into_iter().map(|word| word.folded);
-        folded
-            .map(move |word| {
-                if prefix {
-                    Pattern::Prefix(word)
-                } else {
-                    Pattern::Whole(word)
-                }
-            })
-            .collect::<Vec<_>>()
-    };
-    phrase.split_whitespace().flat_map(pattern).collect()
-}
-
 impl Triage {
     fn classify(&self, text: &str) -> Output {
-        let found = self.find(&words(text));
+        let found = self.phrases.find(&words(text));
+        let said = found
+            .iter()
+            .filter_map(|found| Some((self.says.get(found.index)?, found.negated)));
+        let found: Vec<_> = said.collect();
         let mut scores = vec![0.0; self.categories.len()];
         for (phrase, negated) in &found {
             if let (false, Some(score)) = (*negated, scores.get_mut(phrase.category)) {
@@ -180,7 +144,7 @@ impl Triage {
             GENERAL => (score / total).min(GENERAL_CONFIDENCE_MAX),
             _ => score / total,
         };
-        let category_of = |phrase: &Phrase| self.categories.get(phrase.category).cloned().unwrap_or_default();
+        let category_of = |phrase: &Says| self.categories.get(phrase.category).cloned().unwrap_or_default();
         let matches = found.iter().map(|(phrase, negated)| Match {
             phrase: phrase.text.clone(),
             category: category_of(phrase),
@@ -195,64 +159,19 @@ impl Triage {
             matches,
         }
     }
-
-    /// The phrases in the order of the text, each once, and whether each is negated wherever it occurs.
-    fn find(&self, text: &[Word]) -> Vec<(&Phrase, bool)> {
-        let mut found: Vec<(&Phrase, bool)> = Vec::new();
-        let mut negation_reach = 0;
-        let mut rest = text;
-        while let Some(first) = rest.first() {
-            if first.begins_clause {
-                negation_reach = 0;
-            }
-            // Of the phrases that begin here, the longest; where several categories have it, all of them.
-            let beginning = self.phrases.iter().filter(|phrase| phrase.begins(rest));
-            let longest = beginning.clone().map(|phrase| phrase.words.len()).max().unwrap_or(0);
-            for phrase in beginning.filter(|phrase| phrase.words.len() == longest) {
-                let negated = negation_reach > 0;
-                match found.iter_mut().find(|(known, _)| std::ptr::eq(*known, phrase)) {
-                    Some((_, known_negated)) => *known_negated &= negated,
-                    None => found.push((phrase, negated)),
-                }
-            }
-            negation_reach = match self.negations.contains(&first.folded) {
-                true => NEGATION_REACH_WORDS,
-                false => negation_reach.saturating_sub(1),
-            };
-            rest = rest.get(longest.max(1)..).unwrap_or_default();
-        }
-        found
-    }
-}
-
-impl Phrase {
-    /// Whether the text begins with this phrase, within one clause.
-    fn begins(&self, text: &[Word]) -> bool {
-        let pairs = || self.words.iter().zip(text);
-        self.words.len() <= text.len()
-            && pairs().all(|(pattern, word)| pattern.matches(&word.folded))
-            && pairs().skip(1).all(|(_, word)| !word.begins_clause)
-    }
 }
 
 fn reason(category: &str, matches: &[Match]) -> String {
-    let quoted = |wanted: &dyn Fn(&&Match) -> bool| {
+    let phrases = |wanted: &dyn Fn(&&Match) -> bool| {
         let phrases: Vec<_> = matches
             .iter()
             .filter(wanted)
-            .map(|found| format!("\"{}\"", found.phrase))
+            .map(|found| found.phrase.as_str())
             .collect();
-        let shown = phrases
-            .get(..REASON_MAX_PHRASES.min(phrases.len()))
-            .unwrap_or_default()
-            .join(", ");
-        match phrases.len().saturating_sub(REASON_MAX_PHRASES) {
-            0 => shown,
-            more => format!("{shown} and {more} more"),
-        }
+        quoted(&phrases)
     };
-    let speaking = quoted(&|found| !found.negated && found.category == category);
-    let negated = quoted(&|found| found.negated);
+    let speaking = phrases(&|found| !found.negated && found.category == category);
+    let negated = phrases(&|found| found.negated);
     let mut reason = match speaking.is_empty() {
         true => "No phrase speaks clearly enough for another category".to_owned(),
         false => format!("Found {speaking}"),

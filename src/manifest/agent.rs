@@ -1,14 +1,14 @@
 //! One agent's file: identity, schemas, what runs it, and how it may be called.
 
 use std::any::Any;
-use std::fmt;
-use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{DEADLINE_MS, Template};
+use super::kept::Kept;
+use super::{DEADLINE_MS, Direct, Template};
 use crate::schema::LazySchema;
+use crate::text::{NEGATIONS, Phrases};
 
 /// What an agent's file says. Unknown fields are refused by `agent.schema.json`, against which every file is checked
 /// before it gets here.
@@ -50,15 +50,18 @@ pub struct AgentManifest {
     /// When a failed step may be tried again.
     #[serde(default)]
     pub retry: RetryPolicy,
-    /// The agent that takes over when this one fails for good.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fallback: Option<String>,
+    /// Who or what answers a customer's call when this agent fails for good.
+    #[serde(default, skip_serializing_if = "Fallback::is_empty")]
+    pub fallback: Fallback,
     /// The agents that it may hand a run over to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub handoffs: Vec<String>,
     /// What makes a router choose this agent.
     #[serde(default, skip_serializing_if = "Routing::is_empty")]
     pub routing: Routing,
+    /// How customers call it without an orchestrator.
+    #[serde(default, skip_serializing_if = "Direct::is_usual")]
+    pub direct: Direct,
     /// Who may call it.
     #[serde(default)]
     pub visibility: Visibility,
@@ -282,6 +285,26 @@ impl Default for RetryPolicy {
     }
 }
 
+/// Who or what answers a customer's call when an agent fails for good. First the agents are tried, then there is the answer.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Fallback {
+    /// The agents in the order in which they are tried, at most [`super::FALLBACK_AGENTS_MAX`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<String>,
+    /// An output that stands ready when no agent could answer. Valid for the agent's own output schema, and never null.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Value>,
+}
+
+impl Fallback {
+    /// Whether nothing takes over.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.agents.is_empty() && self.answer.is_none()
+    }
+}
+
 /// What makes a router choose this agent for a query.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -292,9 +315,21 @@ pub struct Routing {
     /// Words and phrases that speak against it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub negative: Vec<Keyword>,
+    #[serde(skip)]
+    phrases: Kept<Phrases, String>,
 }
 
 impl Routing {
+    /// What speaks for the agent and then what speaks against it, ready to be found in a text by that order.
+    ///
+    /// # Errors
+    /// What [`Phrases::new`] says; never for a manifest that passed its check.
+    pub fn phrases(&self) -> Result<&Phrases, &String> {
+        let hints = self.keywords.iter().chain(&self.negative);
+        let phrases = hints.map(|keyword| keyword.phrase.as_str());
+        self.phrases.get(|| Phrases::new(phrases, NEGATIONS.iter().copied()))
+    }
+
     fn is_empty(&self) -> bool {
         self.keywords.is_empty() && self.negative.is_empty()
     }
@@ -340,39 +375,5 @@ pub struct Limits {
 impl Limits {
     fn is_empty(&self) -> bool {
         *self == Limits::default()
-    }
-}
-
-/// Something made from the manifest when it is first needed. It is no part of what the manifest says: clones start
-/// empty and comparisons pass over it.
-struct Kept<T, E = super::TemplateError>(OnceLock<Result<T, E>>);
-
-impl<T, E> Kept<T, E> {
-    fn get(&self, make: impl FnOnce() -> Result<T, E>) -> Result<&T, &E> {
-        self.0.get_or_init(make).as_ref()
-    }
-}
-
-impl<T, E> Default for Kept<T, E> {
-    fn default() -> Self {
-        Kept(OnceLock::new())
-    }
-}
-
-impl<T, E> Clone for Kept<T, E> {
-    fn clone(&self) -> Self {
-        Kept::default()
-    }
-}
-
-impl<T, E> PartialEq for Kept<T, E> {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl<T, E> fmt::Debug for Kept<T, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.get().is_some() { "made" } else { "not made yet" })
     }
 }

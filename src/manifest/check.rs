@@ -1,13 +1,32 @@
 //! What the schema of manifests cannot say: whether the parts of a manifest, and the agents of a team, fit together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{AgentManifest, Finding, GatewayManifest, Implementation, RUST_AGENTS, RuleState, RulesConfig, Template};
+use super::{
+    AgentManifest, Finding, GatewayManifest, Implementation, RUST_AGENTS, RuleState, RulesConfig, Template, Visibility,
+    input_of,
+};
 use crate::schema::{self, LazySchema, VIOLATIONS_MAX};
+use crate::text::phrase_problem;
+
+/// What a customer might say: a template that cannot wrap this one cannot wrap any.
+const SAMPLE_TEXT: &str = "Hello, how are you?";
+/// Keywords of schemas that may refuse one text and accept another.
+const ABOUT_CONTENT: [&str; 9] = [
+    "minLength",
+    "maxLength",
+    "pattern",
+    "format",
+    "enum",
+    "const",
+    "anyOf",
+    "oneOf",
+    "not",
+];
 
 /// Checks one agent by itself.
 pub(super) fn agent(agent: &AgentManifest, file: &Path, findings: &mut Vec<Finding>) {
@@ -46,11 +65,57 @@ pub(super) fn agent(agent: &AgentManifest, file: &Path, findings: &mut Vec<Findi
             }
         }
     }
+    if let Some(text) = &agent.direct.text {
+        template(text, "/direct/text", &mut found);
+        check_text(agent, &mut found);
+    }
+    if let (true, Some(answer)) = (output_fits, &agent.fallback.answer) {
+        conforms(&agent.output, answer, "/fallback/answer", &mut found);
+    }
+    for (name, keywords) in [
+        ("keywords", &agent.routing.keywords),
+        ("negative", &agent.routing.negative),
+    ] {
+        for (index, keyword) in keywords.iter().enumerate() {
+            if let Some(problem) = phrase_problem(&keyword.phrase) {
+                found(format!("/routing/{name}/{index}/phrase"), problem);
+            }
+        }
+    }
     if agent.retry.backoff_ms > agent.retry.backoff_max_ms {
         found(
             "/retry/backoff_ms".into(),
             "must not be longer than `backoff_max_ms`".into(),
         );
+    }
+}
+
+/// Whether the input that is made of a text can be one of the agent's. What depends on the text itself, such as its
+/// length or a pattern, cannot be known here.
+fn check_text(agent: &AgentManifest, found: &mut impl FnMut(String, String)) {
+    if agent.direct.text_template().is_err() {
+        return;
+    }
+    let input = match input_of(agent, SAMPLE_TEXT) {
+        Some(Ok(input)) => input,
+        Some(Err(error)) => {
+            let reason = format!("{}; there is `input.text`, and no state", error.reason);
+            return found(format!("/direct/text{}", error.pointer), reason);
+        }
+        None => return,
+    };
+    let Ok(schema) = agent.input.get() else { return };
+    for violation in schema.violations(&input, VIOLATIONS_MAX) {
+        let keyword = violation.schema.rsplit('/').next().unwrap_or_default();
+        let value = input.pointer(&violation.instance);
+        let has_the_text = value.is_some_and(|value| value.to_string().contains(SAMPLE_TEXT));
+        if !(has_the_text && ABOUT_CONTENT.contains(&keyword)) {
+            let reason = format!(
+                "what it makes of a text is no input of the agent: {}",
+                violation.message
+            );
+            found(format!("/direct/text{}", violation.instance), reason);
+        }
     }
 }
 
@@ -127,7 +192,7 @@ fn conforms(schema: &LazySchema, value: &Value, at: &str, found: &mut impl FnMut
 /// Checks what agents say about each other and about the gateway.
 pub(super) fn team(
     agents: &[(PathBuf, AgentManifest)],
-    gateway: Option<&GatewayManifest>,
+    gateway: Option<(&Path, &GatewayManifest)>,
     findings: &mut Vec<Finding>,
 ) {
     let mut by_id: BTreeMap<&str, &AgentManifest> = BTreeMap::new();
@@ -139,7 +204,7 @@ pub(super) fn team(
         if by_id.insert(&agent.id, agent).is_some() {
             found("/id", format!("another agent has the id `{}` already", agent.id));
         }
-        let limit = gateway.map(|gateway| gateway.limits.deadline_max_ms);
+        let limit = gateway.map(|(_, gateway)| gateway.limits.deadline_max_ms);
         if let Some(limit) = limit.filter(|limit| agent.deadline_ms > *limit) {
             found(
                 "/deadline_ms",
@@ -159,29 +224,65 @@ pub(super) fn team(
             let (file, pointer) = (file.clone(), format!("/handoffs/{index}"));
             findings.push(Finding { file, pointer, reason });
         }
-        if let Some(reason) = fallback_problem(agent, &by_id) {
-            let (file, pointer) = (file.clone(), "/fallback".to_owned());
-            findings.push(Finding { file, pointer, reason });
+        for (index, id) in agent.fallback.agents.iter().enumerate() {
+            if let Some(reason) = fallback_problem(agent, id, &by_id) {
+                let (file, pointer) = (file.clone(), format!("/fallback/agents/{index}"));
+                findings.push(Finding { file, pointer, reason });
+            }
         }
+    }
+    if let Some((file, gateway)) = gateway
+        && let Some(reason) = default_problem(gateway, &by_id)
+    {
+        let (file, pointer) = (file.to_owned(), "/routing/default".to_owned());
+        findings.push(Finding { file, pointer, reason });
     }
 }
 
-/// What is wrong with the chain of fallbacks that begins at `agent`, as far as it is this agent's part of it.
-fn fallback_problem(agent: &AgentManifest, by_id: &BTreeMap<&str, &AgentManifest>) -> Option<String> {
-    let first = agent.fallback.as_deref()?;
+/// What is wrong with the agent that answers where nothing speaks for another one.
+fn default_problem(gateway: &GatewayManifest, by_id: &BTreeMap<&str, &AgentManifest>) -> Option<String> {
+    let id = gateway.routing.default.as_deref()?;
+    match by_id.get(id) {
+        None => Some(format!("there is no agent `{id}`")),
+        Some(agent) if agent.visibility != Visibility::Public => {
+            Some(format!("customers may not call `{id}`: its visibility is not `public`"))
+        }
+        Some(agent) if !agent.takes_text() => Some(format!("`{id}` takes no text: its manifest has no `direct.text`")),
+        Some(_) => None,
+    }
+}
+
+/// What is wrong with falling back from `agent` to the agent `first`.
+fn fallback_problem(agent: &AgentManifest, first: &str, by_id: &BTreeMap<&str, &AgentManifest>) -> Option<String> {
+    if first == agent.id {
+        return Some("an agent does not fall back to itself".to_owned());
+    }
     if !by_id.contains_key(first) {
         return Some(format!("there is no agent `{first}`"));
     }
-    let mut chain = vec![agent.id.as_str()];
-    let mut next = Some(first);
-    while let Some(id) = next {
-        chain.push(id);
-        if id == agent.id {
-            return Some(format!("the fallbacks form a cycle: {}", chain.join(" -> ")));
+    // A cycle that this agent is no part of is reported at the agents that are.
+    let mut cycle = vec![agent.id.as_str()];
+    cycle.extend(shortest_way(first, &agent.id, by_id)?);
+    Some(format!("the fallbacks form a cycle: {}", cycle.join(" -> ")))
+}
+
+/// The shortest way over fallbacks, both ends included.
+fn shortest_way<'a>(from: &'a str, to: &str, by_id: &BTreeMap<&str, &'a AgentManifest>) -> Option<Vec<&'a str>> {
+    let mut seen = BTreeSet::from([from]);
+    let mut ways = VecDeque::from([vec![from]]);
+    while let Some(way) = ways.pop_front() {
+        let last = way.last()?;
+        if *last == to {
+            return Some(way);
         }
-        // A cycle further down the chain is reported at the agents that are part of it.
-        next = by_id.get(id).and_then(|agent| agent.fallback.as_deref());
-        next = next.filter(|id| *id == agent.id || !chain.contains(id));
+        let next = by_id.get(last).map(|agent| agent.fallback.agents.as_slice());
+        for id in next.unwrap_or_default() {
+            if seen.insert(id) {
+                let mut longer = way.clone();
+                longer.push(id);
+                ways.push_back(longer);
+            }
+        }
     }
     None
 }

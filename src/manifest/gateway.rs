@@ -25,6 +25,20 @@ pub struct GatewayManifest {
     /// Who may read the documents that describe the gateway.
     #[serde(default)]
     pub discovery: Discovery,
+    /// Which agent answers a customer who named none.
+    #[serde(default)]
+    pub routing: GatewayRouting,
+}
+
+/// Which agent answers a customer's text where the customer named none.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GatewayRouting {
+    /// The agent that answers where nothing speaks for another one: a public one that takes text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
+    /// How sure the router must be of an agent, from 0 to 1; where it is not, the default agent answers.
+    pub confidence_min: f64,
 }
 
 /// Limits that hold for every agent of the gateway.

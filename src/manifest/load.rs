@@ -35,12 +35,13 @@ pub fn load(dir: &Path) -> Result<Team, Vec<Finding>> {
 /// Everything that is wrong, in the order of the files.
 pub fn load_with(dir: &Path, more_agents: &[&Path]) -> Result<Team, Vec<Finding>> {
     let mut loader = Loader::default();
-    let gateway = loader.gateway(&dir.join(GATEWAY_FILE));
+    let gateway_file = dir.join(GATEWAY_FILE);
+    let gateway = loader.gateway(&gateway_file);
     loader.agents(dir);
     for dir in more_agents {
         loader.agents(dir);
     }
-    loader.check_together(gateway.as_ref());
+    loader.check_together(gateway.as_ref().map(|gateway| (gateway_file.as_path(), gateway)));
     match gateway {
         Some(gateway) if loader.findings.is_empty() => {
             let mut agents: Vec<_> = loader.agents.into_iter().map(|(_, agent)| agent).collect();
@@ -143,7 +144,7 @@ impl Loader {
         }
     }
 
-    fn check_together(&mut self, gateway: Option<&GatewayManifest>) {
+    fn check_together(&mut self, gateway: Option<(&Path, &GatewayManifest)>) {
         check::team(&self.agents, gateway, &mut self.findings);
         if self.agents.len() > AGENTS_MAX {
             let file = self.agents.last().map(|(file, _)| file.clone()).unwrap_or_default();
@@ -245,17 +246,25 @@ fn schemas_of(agent: &Value) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::{ATTEMPTS_MAX, BACKOFF_MAX_MS, BODY_MAX_BYTES_LIMIT, DEADLINE_MAX_MS, RUST_AGENTS};
+    use crate::manifest::{
+        ATTEMPTS_MAX, BACKOFF_MAX_MS, BODY_MAX_BYTES_LIMIT, DEADLINE_MAX_MS, FALLBACK_AGENTS_MAX, RUST_AGENTS,
+    };
     use serde_json::json;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     /// Loads a folder with these files beside a good `gateway.json`, and answers the findings without the folder's name.
     fn findings(files: &[(&str, String)]) -> Vec<String> {
+        findings_with(json!({}), files)
+    }
+
+    /// The same, with this `routing` of the gateway.
+    fn findings_with(routing: Value, files: &[(&str, String)]) -> Vec<String> {
         static FOLDERS: AtomicUsize = AtomicUsize::new(0);
         let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("baton-manifests-{}-{number}", std::process::id()));
         std::fs::create_dir_all(dir.join("shared")).unwrap();
-        let gateway = json!({"id": "g", "version": "1.0.0", "title": "G", "description": "G.", "limits": {"deadline_max_ms": 60000}});
+        let gateway = json!({"id": "g", "version": "1.0.0", "title": "G", "description": "G.",
+            "limits": {"deadline_max_ms": 60000}, "routing": routing});
         std::fs::write(dir.join("gateway.json"), gateway.to_string()).unwrap();
         for (name, text) in files {
             std::fs::write(dir.join(name), text).unwrap();
@@ -299,7 +308,13 @@ mod tests {
 
     #[test]
     fn a_good_agent_passes() {
-        check(&[agent("a", json!({})), agent("b", json!({"fallback": "a"}))], &[]);
+        check(
+            &[
+                agent("a", json!({})),
+                agent("b", json!({"fallback": {"agents": ["a"], "answer": "none"}})),
+            ],
+            &[],
+        );
     }
 
     #[test]
@@ -368,21 +383,156 @@ mod tests {
 
     #[test]
     fn fallbacks_exist_and_end() {
+        let to = |id: &str, agents: Value| agent(id, json!({"fallback": {"agents": agents}}));
+        let eight: Vec<_> = (0..8).map(|n| format!("x{n}")).collect();
+        let nine: Vec<_> = (0..9).map(|n| format!("x{n}")).collect();
         check(
             &[
-                agent("a", json!({"fallback": "a"})),
-                agent("b", json!({"fallback": "c"})),
-                agent("c", json!({"fallback": "b"})),
-                agent("d", json!({"fallback": "b"})),
-                agent("e", json!({"fallback": "none"})),
+                to("a", json!(["a"])),
+                to("b", json!(["x0", "c"])),
+                to("c", json!(["d", "b"])),
+                to("d", json!(["b"])),
+                to("e", json!(["b"])),
+                to("f", json!(["x0", "none"])),
+                to("x0", json!([])),
             ],
             &[
-                "a.json#/fallback: the fallbacks form a cycle: a -> a",
-                "b.json#/fallback: the fallbacks form a cycle: b -> c -> b",
-                "c.json#/fallback: the fallbacks form a cycle: c -> b -> c",
-                "e.json#/fallback: there is no agent `none`",
+                "a.json#/fallback/agents/0: an agent does not fall back to itself",
+                "b.json#/fallback/agents/1: the fallbacks form a cycle: b -> c -> b",
+                "c.json#/fallback/agents/0: the fallbacks form a cycle: c -> d -> b -> c",
+                "c.json#/fallback/agents/1: the fallbacks form a cycle: c -> b -> c",
+                "d.json#/fallback/agents/0: the fallbacks form a cycle: d -> b -> c -> d",
+                "f.json#/fallback/agents/1: there is no agent `none`",
             ],
         );
+        let others = eight.iter().map(|id| agent(id, json!({})));
+        let all: Vec<_> = others.chain([to("a", json!(eight))]).collect();
+        check(&all, &[]);
+        check(
+            &[
+                to("a", json!(nine)),
+                to("b", json!(["x0", "x0"])),
+                agent("c", json!({"fallback": "a"})),
+                agent("d", json!({"fallback": {}})),
+                agent("e", json!({"fallback": {"answer": null}})),
+            ],
+            &[
+                "a.json#/fallback/agents: ",
+                "b.json#/fallback/agents: ",
+                "c.json#/fallback: ",
+                "d.json#/fallback: ",
+                "e.json#/fallback/answer: ",
+            ],
+        );
+    }
+
+    #[test]
+    fn the_answer_that_stands_ready_is_an_output() {
+        check(&[agent("a", json!({"fallback": {"answer": "none"}}))], &[]);
+        check(
+            &[agent("a", json!({"fallback": {"answer": {"n": 1}}}))],
+            &["a.json#/fallback/answer: The value must be a string."],
+        );
+    }
+
+    #[test]
+    fn a_text_becomes_an_input_of_the_agent() {
+        let direct = |direct: Value| {
+            let input = json!({"type": "object", "required": ["t"], "properties": {
+                "t": {"type": "string", "maxLength": 3, "pattern": "^[a-z]+$"}, "n": {"type": "integer"}}});
+            [agent("a", json!({"input": input, "direct": direct}))]
+        };
+        // Whether the text itself fits is known only when there is one.
+        check(&direct(json!({"text": {"t": {"$value": "/input/text"}}})), &[]);
+        check(&direct(json!({"fallback": false, "budget_ms": 1})), &[]);
+        check(&direct(json!({"budget_ms": 300_000})), &[]);
+        for (wrong, finding) in [
+            (json!({"text": {"t": "{{"}}), "a.json#/direct/text/t: line 1: "),
+            (
+                json!({"text": {"t": "{{ input.body }}"}}),
+                "a.json#/direct/text/t: refers to something that is not there",
+            ),
+            (
+                json!({"text": {"t": "{{ state.n }}"}}),
+                "a.json#/direct/text/t: refers to something that is not there",
+            ),
+            (
+                json!({"text": {}}),
+                "a.json#/direct/text: what it makes of a text is no input of the agent: ",
+            ),
+            (
+                json!({"text": {"t": "abc", "n": {"$value": "/input/text"}}}),
+                "a.json#/direct/text/n: what it makes of a text is no input of the agent: ",
+            ),
+            (json!({"text": null}), "a.json#/direct/text: "),
+            (json!({"budget_ms": 0}), "a.json#/direct/budget_ms: "),
+            (json!({"budget_ms": 300_001}), "a.json#/direct/budget_ms: "),
+            (
+                json!({"words": 1}),
+                "a.json#/direct/words: a manifest has no such field",
+            ),
+        ] {
+            check(&direct(wrong), &[finding]);
+        }
+    }
+
+    #[test]
+    fn hints_for_the_router_are_phrases() {
+        let routing = |phrase: &str| {
+            let hints = json!({"keywords": [{"phrase": "ok"}, {"phrase": phrase}], "negative": [{"phrase": phrase}]});
+            [agent("a", json!({"routing": hints}))]
+        };
+        check(&routing(&"x ".repeat(8)), &[]);
+        for wrong in ["?!", &"x ".repeat(9)] {
+            check(
+                &routing(wrong),
+                &[
+                    "a.json#/routing/keywords/1/phrase: ",
+                    "a.json#/routing/negative/0/phrase: ",
+                ],
+            );
+        }
+    }
+
+    #[test]
+    fn the_default_agent_can_be_called_with_a_text() {
+        let agents = [
+            agent("a", json!({"direct": {"text": {}}})),
+            agent("b", json!({"direct": {"text": {}}, "visibility": "orchestrator"})),
+            agent("c", json!({})),
+        ];
+        let files: Vec<_> = agents
+            .iter()
+            .map(|(name, text)| (name.as_str(), text.clone()))
+            .collect();
+        for (routing, expected) in [
+            (json!({"default": "a", "confidence_min": 1}), ""),
+            (json!({"confidence_min": 0}), ""),
+            (
+                json!({"default": "b"}),
+                "gateway.json#/routing/default: customers may not call `b`",
+            ),
+            (
+                json!({"default": "c"}),
+                "gateway.json#/routing/default: `c` takes no text",
+            ),
+            (
+                json!({"default": "d"}),
+                "gateway.json#/routing/default: there is no agent `d`",
+            ),
+            (
+                json!({"confidence_min": 1.01}),
+                "gateway.json#/routing/confidence_min: ",
+            ),
+            (
+                json!({"confidence_min": -0.01}),
+                "gateway.json#/routing/confidence_min: ",
+            ),
+        ] {
+            let found = findings_with(routing, &files).join("\n");
+            assert_eq!(found.is_empty(), expected.is_empty(), "{found}");
+            assert!(found.starts_with(expected), "{found}\nis not: {expected}");
+        }
     }
 
     #[test]
@@ -419,6 +569,16 @@ mod tests {
                 &schema,
                 "/properties/limits/properties/body_max_bytes/maximum",
                 BODY_MAX_BYTES_LIMIT,
+            ),
+            (
+                &schema,
+                "/properties/fallback/properties/agents/maxItems",
+                FALLBACK_AGENTS_MAX as u64,
+            ),
+            (
+                &schema,
+                "/properties/direct/properties/budget_ms/maximum",
+                DEADLINE_MAX_MS,
             ),
             (
                 &gateway,

@@ -5,7 +5,9 @@
 //! This module is compiled into the build script as well: it knows the agents' names, not their code.
 
 mod agent;
+mod direct;
 mod gateway;
+mod kept;
 mod team;
 mod template;
 
@@ -19,10 +21,11 @@ mod finding;
 mod load;
 
 pub use agent::{
-    AgentManifest, Example, Implementation, Keyword, Limits, RetryPolicy, Routing, Rule, RuleHandOff, RuleState,
-    RulesConfig, RustConfig, Visibility,
+    AgentManifest, Example, Fallback, Implementation, Keyword, Limits, RetryPolicy, Routing, Rule, RuleHandOff,
+    RuleState, RulesConfig, RustConfig, Visibility,
 };
-pub use gateway::{Discovery, GatewayLimits, GatewayManifest};
+pub use direct::{Direct, input_of};
+pub use gateway::{Discovery, GatewayLimits, GatewayManifest, GatewayRouting};
 pub use team::Team;
 pub use template::{RenderError, Template, TemplateError};
 
@@ -49,6 +52,8 @@ pub const BACKOFF_MAX_MS: u64 = 60_000;
 pub const AGENT_ID_MAX_CHARS: usize = 63;
 /// The most agents that an agent may hand off to.
 pub const HANDOFFS_MAX: usize = 20;
+/// The most agents that an agent may fall back to.
+pub const FALLBACK_AGENTS_MAX: usize = 8;
 /// The most agents of one gateway.
 pub const AGENTS_MAX: usize = 100;
 /// The largest manifest or file of definitions, in bytes.

@@ -16,8 +16,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use super::text::words;
 use super::{Agent, Context, Failure, Stop};
+use crate::text::words;
 
 mod sentences;
 mod stop_words;

@@ -45,7 +45,7 @@ pub(super) fn contains(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::text::words;
+    use crate::text::words;
 
     #[test]
     fn the_words_are_sorted_and_folded() {

@@ -2,16 +2,16 @@
 
 /// One word, folded for comparison, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Word {
+pub struct Word {
     /// In lower case, Latin letters without their marks: "Rückerstattung" and "RUCKERSTATTUNG" are the same word, also
     /// when the mark is a combining character.
-    pub(super) folded: String,
+    pub folded: String,
     /// Whether something that ends a clause (`.`, `,`, `!`, a line's end ...) stands between this word and the one before.
-    pub(super) begins_clause: bool,
+    pub begins_clause: bool,
 }
 
 /// The words of a text. An apostrophe within a word is part of it; a Chinese, Japanese or Korean character is a word.
-pub(super) fn words(text: &str) -> Vec<Word> {
+pub fn words(text: &str) -> Vec<Word> {
     let mut words = Vec::new();
     let mut folded = String::new();
     let mut begins_clause = true;
