@@ -1,9 +1,10 @@
 //! The reference orchestrator, as it is built for people.
 
+use std::fs;
 use std::process::Command;
 use std::thread;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::environment::Environment;
 use crate::folder::Folder;
@@ -13,6 +14,8 @@ use crate::outside::wait_for;
 use crate::ports::{free_port, is_free};
 use crate::process::{Process, tail};
 
+/// The name of its database. SQLite keeps two more files beside it.
+const DATABASE: &str = "orchestrator.sqlite";
 /// The name of its log.
 const LOG: &str = "orchestrator.log";
 
@@ -26,6 +29,7 @@ pub struct Orchestrator {
     id: String,
     keys: Keys,
     lease_ms: u64,
+    behaviour: Value,
 }
 
 impl Orchestrator {
@@ -39,7 +43,15 @@ impl Orchestrator {
             id: id.to_owned(),
             keys: keys.clone(),
             lease_ms,
+            behaviour: json!({}),
         }
+    }
+
+    /// How it behaves from each of its starts on, as in [`Self::behave`]. What it is told later, a restart forgets.
+    #[must_use]
+    pub fn behaving(mut self, behaviour: Value) -> Self {
+        self.behaviour = behaviour;
+        self
     }
 
     /// Starts it, or starts it again on the same database, and waits until it serves.
@@ -56,8 +68,8 @@ impl Orchestrator {
         command
             .args(["--listen", &format!("127.0.0.1:{}", self.port), "--id", &self.id])
             .args(["--lease-ms", &self.lease_ms.to_string(), "--database"])
-            .arg(folder.join("orchestrator.sqlite"))
-            .arg("--keys")
+            .arg(folder.join(DATABASE))
+            .args(["--behave", &self.behaviour.to_string(), "--keys"])
             .arg(folder.write("keys.json", self.keys.to_json()));
         let mut process = Process::start(command, &folder.join(LOG), folder.path());
         wait_for("the orchestrator to serve", || {
@@ -70,6 +82,76 @@ impl Orchestrator {
     /// Kills it with SIGKILL.
     pub fn kill_hard(&mut self) {
         self.process = None;
+    }
+
+    /// Kills it with SIGKILL, and starts it again on the same database.
+    ///
+    /// # Panics
+    /// When it does not serve.
+    pub fn restart(&mut self) {
+        self.kill_hard();
+        self.start();
+    }
+
+    /// Kills it with SIGKILL, and starts it again on an empty database: it knows no gateway and no run.
+    ///
+    /// # Panics
+    /// When the database cannot be removed, or it does not serve.
+    pub fn restart_empty(&mut self) {
+        self.kill_hard();
+        if let Some(folder) = &self.folder {
+            for end in ["", "-wal", "-shm"] {
+                let file = folder.join(&format!("{DATABASE}{end}"));
+                assert!(
+                    fs::remove_file(&file).is_ok() || !file.exists(),
+                    "{} stays",
+                    file.display()
+                );
+            }
+        }
+        self.start();
+    }
+
+    /// Tells it how to answer gateways' calls from now on: the body of `POST /admin/behaviour`. `{}` is back to normal.
+    ///
+    /// # Panics
+    /// When it does not take that.
+    #[track_caller]
+    pub fn behave(&self, behaviour: &Value) {
+        self.post("/admin/behaviour", Some(behaviour), 200);
+    }
+
+    /// A run as it knows it; nothing where it does not.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[must_use]
+    #[track_caller]
+    pub fn run(&self, run: &str) -> Option<Value> {
+        let response = self.call("GET", &format!("/runs/{run}"), None);
+        let response = response.expect("the orchestrator answers");
+        (response.status != 404).then(|| json_of(&response, 200))
+    }
+
+    /// What gateways told of a run that they routed by themselves, the oldest first. None for a run that is unknown.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[must_use]
+    #[track_caller]
+    pub fn settlements(&self, run: &str) -> Vec<Value> {
+        let run = self.run(run).unwrap_or_default();
+        run["settlements"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Waits for the first settlement of a run.
+    ///
+    /// # Panics
+    /// When none comes.
+    #[must_use]
+    #[track_caller]
+    pub fn wait_for_settlement(&self, run: &str) -> Value {
+        wait_for("a settlement", || self.settlements(run).into_iter().next())
     }
 
     /// Where it is.
@@ -119,7 +201,7 @@ impl Orchestrator {
     #[track_caller]
     pub fn get(&self, path: &str) -> Value {
         let response = self.call("GET", path, None).expect("the orchestrator answers");
-        json(&response, 200)
+        json_of(&response, 200)
     }
 
     /// Sends to the operators' surface and reads the answer.
@@ -129,7 +211,7 @@ impl Orchestrator {
     #[track_caller]
     pub fn post(&self, path: &str, body: Option<&Value>, status: u16) -> Value {
         let response = self.call("POST", path, body).expect("the orchestrator answers");
-        json(&response, status)
+        json_of(&response, status)
     }
 
     fn call(&self, method: &str, path: &str, body: Option<&Value>) -> std::io::Result<Response> {
@@ -154,7 +236,7 @@ impl Drop for Orchestrator {
 }
 
 #[track_caller]
-fn json(response: &Response, status: u16) -> Value {
+fn json_of(response: &Response, status: u16) -> Value {
     let text = String::from_utf8_lossy(&response.body);
     assert_eq!(response.status, status, "{text}");
     if text.is_empty() {

@@ -21,6 +21,8 @@ use crate::store::{Pending, StepEnd, StoreError};
 pub const POLL_FIRST_MS: u64 = 5_000;
 /// Each further pause between polls is twice as long as the one before, and at most this long, in milliseconds.
 pub const POLL_MAX_MS: u64 = 60_000;
+/// The code of the outcome of a step that had not ended when its run's time was over.
+pub const DEADLINE_PASSED: &str = "run-deadline-passed";
 /// One call waits this long for its answer, in milliseconds. A step that takes longer is asked for again.
 const CALL_MAX_MS: u64 = 30_000;
 
@@ -49,7 +51,7 @@ impl Backstop {
 #[derive(PartialEq, Eq)]
 enum Next {
     Go,
-    /// The process stops: the next one goes on.
+    /// The process stops: the next one goes on. Or a settlement has ended the run.
     Stop,
 }
 
@@ -83,12 +85,12 @@ fn drive_state(
     deadline_at_ms: u64,
 ) -> Result<Next, StoreError> {
     let mut failures = 0;
-    while !app.stop.requested() {
+    while !app.stop.requested() && app.store.is_running(run)? {
         let left_ms = deadline_at_ms.saturating_sub(outside::now_ms());
         let (invocation, decision) = if left_ms == 0 {
             (None, deadline_passed())
         } else {
-            let gateway = app.store.live_with_agent(&first.agent, outside::now_ms())?;
+            let gateway = app.store.live_with_agent(&first.agent, run, outside::now_ms())?;
             let put = |key: &_, gateway: &_| put_state(&app.client, key, gateway, (run, state), time_out(left_ms));
             let (invocation, answer) = call(app, run, (Call::State, first), gateway, put, Err);
             match answer {
@@ -123,7 +125,7 @@ fn drive_state(
 fn drive_step(app: &Orchestrator, run: &str, mut step: Pending, deadline_at_ms: u64) -> Result<Next, StoreError> {
     let mut failures = 0;
     let mut backstop = Backstop::at_once(app.poll_first_ms);
-    while !app.stop.requested() {
+    while !app.stop.requested() && app.store.is_running(run)? {
         // Before looking for a callback, so that none comes unnoticed between the two.
         let rings = app.stop.rings();
         let Some(heard) = listen(app, run, &step, &mut backstop, failures, deadline_at_ms)? else {
@@ -206,7 +208,7 @@ fn listen(
         (Some(invocation), Some(Via::Poll), decision)
     } else {
         // The one that is live now: after a pause it may be another.
-        let gateway = app.store.live_with_agent(&step.agent, now_ms)?;
+        let gateway = app.store.live_with_agent(&step.agent, run, now_ms)?;
         let send = |key: &_, gateway: &_| invoke(&app.client, key, gateway, (run, step), time_out(left_ms));
         let (invocation, reply) = call(app, run, (Call::Invoke, step), gateway, send, |reply| reply);
         (Some(invocation), Some(Via::Answer), decided(reply))
@@ -220,7 +222,7 @@ fn listen(
 
 fn deadline_passed() -> Decision {
     let message = "the run's deadline passed before the step ended";
-    give_up("run-deadline-passed", message, false)
+    give_up(DEADLINE_PASSED, message, false)
 }
 
 fn ending(decision: Decision, came: Option<Via>) -> Option<StepEnd> {

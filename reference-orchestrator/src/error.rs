@@ -61,6 +61,18 @@ pub enum Problem {
     RunExists { run: String },
     #[error("{limit} runs are under way, which is the limit: try again when one of them has finished")]
     TooManyRuns { limit: usize },
+    #[error("no live registration of gateway `{gateway}` is known here: register, then hand the run on again")]
+    GatewayNotRegistered { gateway: String },
+    #[error("this idempotency key came with another body before: repeat the same bytes, or take a new run")]
+    RunMismatch,
+    #[error("the deadline passed before the run ended")]
+    DeadlineExceeded,
+    #[error("the orchestrator went on by itself: {reason}. People have to look: GET /runs/{{run}} shows both")]
+    RunConflict { reason: String },
+    #[error("the orchestrator stops; the run goes on with its next start: ask again")]
+    Stopping,
+    #[error("told to answer {status} (POST /admin/behaviour)")]
+    Told { status: u16 },
     #[error("the orchestrator has no valid `invoke` key for itself: add one to its keys file")]
     NoInvokeKey,
     #[error("the orchestrator's database did not answer; nothing is lost, try again")]
@@ -95,6 +107,9 @@ impl Problem {
                 | Self::CallbackRefused
                 | Self::Store(_)
                 | Self::Internal
+                | Self::GatewayNotRegistered { .. }
+                | Self::Stopping
+                | Self::Told { status: 429 | 500.. }
         )
     }
 
@@ -124,6 +139,12 @@ impl Problem {
             Self::CallbackRefused => (503, "callback-refused", "Callback refused"),
             Self::RunExists { .. } => (409, "run-exists", "Run exists"),
             Self::TooManyRuns { .. } => (429, "runs-too-many", "Too many runs"),
+            Self::GatewayNotRegistered { .. } => (409, "gateway-not-registered", "Gateway not registered"),
+            Self::RunMismatch => (409, "idempotency-mismatch", "Idempotency mismatch"),
+            Self::DeadlineExceeded => (504, "deadline-exceeded", "Deadline exceeded"),
+            Self::RunConflict { .. } => (409, "run-conflict", "Run conflict"),
+            Self::Stopping => (503, "stopping", "Stopping"),
+            Self::Told { status } => told(*status),
             Self::NoInvokeKey => (503, "invoke-key-missing", "No invoke key"),
             // A gateway must not take a sick database for a lost lease: 503, never 404 or 410.
             Self::Store(_) => (503, "storage-unavailable", "Storage unavailable"),
@@ -145,6 +166,25 @@ impl Problem {
             "request_id": request_id,
         })
     }
+}
+
+/// A problem that was told is of the class that its status has elsewhere.
+const fn told(status: u16) -> (u16, &'static str, &'static str) {
+    let (code, title) = match status {
+        400 => ("json-malformed", "Malformed JSON"),
+        401 => ("signature-invalid", "Signature refused"),
+        403 => ("key-not-allowed", "Signature refused"),
+        404 => ("not-found", "No such resource"),
+        409 => ("gateway-not-registered", "Gateway not registered"),
+        410 => ("registration-ended", "Registration ended"),
+        422 => ("schema-violated", "Schema violated"),
+        429 => ("runs-too-many", "Too many runs"),
+        500 => ("internal", "Internal error"),
+        503 => ("storage-unavailable", "Storage unavailable"),
+        504 => ("deadline-exceeded", "Deadline exceeded"),
+        _ => ("told", "Told to fail"),
+    };
+    (status, code, title)
 }
 
 #[cfg(test)]

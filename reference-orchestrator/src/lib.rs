@@ -6,11 +6,13 @@
 //!
 //! The logic blocks (SQLite, HTTP calls) and runs on blocking threads; [`server`] alone is asynchronous.
 
+pub mod behaviour;
 pub mod callbacks;
 pub mod client;
 pub mod decide;
 pub mod drive;
 pub mod error;
+pub mod handed;
 pub mod invoke;
 pub mod json;
 pub mod kept;
@@ -21,6 +23,7 @@ pub mod page;
 pub mod registration;
 pub mod runs;
 pub mod server;
+pub mod settlements;
 pub mod signed;
 pub mod store;
 
@@ -54,6 +57,8 @@ pub struct Orchestrator {
     pub poll_first_ms: u64,
     /// For tests: this many callbacks are still to be refused.
     pub callbacks_to_refuse: AtomicU32,
+    /// For tests: how it misbehaves.
+    pub behaviour: behaviour::Told,
     /// Its database.
     pub store: store::Store,
     /// Its way to gateways.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use baton::signature::{Keyring, Origins};
 use clap::Parser;
+use reference_orchestrator::behaviour::{Behaviour, Told};
 use reference_orchestrator::client::Client;
 use reference_orchestrator::drive::{POLL_FIRST_MS, POLL_MAX_MS};
 use reference_orchestrator::log::Log;
@@ -52,6 +53,9 @@ struct Arguments {
     /// For tests: answer 503 to this many callbacks, the first ones
     #[arg(long, value_name = "N", default_value_t = 0)]
     refuse_callbacks: u32,
+    /// For tests: misbehave from the start, as `POST /admin/behaviour` tells it; for example '{"runs":"hang"}'
+    #[arg(long, value_name = "JSON", default_value = "{}", value_parser = behaviour)]
+    behave: Behaviour,
     /// Listen on an address that other machines reach: they can then use the operators' surface, which asks nobody who they are
     #[arg(long)]
     allow_remote: bool,
@@ -70,6 +74,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => fail(&reason),
     }
+}
+
+fn behaviour(text: &str) -> Result<Behaviour, String> {
+    Behaviour::parse(text.as_bytes()).map_err(|problem| problem.to_string())
 }
 
 fn fail(reason: &str) -> ExitCode {
@@ -106,6 +114,7 @@ async fn run(arguments: Arguments) -> Result<(), String> {
         proof_max: PROOF_MAX,
         poll_first_ms: arguments.poll_first_ms,
         callbacks_to_refuse: arguments.refuse_callbacks.into(),
+        behaviour: Told::new(arguments.behave),
         store,
         client: Client::default(),
         log: Log::StandardError,

@@ -67,12 +67,14 @@ pub enum Progress {
     Completed,
     /// Ended otherwise.
     Failed,
-    /// A step that was never invoked, since one before it failed.
+    /// A step that was never invoked, since one before it failed; or that a settlement of its run does not know.
     Skipped,
+    /// A run that its gateway brought to its end by itself, and told so.
+    Settled,
 }
 
 impl Progress {
-    /// As in the JSON surface and, but for a step that waits, in the database.
+    /// As in the JSON surface and, but for a step that waits and a run that is settled, in the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -81,6 +83,7 @@ impl Progress {
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Skipped => "skipped",
+            Self::Settled => "settled",
         }
     }
 }
@@ -100,8 +103,35 @@ pub struct Run {
     pub finished_at_ms: Option<u64>,
     /// The state that the run brought along, once the gateway keeps it.
     pub state: Option<KeptState>,
+    /// The gateway that handed the run on, where one did: its steps are invoked there.
+    pub handed_on_by: Option<String>,
     /// In the order in which they are invoked.
     pub steps: Vec<Step>,
+    /// What gateways told of it afterwards, the oldest first.
+    pub settlements: Vec<Settlement>,
+}
+
+/// What a gateway told of a run that it routed by itself, while it could not reach the orchestrator.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settlement {
+    /// The call's idempotency key.
+    pub idempotency_key: String,
+    /// The gateway.
+    pub gateway: String,
+    /// Why it routed the run by itself.
+    pub reason: String,
+    /// When it did, by its own clock, in Unix milliseconds.
+    pub routed_at_ms: u64,
+    /// Unix milliseconds.
+    pub received_at_ms: u64,
+    /// Whether the orchestrator agreed.
+    pub settled: bool,
+    /// Why it did not.
+    pub conflict: Option<String>,
+    /// The steps, as they came.
+    pub steps: Value,
+    /// The versions of the state, as they came.
+    pub state: Value,
 }
 
 /// What a gateway says of the state that it was given to keep.

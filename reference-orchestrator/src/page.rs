@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use std::fmt::Write as _;
 
-use crate::model::{Callback, Invocation, Registration, Run, Step};
+use crate::model::{Callback, Invocation, Registration, Run, Settlement, Step};
 
 /// What the page may load: nothing. Its style stands in it.
 pub const CONTENT_SECURITY_POLICY: &str =
@@ -83,11 +83,13 @@ fn runs_section(runs: &[Run]) -> String {
         let (id, status) = (escape(&run.run), run.status.as_str());
         let _ = write!(
             html,
-            "<article>\n<h3><a href=\"/runs/{id}\">{id}</a> {}</h3>\n<p>Begun {}{}</p>\n",
-            badge(status, status == "completed"),
+            "<article>\n<h3><a href=\"/runs/{id}\">{id}</a> {}</h3>\n<p>Begun {}{}{}</p>\n",
+            badge(status, status == "completed" || status == "settled"),
             time(run.created_at_ms),
             kept_state(run),
+            handed_on(run),
         );
+        html.extend(run.settlements.iter().map(settlement));
         html.push_str(&table_head(
             &format!("Steps of {id}"),
             &["Step", "Agent", "Status", "Outcome", "Answer", "Calls"],
@@ -107,6 +109,25 @@ fn kept_state(run: &Run) -> String {
     let written = run.steps.iter().filter_map(|step| step.state_version);
     let newest = brought.into_iter().chain(written).max();
     newest.map_or(String::new(), |version| format!(". State version {version}"))
+}
+
+fn handed_on(run: &Run) -> String {
+    let by = run.handed_on_by.as_deref();
+    by.map_or(String::new(), |gateway| format!(". Handed on by {}", escape(gateway)))
+}
+
+fn settlement(one: &Settlement) -> String {
+    let agreed = one.conflict.as_deref().unwrap_or("settled");
+    let told = format!(
+        "The gateway {} routed it by itself ({}) and told so at",
+        one.gateway, one.reason
+    );
+    format!(
+        "<p>{} {}: {}</p>\n",
+        escape(&told),
+        time(one.received_at_ms),
+        badge(agreed, one.settled)
+    )
 }
 
 fn step_row(step: &Step) -> String {
@@ -235,6 +256,18 @@ mod tests {
                 version: 1,
                 digest: Some(EVIL.into()),
             }),
+            handed_on_by: Some(EVIL.into()),
+            settlements: vec![Settlement {
+                idempotency_key: EVIL.into(),
+                gateway: EVIL.into(),
+                reason: EVIL.into(),
+                routed_at_ms: 1,
+                received_at_ms: 2,
+                settled: false,
+                conflict: Some(EVIL.into()),
+                steps: json!([]),
+                state: json!([]),
+            }],
             steps: vec![Step {
                 step: EVIL.into(),
                 agent: EVIL.into(),
@@ -290,6 +323,8 @@ mod tests {
             "poll, attempt 1",
             "received 2 times",
             "State version 2",
+            "Handed on by",
+            "routed it by itself",
             "stored answer",
             "HTTP 200",
             "2025-11-24 16:00:00 UTC",

@@ -72,7 +72,8 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, 
 }
 
 /// One of the places for a run that is under way; free again when it is dropped.
-struct Place(Arc<AtomicUsize>);
+#[derive(Debug)]
+pub struct Place(Arc<AtomicUsize>);
 
 impl Place {
     fn take(under_way: &Arc<AtomicUsize>) -> Self {
@@ -85,6 +86,20 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Takes a place for one more run.
+///
+/// # Errors
+/// When too many runs are under way.
+pub fn enter(app: &Orchestrator) -> Result<Place, Problem> {
+    let place = Place::take(&app.runs_under_way);
+    if app.runs_under_way.load(Ordering::Relaxed) > RUNS_AT_ONCE_MAX {
+        return Err(Problem::TooManyRuns {
+            limit: RUNS_AT_ONCE_MAX,
+        });
+    }
+    Ok(place)
 }
 
 /// Begins a run and drives it to its end: 200, or 202 where the process stops before that.
@@ -103,12 +118,7 @@ pub fn create(app: &Orchestrator, body: &[u8]) -> Result<(u16, Value), Problem> 
             });
         }
     }
-    let place = Place::take(&app.runs_under_way);
-    if app.runs_under_way.load(Ordering::Relaxed) > RUNS_AT_ONCE_MAX {
-        return Err(Problem::TooManyRuns {
-            limit: RUNS_AT_ONCE_MAX,
-        });
-    }
+    let place = enter(app)?;
     if !app.store.create_run(&new, now_ms)? {
         return Err(Problem::RunExists { run: new.run });
     }
@@ -144,14 +154,7 @@ fn plan(request: RunRequest, now_ms: u64, token: &str, callback_url: &str) -> Re
         _ => return Err(invalid("send either agent and input, or steps")),
     };
     let run = request.run.unwrap_or_else(|| format!("run_{token}"));
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    // It stands in paths, where `.` and `..` mean something else.
-    let dots = run == "." || run == "..";
-    if run.is_empty() || run.len() > RUN_ID_MAX_BYTES || !run.bytes().all(fits) || dots {
-        return Err(invalid(
-            "run must be 1 to 64 letters, digits, dots, hyphens or underscores, and not `.` or `..`",
-        ));
-    }
+    check_run_id(&run)?;
     if request
         .deadline_ms
         .is_some_and(|deadline_ms| !(1..=DEADLINE_MAX_MS).contains(&deadline_ms))
@@ -178,8 +181,24 @@ fn plan(request: RunRequest, now_ms: u64, token: &str, callback_url: &str) -> Re
     })
 }
 
+/// Checks a run's id.
+///
+/// # Errors
+/// [`Problem::Invalid`].
+pub fn check_run_id(run: &str) -> Result<(), Problem> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    // It stands in paths, where `.` and `..` mean something else.
+    let dots = run == "." || run == "..";
+    if run.is_empty() || run.len() > RUN_ID_MAX_BYTES || !run.bytes().all(fits) || dots {
+        let reason = "run must be 1 to 64 letters, digits, dots, hyphens or underscores, and not `.` or `..`".into();
+        return Err(Problem::Invalid { reason });
+    }
+    Ok(())
+}
+
 /// The members of a step's body that stay the same over its attempts.
-fn members(run: &str, step: &str, input: &Value, deadline_ms: Option<u64>, callback_url: Option<&str>) -> String {
+#[must_use]
+pub fn members(run: &str, step: &str, input: &Value, deadline_ms: Option<u64>, callback_url: Option<&str>) -> String {
     let callback = callback_url.map_or(String::new(), |url| format!(",\"callback\":{}", json!({ "url": url })));
     let deadline = deadline_ms.map_or(String::new(), |deadline_ms| format!(",\"deadline_ms\":{deadline_ms}"));
     format!(

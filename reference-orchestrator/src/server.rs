@@ -15,6 +15,7 @@ use http::{HeaderValue, Response, header};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::behaviour::Behaviour;
 use crate::error::Problem;
 use crate::log::Log;
 use crate::signed::{self, Answered, Call, check_media_type, json_response, problem_response, response};
@@ -82,7 +83,12 @@ pub fn router(app: App) -> Router {
             get(|app, request| operate(app, request, list_runs)).post(create_run),
         )
         .route("/runs/{run}", get(show_run))
+        .route("/runs/{run}/settlement", post(settle))
         .route(callbacks::PATH, post(receive_callback))
+        .route(
+            "/admin/behaviour",
+            get(|app, request| operate(app, request, show_behaviour)).post(tell_behaviour),
+        )
         .route("/admin/forget/{registration}", post(forget))
         .route("/healthz", get(|app, request| operate(app, request, health)))
         .fallback(|app, request| operate(app, request, |_, _, _| Err(Problem::NotFound)))
@@ -102,6 +108,10 @@ async fn deregister(app: State<App>, Path(registration): Path<String>, request: 
     gateway_calls(app, request, Call::Deregister(registration)).await
 }
 
+async fn settle(app: State<App>, Path(run): Path<String>, request: Request) -> Response<Body> {
+    gateway_calls(app, request, Call::Settle(run)).await
+}
+
 async fn gateway_calls(State(app): State<App>, request: Request, call: Call) -> Response<Body> {
     answer(app, request, move |app, parts, body, request_id| {
         signed::answer(app, &call, parts, body, request_id)
@@ -116,7 +126,11 @@ async fn receive_callback(State(app): State<App>, request: Request) -> Response<
     .await
 }
 
+/// A gateway hands a run on, or an operator asks for one: gateways sign.
 async fn create_run(app: State<App>, request: Request) -> Response<Body> {
+    if request.headers().contains_key("signature-input") {
+        return gateway_calls(app, request, Call::Run).await;
+    }
     operate(app, request, |app, parts, body| {
         // A page of another site cannot send this type without asking first, and nobody answers it.
         check_media_type(parts)?;
@@ -132,6 +146,19 @@ async fn show_run(app: State<App>, Path(run): Path<String>, request: Request) ->
         Ok(json_response(200, &json!(run)))
     })
     .await
+}
+
+async fn tell_behaviour(app: State<App>, request: Request) -> Response<Body> {
+    operate(app, request, |app, parts, body| {
+        check_media_type(parts)?;
+        app.behaviour.tell(Behaviour::parse(body)?);
+        show_behaviour(app, parts, body)
+    })
+    .await
+}
+
+fn show_behaviour(app: &Orchestrator, _: &Parts, _: &[u8]) -> Result<Response<Vec<u8>>, Problem> {
+    Ok(json_response(200, &json!(app.behaviour.now())))
 }
 
 async fn forget(app: State<App>, Path(registration): Path<String>, request: Request) -> Response<Body> {
@@ -207,7 +234,7 @@ fn check_origin(app: &Orchestrator, parts: &Parts) -> Result<(), Problem> {
 /// Reads a request's body, answers on a blocking thread, and logs.
 async fn answer<F>(app: App, request: Request, work: F) -> Response<Body>
 where
-    F: FnOnce(&Orchestrator, &Parts, &[u8], &str) -> Answered + Send + 'static,
+    F: FnOnce(&App, &Parts, &[u8], &str) -> Answered + Send + 'static,
 {
     let (begun, log) = (Instant::now(), app.log);
     let request_id = format!("req_{}", outside::token());

@@ -1,5 +1,7 @@
 //! The signed surface: verify, remember the nonce, carry out, sign the answer. In this order, and nothing before it.
 
+use std::sync::Arc;
+
 use baton::signature::profile::accept_signature;
 use baton::signature::{Policy, Purpose, Rejection, RequestView, Verified, sign_response, verify};
 use http::request::Parts;
@@ -7,8 +9,9 @@ use http::{Response, header};
 use serde_json::Value;
 
 use crate::Orchestrator;
+use crate::behaviour::{self, Way};
 use crate::error::{PROBLEM_JSON, Problem};
-use crate::{outside, registration};
+use crate::{handed, outside, registration, settlements};
 
 /// What a gateway asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +22,10 @@ pub enum Call {
     Renew(String),
     /// `DELETE /gateways/{registration}`
     Deregister(String),
+    /// `POST /runs`
+    Run,
+    /// `POST /runs/{run}/settlement`
+    Settle(String),
 }
 
 /// An answer, with what the log line says of it.
@@ -32,9 +39,9 @@ pub struct Answered {
     pub problem: Option<Problem>,
 }
 
-/// Answers a gateway's request.
+/// Answers a gateway's request; or does with it what it was told to do instead ([`crate::behaviour`]).
 #[must_use]
-pub fn answer(app: &Orchestrator, call: &Call, parts: &Parts, body: &[u8], request_id: &str) -> Answered {
+pub fn answer(app: &Arc<Orchestrator>, call: &Call, parts: &Parts, body: &[u8], request_id: &str) -> Answered {
     let caller = match admit(app, parts, body) {
         Ok(caller) => caller,
         Err(problem) => {
@@ -49,11 +56,28 @@ pub fn answer(app: &Orchestrator, call: &Call, parts: &Parts, body: &[u8], reque
             };
         }
     };
-    let (mut response, problem) = match carry_out(app, call, &caller, parts, body) {
-        Ok((status, body)) => (json_response(status, &body), None),
+    let told = app.behaviour.now();
+    let way = told.way(call);
+    if *call == Call::Run && told.start_run && matches!(way.0, Way::Hang | Way::Garbage | Way::Status) {
+        handed::take_in_background(app, &caller, body);
+    }
+    let result = behaviour::instead(app, way).unwrap_or_else(|| {
+        let (status, body) = carry_out(app, call, &caller, parts, body)?;
+        Ok(json_response(status, &body))
+    });
+    let (mut response, problem) = match result {
+        Ok(response) => (response, None),
         Err(problem) => (problem_response(&problem, request_id), Some(problem)),
     };
-    sign_response(&mut response, &caller, outside::now_ms() / 1_000);
+    if way.0 == Way::Slow {
+        app.stop.wait_ms(told.delay_ms);
+    }
+    if way.0 != Way::Unsigned {
+        sign_response(&mut response, &caller, outside::now_ms() / 1_000);
+    }
+    if way.0 == Way::WronglySigned {
+        behaviour::forge(&mut response);
+    }
     Answered {
         response,
         key_id: Some(caller.key_id().to_owned()),
@@ -116,6 +140,14 @@ fn carry_out(
             registration::renew(app, registration, body)
         }
         Call::Deregister(registration) => registration::deregister(app, registration),
+        Call::Run => {
+            check_media_type(parts)?;
+            handed::take(app, caller, body)
+        }
+        Call::Settle(run) => {
+            check_media_type(parts)?;
+            settlements::settle(app, run, caller, body)
+        }
     }
 }
 

@@ -190,3 +190,61 @@ fn sigterm_stops_it_at_once_where_nothing_is_under_way() {
     );
     assert!(program.child.wait().expect("it ends").success());
 }
+
+#[test]
+fn what_was_handed_on_and_settled_survives_a_kill() {
+    let runtime = Runtime::new().expect("a runtime");
+    let fake = Fake::start(&runtime);
+    let folder = Folder::new();
+    let hanging = r#"{"runs":"hang","start_run":true}"#;
+    let mut first = Program::start(&folder.0, &["--behave", hanging]);
+    let told = plain("GET", &format!("{}/admin/behaviour", first.origin), None).1;
+    assert_eq!((&told["runs"], &told["start_run"]), (&json!("hang"), &json!(true)));
+    let (status, ..) = Caller::new(&first.origin).send("POST", "/gateways", Some(&fake.registration()));
+    assert_eq!(status, 201);
+    fake.steps.lock().expect("the script").push_back(Step::Hang);
+    let body = json!({
+        "run": "r1", "gateway": "fake", "agent": "triage", "step": "ask", "input": 1, "deadline_ms": 60_000,
+    });
+    let keyed = |origin: &str, key: &str| Caller {
+        idempotency_key: Some(key.into()),
+        ..Caller::new(origin)
+    };
+    std::thread::scope(|scope| {
+        // Nobody answers it: the process is killed.
+        let (origin, body) = (first.origin.clone(), &body);
+        let call =
+            scope.spawn(move || std::panic::catch_unwind(|| keyed(&origin, "r1").send("POST", "/runs", Some(body))));
+        fake.seen
+            .lock()
+            .expect("the steps")
+            .recv_timeout(PATIENCE)
+            .expect("the step is invoked");
+        first.child.kill().expect("killed");
+        first.child.wait().expect("ended");
+        let _ = call.join();
+    });
+
+    let second = Program::start(&folder.0, &[]);
+    let (status, answer, signed) = keyed(&second.origin, "r1").send("POST", "/runs", Some(&body));
+    assert_eq!(
+        (status, signed, &answer["status"]),
+        (200, true, &json!("completed")),
+        "{answer}"
+    );
+    let settlement = json!({
+        "run": "r2", "gateway": "fake", "reason": "unreachable", "routed_at_ms": 1, "steps": [], "state": [],
+    });
+    let path = "/runs/r2/settlement";
+    let settled = keyed(&second.origin, "r2/settlement/1").send("POST", path, Some(&settlement));
+    assert_eq!(settled.0, 200);
+    drop(second);
+
+    let third = Program::start(&folder.0, &[]);
+    let again = keyed(&third.origin, "r2/settlement/1").send("POST", path, Some(&settlement));
+    assert_eq!(again, settled);
+    assert_eq!(
+        plain("GET", &format!("{}/runs/r2", third.origin), None).1["status"],
+        "settled"
+    );
+}

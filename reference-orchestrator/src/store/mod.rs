@@ -3,9 +3,11 @@
 //! One connection behind a mutex: calls block for a moment, so they belong on a blocking thread. Time is an argument.
 
 mod callbacks;
+mod handed;
 mod nonces;
 mod registrations;
 mod runs;
+mod settlements;
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -14,14 +16,20 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use callbacks::{NewCallback, StoredAnswer};
+pub use handed::HandedOn;
 pub use registrations::{NewRegistration, Registered, Renewed};
 pub use runs::{NewRun, NewStep, Pending, StepEnd};
+pub use settlements::{NewSettlement, Settled, SettledStep};
 
 /// How long a write waits for another process that has the database open.
 const BUSY_MAX: Duration = Duration::from_secs(5);
 
 /// The schema's versions, oldest first. An entry that was released is never changed: a new one is added.
-const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("callbacks.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("schema.sql"),
+    include_str!("callbacks.sql"),
+    include_str!("settlements.sql"),
+];
 
 /// The orchestrator's database.
 #[derive(Debug)]

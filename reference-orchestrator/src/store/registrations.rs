@@ -213,18 +213,20 @@ impl Store {
         })
     }
 
-    /// The live registration to invoke this agent on: the newest where there are several.
+    /// The live registration to invoke this agent on for this run: the newest where there are several. A run that was
+    /// handed on stays on the gateway that did.
     ///
     /// # Errors
     /// When the database fails.
-    pub fn live_with_agent(&self, agent: &str, now_ms: u64) -> Result<Option<Registration>, StoreError> {
+    pub fn live_with_agent(&self, agent: &str, run: &str, now_ms: u64) -> Result<Option<Registration>, StoreError> {
         self.read(|connection| {
             connection
                 .query_row(
                     "SELECT * FROM registrations WHERE ended IS NULL AND lease_expires_at_ms > ?2
                        AND EXISTS (SELECT 1 FROM json_each(agents) WHERE value = ?1)
+                       AND gateway = coalesce((SELECT gateway FROM handed_runs WHERE run = ?3), gateway)
                      ORDER BY registered_at_ms DESC LIMIT 1",
-                    params![agent, now_ms],
+                    params![agent, now_ms, run],
                     |row| from_row(row, now_ms),
                 )
                 .optional()
@@ -461,7 +463,7 @@ mod tests {
         let store = Store::in_memory().expect("a store");
         register(&store, &new("r1", "g", "http://a"), 0);
         let found = |agent: &str, now_ms| {
-            let live = store.live_with_agent(agent, now_ms).expect("an answer");
+            let live = store.live_with_agent(agent, "r", now_ms).expect("an answer");
             live.map(|live| live.registration)
         };
         assert_eq!(found("redact", 999), Some("r1".into()));

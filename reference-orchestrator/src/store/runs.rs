@@ -1,6 +1,6 @@
 //! Runs with their steps, and every invocation that was made for them.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use serde_json::Value;
 
 use super::{Store, StoreError, json_column};
@@ -89,36 +89,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub fn create_run(&self, new: &NewRun, now_ms: u64) -> Result<bool, StoreError> {
-        self.write(|transaction| {
-            let inserted = transaction.execute(
-                "INSERT INTO runs (run, status, created_at_ms, deadline_at_ms, state)
-                 VALUES (?1, 'running', ?2, ?3, ?4) ON CONFLICT DO NOTHING",
-                params![new.run, now_ms, new.deadline_at_ms, new.state],
-            )?;
-            if inserted == 0 {
-                return Ok(false);
-            }
-            for (position, step) in new.steps.iter().enumerate() {
-                transaction.execute(
-                    "INSERT INTO steps (run, position, step, agent, input, attempt, members, status, verified, in_background)
-                     VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, 'running', FALSE, ?7)",
-                    params![
-                        new.run,
-                        position,
-                        step.step,
-                        step.agent,
-                        step.input.to_string(),
-                        step.members,
-                        step.mode == Mode::Async
-                    ],
-                )?;
-            }
-            transaction.execute(
-                "DELETE FROM runs WHERE status <> 'running' AND number <= (SELECT max(number) FROM runs) - ?1",
-                [RUNS_KEPT_MAX],
-            )?;
-            Ok(true)
-        })
+        self.write(|transaction| insert_run(transaction, new, now_ms))
     }
 
     /// The run's next step that has not ended; none where all have, or where one failed.
@@ -148,7 +119,8 @@ impl Store {
         })
     }
 
-    /// Records an invocation, and in the same transaction what the step comes to by it, if it does.
+    /// Records an invocation, and in the same transaction what the step comes to by it, if it does. A step that has ended,
+    /// by a settlement, stays as it is.
     ///
     /// # Errors
     /// When the database fails.
@@ -180,7 +152,7 @@ impl Store {
                     };
                     transaction.execute(
                         "UPDATE steps SET status = ?3, verified = ?4, via = ?5, outcome = ?6, accepted_by = NULL
-                         WHERE run = ?1 AND step = ?2",
+                         WHERE run = ?1 AND step = ?2 AND status = 'running'",
                         params![
                             run,
                             step,
@@ -192,11 +164,12 @@ impl Store {
                     )?
                 }
                 Some(StepEnd::NextAttempt) => transaction.execute(
-                    "UPDATE steps SET attempt = attempt + 1, accepted_by = NULL WHERE run = ?1 AND step = ?2",
+                    "UPDATE steps SET attempt = attempt + 1, accepted_by = NULL
+                     WHERE run = ?1 AND step = ?2 AND status = 'running'",
                     params![run, step],
                 )?,
                 Some(StepEnd::Waits { accepted_by }) => transaction.execute(
-                    "UPDATE steps SET accepted_by = ?3 WHERE run = ?1 AND step = ?2",
+                    "UPDATE steps SET accepted_by = ?3 WHERE run = ?1 AND step = ?2 AND status = 'running'",
                     params![run, step, accepted_by],
                 )?,
             };
@@ -255,6 +228,15 @@ impl Store {
         })
     }
 
+    /// Whether the run has not finished.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn is_running(&self, run: &str) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM runs WHERE run = ?1 AND status = 'running')";
+        self.read(|connection| connection.query_row(sql, [run], |row| row.get(0)))
+    }
+
     /// The ids of all runs that have not finished, the oldest first: what a restart takes up again.
     ///
     /// # Errors
@@ -296,19 +278,60 @@ impl Store {
     }
 }
 
+/// Begins a run; says whether its id was free.
+pub(super) fn insert_run(transaction: &Transaction<'_>, new: &NewRun, now_ms: u64) -> rusqlite::Result<bool> {
+    let inserted = transaction.execute(
+        "INSERT INTO runs (run, status, created_at_ms, deadline_at_ms, state)
+         VALUES (?1, 'running', ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+        params![new.run, now_ms, new.deadline_at_ms, new.state],
+    )?;
+    if inserted == 0 {
+        return Ok(false);
+    }
+    for (position, step) in new.steps.iter().enumerate() {
+        transaction.execute(
+            "INSERT INTO steps (run, position, step, agent, input, attempt, members, status, verified, in_background)
+             VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, 'running', FALSE, ?7)",
+            params![
+                new.run,
+                position,
+                step.step,
+                step.agent,
+                step.input.to_string(),
+                step.members,
+                step.mode == Mode::Async
+            ],
+        )?;
+    }
+    transaction.execute(
+        "DELETE FROM runs WHERE status <> 'running' AND number <= (SELECT max(number) FROM runs) - ?1",
+        [RUNS_KEPT_MAX],
+    )?;
+    Ok(true)
+}
+
 fn run_from_row(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Run> {
     let run: String = row.get("run")?;
     let steps = connection
         .prepare("SELECT * FROM steps WHERE run = ?1 ORDER BY position")?
         .query_map([&run], |row| step_from_row(connection, row))?
         .collect::<rusqlite::Result<_>>()?;
+    let settlements = super::settlements::of_run(connection, &run)?;
+    let settled = settlements.iter().any(|settlement| settlement.settled);
+    let handed_on_by = connection
+        .query_row("SELECT gateway FROM handed_runs WHERE run = ?1", [&run], |row| {
+            row.get(0)
+        })
+        .optional()?;
     Ok(Run {
-        status: progress(row)?,
+        status: if settled { Progress::Settled } else { progress(row)? },
         created_at_ms: row.get("created_at_ms")?,
         deadline_at_ms: row.get("deadline_at_ms")?,
         finished_at_ms: row.get("finished_at_ms")?,
         state: kept_state(row)?,
+        handed_on_by,
         steps,
+        settlements,
         run,
     })
 }

@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use baton::signature::{Keyring, Origins};
+use reference_orchestrator::behaviour::Told;
 use reference_orchestrator::client::Client;
 use reference_orchestrator::drive::POLL_MAX_MS;
 use reference_orchestrator::log::Log;
@@ -59,6 +60,7 @@ impl Stage {
             proof_max,
             poll_first_ms,
             callbacks_to_refuse: callbacks_to_refuse.into(),
+            behaviour: Told::default(),
             store: Store::in_memory().expect("a store"),
             client: Client::default(),
             log: Log::Silent,
