@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::access::{CorsOriginError, CorsOrigins};
 use crate::outgoing::{Refusal, Rules, check_origin};
 use crate::signature::keys::KeyError;
 use crate::signature::origins::OriginError;
@@ -56,6 +57,9 @@ pub struct Orchestrator {
     pub url: String,
     /// Where its callbacks may go: origins that the guard has checked, in its spelling.
     pub callback_origins: Vec<String>,
+    /// Whether direct calls are answered here also while it refuses the gateway's own credentials: `fallback_when_refused`,
+    /// which is false where it is not set.
+    pub fallback_when_refused: bool,
 }
 
 /// An entry of `BATON_ORCHESTRATORS`.
@@ -65,6 +69,8 @@ struct Entry {
     id: String,
     url: String,
     callback_origins: Option<Vec<String>>,
+    #[serde(default)]
+    fallback_when_refused: bool,
 }
 
 /// Everything that is configured and not declared in a manifest.
@@ -80,6 +86,8 @@ pub struct Config {
     pub environment: Environment,
     /// How long a run is kept after its last step, in milliseconds: `BATON_RUN_RETENTION_S`.
     pub run_retention_ms: u64,
+    /// The web pages that may call with an API key: `BATON_CORS_ORIGINS`.
+    pub cors_origins: CorsOrigins,
 }
 
 /// What is wrong with the configuration: for the operator's log, never for a caller.
@@ -93,7 +101,7 @@ pub enum ConfigError {
     #[error("BATON_ORIGINS is not set: set it to the address that callers use, such as https://agents.example.com")]
     NoOrigins,
     #[error(
-        "BATON_ORCHESTRATORS: expected a JSON array of {{\"id\", \"url\", \"callback_origins\"?}}, at most {ORCHESTRATORS_MAX}: wrong at line {0}, column {1}"
+        "BATON_ORCHESTRATORS: expected a JSON array of {{\"id\", \"url\", \"callback_origins\"?, \"fallback_when_refused\"?}}, at most {ORCHESTRATORS_MAX}: wrong at line {0}, column {1}"
     )]
     Orchestrators(usize, usize),
     #[error(
@@ -118,6 +126,8 @@ pub enum ConfigError {
         "BATON_RUN_RETENTION_S: `{0}` is no number of seconds from 1 to {RUN_RETENTION_MAX_S}: leave it out for {RUN_RETENTION_DEFAULT_S}, which is 7 days"
     )]
     RunRetention(String),
+    #[error("BATON_CORS_ORIGINS: {0}")]
+    CorsOrigins(#[from] CorsOriginError),
 }
 
 impl Config {
@@ -138,6 +148,7 @@ impl Config {
             orchestrators: read_orchestrators(&orchestrators, &environment)?,
             environment,
             run_retention_ms: read_run_retention_ms(variable("BATON_RUN_RETENTION_S"))?,
+            cors_origins: CorsOrigins::parse(&variable("BATON_CORS_ORIGINS").unwrap_or_default())?,
         })
     }
 
@@ -180,6 +191,7 @@ fn read_orchestrator(entry: Entry, environment: &Environment) -> Result<Orchestr
         id,
         url,
         callback_origins,
+        fallback_when_refused,
     } = entry;
     // It names a Durable Object and stands in a query.
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
@@ -199,6 +211,7 @@ fn read_orchestrator(entry: Entry, environment: &Environment) -> Result<Orchestr
         id,
         url: url.trim_end_matches('/').to_owned(),
         callback_origins,
+        fallback_when_refused,
     })
 }
 
@@ -248,6 +261,14 @@ mod tests {
         check(&[ORIGINS], "ok");
         check(&[ORIGINS, ("BATON_KEYS", "no")], "BATON_KEYS: ");
         check(&[("BATON_ORIGINS", "gw")], "`gw` is no origin");
+    }
+
+    #[test]
+    fn cors_origins() {
+        assert_eq!(read(&[]).cors_origins, CorsOrigins::Exactly(Vec::new()));
+        assert_eq!(read(&[("BATON_CORS_ORIGINS", "*")]).cors_origins, CorsOrigins::Any);
+        let wrong = ("BATON_CORS_ORIGINS", "*,https://app.example.com");
+        check(&[ORIGINS, wrong], "BATON_CORS_ORIGINS: `*` opens");
     }
 
     fn check_orchestrators(json: &str, expected: &str) {

@@ -7,9 +7,13 @@
 //! One boundary runs through the crate: only [`edge`](../src/edge) names the `worker` crate, and it exists on wasm32 alone.
 //! Everything else is the core: native, testable, and without a clock, randomness or an environment of its own.
 
+pub mod access;
 pub mod agent;
 pub mod backoff;
+pub mod breaker;
 pub mod config;
+pub mod direct;
+
 pub mod documents;
 #[cfg(target_arch = "wasm32")]
 mod edge;
@@ -22,9 +26,11 @@ pub mod outgoing;
 pub mod platform;
 pub mod problem;
 pub mod routes;
+pub mod routing;
 pub mod run;
 pub mod schema;
 pub mod signature;
 pub mod telemetry;
+pub mod text;
 pub mod time;
 pub mod wire;

@@ -1,6 +1,9 @@
 //! What the core asks of the platform: the one port that `edge` implements, and tests fake.
 
+use crate::access::key::SECRET_BYTES;
+use crate::access::{Admission, ApiKey, KeyState, PresentedKey};
 use crate::agent::Host;
+use crate::breaker::Breaker;
 use crate::run::delivery::DeadLetter;
 use crate::run::status::{Watch, Watched};
 use crate::run::{Asked, Question, RunName, Told};
@@ -9,6 +12,20 @@ use crate::run::{Asked, Question, RunName, Told};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the storage did not answer")]
 pub struct StorageUnavailable;
+
+/// Why a call to the outside came to no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unanswered {
+    /// There was none in time.
+    #[error("no answer within {timeout_ms} ms")]
+    TimedOut {
+        /// The time that it had, in milliseconds.
+        timeout_ms: u64,
+    },
+    /// The call failed. The sentence is for the operator.
+    #[error("{0}")]
+    Failed(String),
+}
 
 /// The platform as the core sees it: a clock and a timer ([`Host`]), the runs' Durable Objects, and the operator's list.
 #[expect(async_fn_in_trait, reason = "an isolate has one thread: no future is ever sent")]
@@ -47,4 +64,56 @@ pub trait Platform: Host {
     /// # Errors
     /// When the list did not answer.
     async fn remove_dead_letter(&self, letter: &DeadLetter) -> Result<(), StorageUnavailable>;
+
+    /// Sends a request to the outside and reads its answer, which may have `answer_max_bytes` at most.
+    ///
+    /// # Errors
+    /// When there is no answer in time, or none that is small enough.
+    async fn send(
+        &self,
+        request: &http::Request<Vec<u8>>,
+        timeout_ms: u64,
+        answer_max_bytes: usize,
+    ) -> Result<http::Response<Vec<u8>>, Unanswered>;
+
+    /// Asks and tells the breaker before an orchestrator: this isolate's own.
+    fn breaker<T>(&self, orchestrator: &str, act: impl FnOnce(&mut Breaker) -> T) -> T;
+
+    /// Any number, for jitter.
+    fn random(&self) -> u32;
+
+    /// Tells the operator of something to look at.
+    fn alarm(&self, subject: &str, message: &str);
+    /// Decides about a call with this API key, from this client address; of a call without one, so that it is counted.
+    /// First the address decides, then the key; a call without a good key costs the address a try.
+    ///
+    /// # Errors
+    /// When an object did not answer. A token may have been taken all the same.
+    async fn admit_client(
+        &self,
+        presented: Option<&PresentedKey>,
+        address: &str,
+    ) -> Result<Admission, StorageUnavailable>;
+
+    /// The secret of a new API key: random bytes, fit for that. Nothing where there are none to be had.
+    fn key_secret(&self) -> Option<[u8; SECRET_BYTES]>;
+
+    /// Keeps a new API key, first in its object and then on the list. Safe to repeat. Answers the record as it is kept;
+    /// nothing where another key has the id.
+    ///
+    /// # Errors
+    /// When the object or the list did not answer.
+    async fn put_api_key(&self, key: &KeyState) -> Result<Option<ApiKey>, StorageUnavailable>;
+
+    /// API keys, newest first, as [`Platform::dead_letters`].
+    ///
+    /// # Errors
+    /// When the list did not answer.
+    async fn api_keys(&self, before: Option<(u64, &str)>, limit: usize) -> Result<Vec<ApiKey>, StorageUnavailable>;
+
+    /// Revokes an API key, first in its object and then on the list. Safe to repeat. Nothing where there is none of this id.
+    ///
+    /// # Errors
+    /// When the object or the list did not answer.
+    async fn revoke_api_key(&self, id: &str) -> Result<Option<ApiKey>, StorageUnavailable>;
 }

@@ -5,6 +5,7 @@
 
 use serde_json::{Value, json};
 
+use crate::access::{Rate, RatePolicy};
 use crate::platform::StorageUnavailable;
 use crate::run::state::Conflict;
 use crate::schema::Violation;
@@ -95,12 +96,49 @@ pub enum Problem {
     RunFull,
     /// As many attempts as may be are under way in the background.
     RunBusy,
+    /// The orchestrator declines a direct call.
+    Declined {
+        /// Its HTTP status: 400, 403, 404, 409 or 422.
+        status: u16,
+        /// Its problem's code.
+        code: String,
+        /// Its problem in a sentence.
+        detail: String,
+    },
+    /// The orchestrator does not answer, and the gateway is not to answer in its place.
+    OrchestratorUnavailable {
+        /// Why it does not answer.
+        reason: &'static str,
+    },
+    /// The router finds no agent for a text.
+    NoAgentFits,
+    /// A call that names no agent has no text to choose one by.
+    TextRequired,
+    /// The agent does not say how text becomes its input.
+    TextNotTaken,
+    /// The gateway coordinates the run in the place of its orchestrator.
+    RunTakenOver,
     /// The storage did not answer.
     StorageUnavailable,
     /// The gateway's own configuration is wrong; the log says how.
     Misconfigured,
     /// A fault of ours.
     Internal,
+    /// The call needs an API key and has none.
+    ApiKeyMissing,
+    /// The API key is not known, or not good any more.
+    ApiKeyInvalid,
+    /// No API key of this id.
+    ApiKeyUnknown,
+    /// The API key is not for this agent.
+    AgentNotAllowed,
+    /// Too many calls of an API key or of a client address.
+    RateLimited {
+        /// What it has left.
+        rate: Rate,
+        /// When to ask again.
+        retry_after_ms: u64,
+    },
 }
 
 impl Problem {
@@ -134,9 +172,20 @@ impl Problem {
             Self::PreconditionInvalid => "precondition-invalid",
             Self::RunFull => "run-full",
             Self::RunBusy => "run-busy",
+            Self::Declined { .. } => "orchestrator-declined",
+            Self::OrchestratorUnavailable { .. } => "orchestrator-unavailable",
+            Self::NoAgentFits => "agent-not-found-for-text",
+            Self::TextRequired => "text-required",
+            Self::TextNotTaken => "text-not-taken",
+            Self::RunTakenOver => "run-taken-over",
             Self::StorageUnavailable => "storage-unavailable",
             Self::Misconfigured => "gateway-misconfigured",
             Self::Internal => "internal",
+            Self::ApiKeyMissing => "api-key-missing",
+            Self::ApiKeyInvalid => "api-key-invalid",
+            Self::ApiKeyUnknown => "api-key-unknown",
+            Self::AgentNotAllowed => "agent-not-allowed",
+            Self::RateLimited { .. } => "rate-limited",
         }
     }
 
@@ -149,11 +198,15 @@ impl Problem {
             | Self::RunUnknown
             | Self::StepUnknown
             | Self::DeliveryUnknown
-            | Self::StateUnknown => 404,
+            | Self::StateUnknown
+            | Self::ApiKeyUnknown => 404,
+            Self::ApiKeyMissing | Self::ApiKeyInvalid => 401,
+            Self::AgentNotAllowed => 403,
             Self::StateGone => 410,
             Self::StateConflict(_) => 412,
             Self::PreconditionRequired => 428,
-            Self::RunBusy => 429,
+            Self::Declined { status, .. } => *status,
+            Self::RunBusy | Self::RateLimited { .. } => 429,
             Self::MethodNotAllowed { .. } => 405,
             Self::UnsupportedMediaType => 415,
             Self::BodyTooLarge { .. } => 413,
@@ -162,10 +215,17 @@ impl Problem {
             Self::SchemaViolated { .. }
             | Self::IdempotencyMismatch
             | Self::StepMismatch
+            | Self::NoAgentFits
+            | Self::TextRequired
+            | Self::TextNotTaken
             | Self::CallbackNotAllowed { .. } => 422,
-            Self::AttemptOutdated { .. } | Self::InFlight { .. } | Self::ClaimLost | Self::RunFull => 409,
+            Self::AttemptOutdated { .. }
+            | Self::InFlight { .. }
+            | Self::ClaimLost
+            | Self::RunFull
+            | Self::RunTakenOver => 409,
             Self::DeadlineExceeded { .. } => 504,
-            Self::StorageUnavailable | Self::Misconfigured => 503,
+            Self::StorageUnavailable | Self::Misconfigured | Self::OrchestratorUnavailable { .. } => 503,
             Self::Internal => 500,
         }
     }
@@ -180,6 +240,8 @@ impl Problem {
                 | Self::DeadlineExceeded { .. }
                 | Self::ClaimLost
                 | Self::RunBusy
+                | Self::OrchestratorUnavailable { .. }
+                | Self::RateLimited { .. }
                 | Self::StorageUnavailable
                 | Self::Misconfigured
                 | Self::Internal
@@ -190,8 +252,9 @@ impl Problem {
     #[must_use]
     pub const fn retry_after_ms(&self) -> Option<u64> {
         match self {
-            Self::InFlight { retry_after_ms } => Some(*retry_after_ms),
+            Self::InFlight { retry_after_ms } | Self::RateLimited { retry_after_ms, .. } => Some(*retry_after_ms),
             Self::StorageUnavailable | Self::ClaimLost | Self::RunBusy => Some(1_000),
+            Self::OrchestratorUnavailable { .. } => Some(5_000),
             _ => None,
         }
     }
@@ -225,9 +288,20 @@ impl Problem {
             Self::PreconditionInvalid => "Precondition invalid",
             Self::RunFull => "Run full",
             Self::RunBusy => "Run busy",
+            Self::Declined { .. } => "Declined by the orchestrator",
+            Self::OrchestratorUnavailable { .. } => "Orchestrator unavailable",
+            Self::NoAgentFits => "No agent found",
+            Self::TextRequired => "Text required",
+            Self::TextNotTaken => "Text not taken",
+            Self::RunTakenOver => "Run taken over",
             Self::StorageUnavailable => "Storage unavailable",
             Self::Misconfigured => "Gateway misconfigured",
             Self::Internal => "Internal error",
+            Self::ApiKeyMissing => "API key missing",
+            Self::ApiKeyInvalid => "API key refused",
+            Self::ApiKeyUnknown => "Unknown API key",
+            Self::AgentNotAllowed => "Agent not allowed",
+            Self::RateLimited { .. } => "Too many calls",
         }
     }
 
@@ -289,11 +363,45 @@ impl Problem {
             Self::RunBusy => {
                 "as many steps of the run as may be are under way in the background: ask again after Retry-After".into()
             }
+            Self::Declined { code, detail, .. } => format!("the orchestrator declines the call ({code}): {detail}"),
+            Self::OrchestratorUnavailable { reason } => format!(
+                "the orchestrator does not answer ({reason}), and this call is not answered without it: try again"
+            ),
+            Self::NoAgentFits => {
+                "no agent was found for this text: say more, or name an agent with POST /agents/{agent}/query".into()
+            }
+            Self::TextRequired => {
+                "an agent is chosen by `text`: send it, or name an agent with POST /agents/{agent}/query".into()
+            }
+            Self::TextNotTaken => {
+                "the agent does not say how text becomes its input: send `input`, by the agent's input schema".into()
+            }
+            Self::RunTakenOver => {
+                "the gateway answered this run in the orchestrator's place and settles it: nothing more is executed in it"
+                    .into()
+            }
             Self::StorageUnavailable => "the storage did not answer: nothing is lost, try again".into(),
             Self::Misconfigured => {
                 "the gateway cannot serve this call: its operator finds the reason in the log".into()
             }
             Self::Internal => "an internal fault: the operator finds it under the request id".into(),
+            Self::ApiKeyMissing => "send one field Authorization: Bearer and an API key of yours".into(),
+            Self::ApiKeyInvalid => {
+                "this API key is not known, or was revoked, or has expired: ask the gateway's operator for another".into()
+            }
+            Self::ApiKeyUnknown => "no API key of this id: GET /operator/api-keys lists them".into(),
+            Self::AgentNotAllowed => {
+                "this API key is not for this agent: its operator can make one that is".into()
+            }
+            Self::RateLimited { rate, .. } => format!(
+                "too many calls of this {}: at most {} at once, and as many in {} s. Ask again after Retry-After",
+                match rate.policy {
+                    RatePolicy::Key => "API key",
+                    RatePolicy::Address => "client address",
+                },
+                rate.limit,
+                rate.window_s
+            ),
         }
     }
 

@@ -38,6 +38,16 @@ pub enum Action {
     DeadLetters,
     /// `POST /operator/dead-letters/{delivery}/resend`
     Resend,
+    /// `POST /query`
+    Query,
+    /// `POST /agents/{agent}/query`
+    QueryAgent,
+    /// `POST /operator/api-keys`
+    CreateApiKey,
+    /// `GET /operator/api-keys`
+    ApiKeys,
+    /// `DELETE /operator/api-keys/{key}`
+    RevokeApiKey,
 }
 
 /// Who may call a route.
@@ -52,6 +62,9 @@ pub enum Access {
         /// Whether the call has an effect, and so must carry an idempotency key.
         idempotency: bool,
     },
+    /// Whoever presents an API key of a customer: `Authorization: Bearer`. Web pages may, too, where
+    /// `BATON_CORS_ORIGINS` names their origin. Answers are not signed: the caller has no key to verify them with.
+    ApiKey,
 }
 
 /// The JSON Schemas of a route's messages, by their names in `src/wire/`.
@@ -105,7 +118,7 @@ const OPERATE: Access = Access::Signed {
 };
 
 /// Every route.
-pub const ROUTES: [Route; 14] = [
+pub const ROUTES: [Route; 19] = [
     Route {
         method: "GET",
         template: "/.well-known/baton.json",
@@ -260,6 +273,61 @@ pub const ROUTES: [Route; 14] = [
             response: Some("resent"),
         },
     },
+    Route {
+        method: "POST",
+        template: "/query",
+        action: Action::Query,
+        access: Access::ApiKey,
+        summary: "Answers a customer's text: the router chooses the agent; the orchestrator coordinates while it answers",
+        messages: Messages {
+            request: Some("query"),
+            response: Some("query-answer"),
+        },
+    },
+    Route {
+        method: "POST",
+        template: "/agents/{agent}/query",
+        action: Action::QueryAgent,
+        access: Access::ApiKey,
+        summary: "Answers a customer's text or input by this agent; the orchestrator coordinates while it answers",
+        messages: Messages {
+            request: Some("query"),
+            response: Some("query-answer"),
+        },
+    },
+    Route {
+        method: "POST",
+        template: "/operator/api-keys",
+        action: Action::CreateApiKey,
+        access: OPERATE,
+        summary: "Makes an API key for a customer, and shows its text once",
+        messages: Messages {
+            request: Some("api-key-request"),
+            response: Some("api-key-created"),
+        },
+    },
+    Route {
+        method: "GET",
+        template: "/operator/api-keys",
+        action: Action::ApiKeys,
+        access: OPERATE,
+        summary: "The API keys of customers, newest first, without their texts",
+        messages: Messages {
+            request: None,
+            response: Some("api-keys"),
+        },
+    },
+    Route {
+        method: "DELETE",
+        template: "/operator/api-keys/{key}",
+        action: Action::RevokeApiKey,
+        access: OPERATE,
+        summary: "Revokes an API key at once and for good",
+        messages: Messages {
+            request: None,
+            response: None,
+        },
+    },
 ];
 
 /// A route that fits a request, with the values of its parameters.
@@ -363,5 +431,11 @@ mod tests {
         check(Method::HEAD, "/runs/r", Ok((Action::DescribeRun, "r")));
         check(Method::PATCH, "/runs/r", Err("GET, HEAD, DELETE"));
         check(Method::GET, "/runs/%FF", Err(""));
+        check(Method::POST, "/query", Ok((Action::Query, "")));
+        check(Method::POST, "/agents/a/query", Ok((Action::QueryAgent, "a")));
+        check(Method::GET, "/operator/api-keys", Ok((Action::ApiKeys, "")));
+        check(Method::POST, "/operator/api-keys", Ok((Action::CreateApiKey, "")));
+        check(Method::DELETE, "/operator/api-keys/k", Ok((Action::RevokeApiKey, "k")));
+        check(Method::DELETE, "/operator/api-keys", Err("POST, GET, HEAD"));
     }
 }

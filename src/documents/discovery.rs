@@ -67,6 +67,7 @@ fn endpoints() -> Vec<Value> {
         let access = match route.access {
             Access::Open => "open",
             Access::Signed { .. } => "signed",
+            Access::ApiKey => "api-key",
         };
         json!({
             "method": route.method,

@@ -40,6 +40,11 @@ pub fn openapi(team: &Team, origin: &str) -> Document {
                     "name": "Signature",
                     "description": "HTTP Message Signature (RFC 9421) in the profile baton-request-v1: docs/protocol.md",
                 },
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API key of a customer: docs/protocol.md",
+                },
             },
         },
     }))
@@ -91,7 +96,7 @@ fn operation(team: &Team, route: &Route) -> Value {
             "schema": {"enum": ids},
         }));
     }
-    for name in ["run", "step", "delivery"] {
+    for name in ["run", "step", "delivery", "key"] {
         if route.template.contains(&format!("{{{name}}}")) {
             parameters.push(json!({
                 "name": name,
@@ -114,6 +119,9 @@ fn operation(team: &Team, route: &Route) -> Value {
             }));
         }
     }
+    if route.access == Access::ApiKey {
+        operation["security"] = json!([{"bearer": []}]);
+    }
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
     }
@@ -129,8 +137,8 @@ fn operation(team: &Team, route: &Route) -> Value {
 /// The status of what goes well.
 const fn success(route: &Route) -> &'static str {
     match route.action {
-        Action::HandOff => "201",
-        Action::ForgetRun => "204",
+        Action::HandOff | Action::CreateApiKey => "201",
+        Action::ForgetRun | Action::RevokeApiKey => "204",
         _ => "200",
     }
 }
@@ -158,7 +166,7 @@ fn own_parameters(action: Action) -> Vec<Value> {
                 "The id of the last event that was read, to go on after it",
             ),
         ],
-        Action::DeadLetters => vec![
+        Action::DeadLetters | Action::ApiKeys => vec![
             parameter(
                 "limit",
                 "query",

@@ -6,6 +6,7 @@ use worker::{AbortController, AbortSignal, Delay, Fetch, RequestInit, RequestRed
 
 use super::body::read_capped;
 use crate::invocation::before;
+use crate::platform::Unanswered;
 
 /// An answer is read up to this size, in bytes.
 const ANSWER_MAX_BYTES: usize = 64 * 1024;
@@ -15,9 +16,22 @@ const ANSWER_MAX_BYTES: usize = 64 * 1024;
 /// # Errors
 /// A sentence for the operator: what failed, without the request's content.
 pub async fn send(request: &http::Request<Vec<u8>>, timeout_ms: u64) -> Result<http::Response<Vec<u8>>, String> {
+    let answer = send_capped(request, timeout_ms, ANSWER_MAX_BYTES).await;
+    answer.map_err(|unanswered| unanswered.to_string())
+}
+
+/// The same, for an answer of so many bytes at most.
+///
+/// # Errors
+/// Why there is no answer.
+pub async fn send_capped(
+    request: &http::Request<Vec<u8>>,
+    timeout_ms: u64,
+    answer_max_bytes: usize,
+) -> Result<http::Response<Vec<u8>>, Unanswered> {
     within(timeout_ms, async |signal| {
         let (head, answer) = call(request, signal).await?;
-        let body = read(answer).await?;
+        let body = read(answer, answer_max_bytes).await?;
         Ok(head.map(|()| body))
     })
     .await
@@ -31,7 +45,8 @@ pub async fn send_and_ignore_body(
     request: &http::Request<Vec<u8>>,
     timeout_ms: u64,
 ) -> Result<http::Response<()>, String> {
-    within(timeout_ms, async |signal| Ok(call(request, signal).await?.0)).await
+    let head = within(timeout_ms, async |signal| Ok(call(request, signal).await?.0)).await;
+    head.map_err(|unanswered| unanswered.to_string())
 }
 
 /// Aborts the call when it is dropped: at its end, when its time is over, and when nobody waits for it any more.
@@ -43,12 +58,12 @@ impl Drop for AbortOnDrop {
     }
 }
 
-async fn within<T>(timeout_ms: u64, work: impl AsyncFnOnce(AbortSignal) -> worker::Result<T>) -> Result<T, String> {
+async fn within<T>(timeout_ms: u64, work: impl AsyncFnOnce(AbortSignal) -> worker::Result<T>) -> Result<T, Unanswered> {
     let abort = AbortOnDrop(AbortController::default());
     let call = work(abort.0.signal());
     match before(call, Delay::from(Duration::from_millis(timeout_ms))).await {
-        Some(result) => result.map_err(|error| error.to_string()),
-        None => Err(format!("no answer within {timeout_ms} ms")),
+        Some(result) => result.map_err(|error| Unanswered::Failed(error.to_string())),
+        None => Err(Unanswered::TimedOut { timeout_ms }),
     }
 }
 
@@ -77,10 +92,10 @@ async fn call(
     Ok((head.body(()).map_err(|error| error.to_string())?, answer))
 }
 
-async fn read(mut answer: worker::Response) -> worker::Result<Vec<u8>> {
+async fn read(mut answer: worker::Response, max_bytes: usize) -> worker::Result<Vec<u8>> {
     let body = match answer.body() {
-        ResponseBody::Stream(_) => read_capped(answer.stream()?, ANSWER_MAX_BYTES, 0).await?,
+        ResponseBody::Stream(_) => read_capped(answer.stream()?, max_bytes, 0).await?,
         ResponseBody::Empty | ResponseBody::Body(_) => Some(answer.bytes().await?),
     };
-    body.ok_or_else(|| format!("the answer is larger than {ANSWER_MAX_BYTES} bytes").into())
+    body.ok_or_else(|| format!("the answer is larger than {max_bytes} bytes").into())
 }

@@ -13,6 +13,7 @@ use crate::run::StoredAnswer;
 use crate::run::call::Call;
 use crate::run::delivery::{Parcel, Sent};
 use crate::run::ledger::Commit;
+use crate::run::settlement::{Notice, Told};
 
 /// The line of a request.
 pub fn request(head: &Head, occasion: &Occasion, response: &http::Response<Body>, record: &Record, duration_ms: u64) {
@@ -24,6 +25,7 @@ pub fn request(head: &Head, occasion: &Occasion, response: &http::Response<Body>
         "agent": record.agent,
         "status": response.status().as_u16(),
         "outcome": record.outcome,
+        "direct_route": record.direct_route,
         "problem": record.problem,
         "key_id": record.key_id,
         "replayed": record.replayed,
@@ -58,6 +60,25 @@ pub fn delivery(parcel: &Parcel, sent: &Sent, duration_ms: u64) {
         "result": result,
         "reason": reason,
         "duration_ms": duration_ms,
+    }));
+}
+
+/// A try of a settlement.
+pub fn settlement(notice: &Notice, told: &Told) {
+    let (result, reason) = match told {
+        Told::Acknowledged => ("settled", None),
+        Told::Conflict(reason) => ("conflict", Some(reason)),
+        Told::Refused(reason) => ("refused", Some(reason)),
+        Told::Failed(reason) => ("failed", Some(reason)),
+    };
+    line(&json!({
+        "event": "settlement",
+        "orchestrator": notice.name.orchestrator,
+        "run": notice.name.run,
+        "edition": notice.edition,
+        "try": notice.tries,
+        "result": result,
+        "reason": reason,
     }));
 }
 

@@ -1,8 +1,10 @@
 //! The platform: the only module that names the `worker` crate, and that reads a clock, a random source and the
 //! environment. It turns events into calls of the core, and performs what the core asks for.
 
+mod api_keys;
 mod body;
 mod callback;
+mod client_object;
 mod clock;
 mod dead_letters;
 mod http_client;
@@ -14,6 +16,7 @@ mod platform;
 mod run_object;
 mod run_storage;
 mod run_work;
+mod settle;
 mod sync_transaction;
 
 use std::cell::Cell;
@@ -21,6 +24,7 @@ use std::sync::OnceLock;
 
 use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
 
+use crate::access::client_address;
 use crate::config::{Config, ConfigError};
 use crate::gateway::{Gateway, Handled};
 use crate::invocation::Occasion;
@@ -60,6 +64,23 @@ async fn answer(head: &mut incoming::Head, request: worker::Request, env: &Env, 
         team: Team::embedded(),
         config,
     };
+    if let Some(mut handled) = gateway.preflight(&head.method, head.path(), &head.headers, &occasion.request_id) {
+        gateway.share(&head.method, head.path(), &head.headers, &mut handled.0);
+        return handled;
+    }
+    let mut handled = handle(&gateway, head, request, env, occasion).await;
+    gateway.share(&head.method, head.path(), &head.headers, &mut handled.0);
+    handled
+}
+
+async fn handle(
+    gateway: &Gateway<'_>,
+    head: &mut incoming::Head,
+    request: worker::Request,
+    env: &Env,
+    occasion: &Occasion,
+) -> Handled {
+    let refuse = |problem: &Problem| Gateway::refuse(problem, &occasion.request_id);
     let admitted = match gateway.admit(&head.method, head.path(), &head.headers) {
         Ok(admitted) => admitted,
         Err(problem) => return refuse(&problem),
@@ -83,6 +104,8 @@ fn occasion(request: &worker::Request) -> Occasion {
         request_id: hex(&id),
         random,
         trace: header("traceparent").as_deref().and_then(TraceContext::parse),
+        // Set by the platform: it overwrites what a client sends under this name.
+        address: client_address(&header("cf-connecting-ip").unwrap_or_default()),
     }
 }
 

@@ -1,13 +1,19 @@
 //! The core's port to the platform.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use worker::{Env, RequestInit};
 
 use super::clock::PlatformHost;
-use super::{dead_letters, log};
+use super::{api_keys, clock, dead_letters, http_client, log};
+use crate::access::key::SECRET_BYTES;
+use crate::access::{Admission, ApiKey, KeyState, PresentedKey};
 use crate::agent::{Host, LocalBoxFuture};
-use crate::platform::{Platform, StorageUnavailable};
+use crate::breaker::Breaker;
+use crate::platform::{Platform, StorageUnavailable, Unanswered};
 use crate::run::delivery::DeadLetter;
 use crate::run::status::{Watch, Watched};
 use crate::run::{Asked, Question, RunName, Told};
@@ -89,6 +95,53 @@ impl Platform for EdgePlatform {
 
     async fn remove_dead_letter(&self, letter: &DeadLetter) -> Result<(), StorageUnavailable> {
         listed(dead_letters::remove(&self.env, letter).await)
+    }
+
+    async fn send(
+        &self,
+        request: &http::Request<Vec<u8>>,
+        timeout_ms: u64,
+        answer_max_bytes: usize,
+    ) -> Result<http::Response<Vec<u8>>, Unanswered> {
+        http_client::send_capped(request, timeout_ms, answer_max_bytes).await
+    }
+
+    fn breaker<T>(&self, orchestrator: &str, act: impl FnOnce(&mut Breaker) -> T) -> T {
+        thread_local!(static BREAKERS: RefCell<HashMap<String, Breaker>> = RefCell::default());
+        BREAKERS.with_borrow_mut(|breakers| act(breakers.entry(orchestrator.to_owned()).or_default()))
+    }
+
+    fn random(&self) -> u32 {
+        clock::random_number()
+    }
+
+    fn alarm(&self, subject: &str, message: &str) {
+        log::alarm(subject, message);
+    }
+
+    async fn admit_client(
+        &self,
+        presented: Option<&PresentedKey>,
+        address: &str,
+    ) -> Result<Admission, StorageUnavailable> {
+        api_keys::admit(&self.env, presented, address).await
+    }
+
+    fn key_secret(&self) -> Option<[u8; SECRET_BYTES]> {
+        let mut secret = [0; SECRET_BYTES];
+        getrandom::fill(&mut secret).ok().map(|()| secret)
+    }
+
+    async fn put_api_key(&self, key: &KeyState) -> Result<Option<ApiKey>, StorageUnavailable> {
+        api_keys::put(&self.env, key).await
+    }
+
+    async fn api_keys(&self, before: Option<(u64, &str)>, limit: usize) -> Result<Vec<ApiKey>, StorageUnavailable> {
+        listed(api_keys::list(&self.env, before, limit).await)
+    }
+
+    async fn revoke_api_key(&self, id: &str) -> Result<Option<ApiKey>, StorageUnavailable> {
+        api_keys::revoke(&self.env, id).await
     }
 }
 

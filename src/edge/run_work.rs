@@ -12,12 +12,13 @@ use worker::Delay;
 
 use super::notify::Notify;
 use super::run_object::{RunObject, Running};
-use super::{callback, clock, dead_letters, log};
+use super::{callback, clock, dead_letters, log, settle};
 use crate::agent::{Cancellation, Host, Journal};
 use crate::invocation::{Executor, before};
 use crate::manifest::Team;
 use crate::run::delivery::{self, DeadLetter, Parcel};
 use crate::run::ledger::Commit;
+use crate::run::settlement::{self, Notice};
 use crate::run::status::IsOver;
 use crate::run::work::{self, Execution, Work};
 use crate::run::{Moment, Question, events, next_at_ms};
@@ -81,6 +82,7 @@ impl RunObject {
         let performed = match work {
             Work::Execute(execution) => self.execute(*execution).await,
             Work::Deliver(parcel) => self.deliver(&parcel).await,
+            Work::Settle(notice) => self.settle(&notice).await,
             Work::Report(ordinal, letter) => self.report(ordinal, &letter).await,
             Work::RemoveAll => Ok(()),
         };
@@ -159,6 +161,16 @@ impl RunObject {
         let sent = callback::send(&self.env, parcel).await;
         log::delivery(parcel, &sent, clock::now_ms() - started_at_ms);
         self.transact(|storage| delivery::sent(storage, parcel, sent, self.moment()))
+    }
+
+    async fn settle(&self, notice: &Notice) -> worker::Result<()> {
+        let told = settle::send(&self.env, notice).await;
+        log::settlement(notice, &told);
+        let alarm = self.transact(|storage| settlement::told(storage, notice, told, self.moment()))?;
+        if let Some(message) = alarm {
+            log::alarm("settlement", &message);
+        }
+        Ok(())
     }
 
     async fn report(&self, ordinal: u32, letter: &DeadLetter) -> worker::Result<()> {

@@ -3,6 +3,10 @@
 //! [`Gateway::admit`] looks at the head alone, so that `edge` need not read a body that no route wants;
 //! [`Gateway::handle`] does the rest. Neither knows what platform it runs on.
 
+mod access;
+mod api_keys;
+mod cors;
+mod direct;
 mod operator;
 mod preferences;
 mod reply;
@@ -15,6 +19,7 @@ use http::{HeaderMap, Method};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
+pub use self::api_keys::API_KEYS_MAX;
 pub use self::operator::DEAD_LETTERS_MAX;
 pub use self::preferences::WAIT_MAX_S;
 pub use self::stream::{KEEP_ALIVE_MS, Stream};
@@ -22,7 +27,7 @@ pub use self::stream::{KEEP_ALIVE_MS, Stream};
 use self::reply::Reply;
 use crate::config::Config;
 use crate::documents::{Document, discovery, health, openapi};
-use crate::invocation::{Caller, Occasion, read_message};
+use crate::invocation::{Caller, Identity, Occasion, read_message};
 use crate::manifest::{AgentManifest, Team, Visibility};
 use crate::platform::Platform;
 use crate::problem::Problem;
@@ -63,6 +68,8 @@ pub struct Record {
     pub key_id: Option<String>,
     /// How a step ended.
     pub outcome: Option<String>,
+    /// How a direct call was routed.
+    pub direct_route: Option<&'static str>,
     /// The problem's code.
     pub problem: Option<&'static str>,
     /// Whether the answer was a stored one.
@@ -140,12 +147,15 @@ impl Gateway<'_> {
             Ok(verified) => {
                 record.key_id = verified.as_ref().map(|verified| verified.key_id().to_owned());
                 let caller = verified.as_ref().map(|verified| Caller {
-                    verified,
+                    identity: Identity::Signed(verified),
                     occasion,
                     retention_ms: self.config.run_retention_ms,
                     platform,
                 });
-                let acted = self.act(admitted, request, caller.as_ref(), &mut record).await;
+                let acted = match admitted.route.access {
+                    Access::ApiKey => self.serve(admitted, request, (occasion, platform), &mut record).await,
+                    _ => self.act(admitted, request, caller.as_ref(), &mut record).await,
+                };
                 (acted, verified)
             }
             Err(rejection) => (Err(rejection.into()), None),
@@ -181,6 +191,27 @@ impl Gateway<'_> {
         (reply.into_response(request_id).map(Body::Whole), record)
     }
 
+    /// The answer to a browser that asks whether a web page may call a route with an API key; nothing for every other
+    /// request.
+    #[must_use]
+    pub fn preflight(&self, method: &Method, path: &str, headers: &HeaderMap, request_id: &str) -> Option<Handled> {
+        let route = cors::shared(routes::find, method, path, headers).filter(|_| *method == Method::OPTIONS)?;
+        let record = Record {
+            route: Some(route.template),
+            ..Record::default()
+        };
+        let reply = cors::preflight(&self.config.cors_origins, route, headers);
+        Some((reply.into_response(request_id).map(Body::Whole), record))
+    }
+
+    /// Lets web pages of the configured origins read an answer, whatever it is, on a route that takes API keys. To be done
+    /// to every answer.
+    pub fn share(&self, method: &Method, path: &str, headers: &HeaderMap, response: &mut http::Response<Body>) {
+        if cors::shared(routes::find, method, path, headers).is_some() {
+            cors::share(&self.config.cors_origins, headers, response.headers_mut());
+        }
+    }
+
     /// Verifies the caller where the route, or an operator who closed the documents, asks for it.
     fn verify(
         &self,
@@ -192,7 +223,8 @@ impl Gateway<'_> {
             !self.team.gateway.discovery.public && matches!(admitted.route.action, Action::Discovery | Action::OpenApi);
         let (purpose, idempotency) = match admitted.route.access {
             Access::Open if closed => (Purpose::Invoke, false),
-            Access::Open => return Ok(None),
+            // Of a customer it is the key that counts: `authenticate`.
+            Access::Open | Access::ApiKey => return Ok(None),
             Access::Signed { purpose, idempotency } => (purpose, idempotency),
         };
         let webhook = match admitted.route.action {
@@ -234,10 +266,12 @@ impl Gateway<'_> {
         let caller = caller.ok_or(Rejection::Missing)?;
         let step = (parameter("run"), parameter("step"));
         match admitted.route.action {
-            Action::Health | Action::Discovery | Action::OpenApi => Err(Problem::Internal),
+            Action::Health | Action::Discovery | Action::OpenApi | Action::Query | Action::QueryAgent => {
+                Err(Problem::Internal)
+            }
             Action::Challenge => reply(self.answer_challenge(request.body())?),
             Action::InvokeStep | Action::HandOff => {
-                let agent = self.agent_for(parameter("agent"), caller.verified)?;
+                let agent = self.agent_for(parameter("agent"), caller.verified()?)?;
                 record.agent = Some(agent.id.clone());
                 if admitted.route.action == Action::HandOff {
                     self.hand_off(agent, caller, request).await
@@ -253,6 +287,9 @@ impl Gateway<'_> {
             Action::CancelStep => self.cancel(caller, step).await,
             Action::DeadLetters => self.dead_letters(caller, request.uri().query()).await,
             Action::Resend => self.resend(caller, parameter("delivery")).await,
+            Action::CreateApiKey => self.create_api_key(caller, request.body()).await,
+            Action::ApiKeys => self.api_keys(caller, request.uri().query()).await,
+            Action::RevokeApiKey => self.revoke_api_key(caller, parameter("key")).await,
         }
     }
 
@@ -293,7 +330,7 @@ fn streamed(stream: Box<Stream>, request_id: &str) -> http::Response<Body> {
 }
 
 /// A path's segment, percent-encoded in the one way that is canonical.
-fn segment(text: &str) -> String {
+pub(crate) fn segment(text: &str) -> String {
     const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
     utf8_percent_encode(text, &RESERVED).to_string()
 }

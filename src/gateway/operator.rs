@@ -14,22 +14,31 @@ use crate::run::delivery::{DeadLetter, DeliveryState, Resend};
 /// So many dead letters are told at once, unless fewer are asked for.
 pub const DEAD_LETTERS_MAX: usize = 100;
 
-impl Gateway<'_> {
-    pub(super) async fn dead_letters<P: Platform>(
-        &self,
-        caller: &Caller<'_, P>,
-        query: Option<&str>,
-    ) -> Result<Acted, Problem> {
-        let invalid = |what: &str| Problem::PathInvalid { reason: what.into() };
-        let limit_invalid = || invalid("the query's `limit` must be one whole number from 1 to 100");
+/// Which part of a list is asked for.
+pub(super) struct Page<'q> {
+    /// How many at most.
+    pub(super) limit: usize,
+    /// From after the one of this moment (Unix milliseconds) and id on, newest first.
+    pub(super) before: Option<(u64, &'q str)>,
+}
+
+impl<'q> Page<'q> {
+    /// Reads a query's `limit` and `cursor`.
+    pub(super) fn of(query: Option<&'q str>, limit_max: usize) -> Result<Self, Problem> {
+        let invalid = |reason: String| Problem::PathInvalid { reason };
+        let limit_invalid = || {
+            invalid(format!(
+                "the query's `limit` must be one whole number from 1 to {limit_max}"
+            ))
+        };
         let limit = match query_parameter(query, "limit").map_err(|()| limit_invalid())? {
             Some(text) => {
-                let limit = text.parse().ok().filter(|limit| (1..=DEAD_LETTERS_MAX).contains(limit));
+                let limit = text.parse().ok().filter(|limit| (1..=limit_max).contains(limit));
                 limit.ok_or_else(limit_invalid)?
             }
-            None => DEAD_LETTERS_MAX,
+            None => limit_max,
         };
-        let cursor_invalid = || invalid("the query's `cursor` must be the `next` of an answer");
+        let cursor_invalid = || invalid("the query's `cursor` must be the `next` of an answer".to_owned());
         let cursor = query_parameter(query, "cursor").map_err(|()| cursor_invalid())?;
         let before = match cursor {
             Some(cursor) => {
@@ -38,6 +47,17 @@ impl Gateway<'_> {
             }
             None => None,
         };
+        Ok(Self { limit, before })
+    }
+}
+
+impl Gateway<'_> {
+    pub(super) async fn dead_letters<P: Platform>(
+        &self,
+        caller: &Caller<'_, P>,
+        query: Option<&str>,
+    ) -> Result<Acted, Problem> {
+        let Page { limit, before } = Page::of(query, DEAD_LETTERS_MAX)?;
         // One more tells whether there are more.
         let mut letters = caller.platform.dead_letters(before, limit + 1).await?;
         let more = letters.len() > limit;

@@ -88,7 +88,7 @@ impl Gateway<'_> {
             expected,
             // As it was sent: its digest is the one that its writer knows.
             content: content.to_owned(),
-            idempotency_key: caller.verified.idempotency_key().map(str::to_owned),
+            idempotency_key: caller.verified()?.idempotency_key().map(str::to_owned),
             checked_for: None,
         };
         let (version, replayed) = loop {
@@ -132,7 +132,7 @@ impl Gateway<'_> {
         let fingerprint = hex_digest(&canonical.map_err(|_| Problem::Internal)?);
         let body: HandoffBody = serde_json::from_value(value).map_err(|_| Problem::Internal)?;
         check_run_id(&body.run)?;
-        let key = caller.verified.idempotency_key().ok_or(Problem::Internal)?;
+        let key = caller.verified()?.idempotency_key().ok_or(Problem::Internal)?;
         let first = match body.step {
             Some(step) => {
                 let config = (self.team, self.config);

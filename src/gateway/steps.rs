@@ -7,12 +7,12 @@ use super::preferences::{Preferences, wants_stream};
 use super::reply::Reply;
 use super::stream::Stream;
 use super::{Acted, Gateway, Record, segment};
-use crate::invocation::{Caller, Invocation, Mode, Progress};
+use crate::invocation::{Caller, Invocation, Mode, Progress, ended};
 use crate::manifest::AgentManifest;
 use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::run::attempt::Phase;
-use crate::run::status::{AskStep, Cancel, Cursor, StepStatus, Watch};
+use crate::run::status::{AskStep, Cancel, StepStatus};
 use crate::run::{RunName, StoredAnswer};
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -43,7 +43,7 @@ impl Gateway<'_> {
                 run,
                 &step,
                 request.headers(),
-                caller.verified.clone(),
+                caller.verified()?.clone(),
                 &caller.occasion.request_id,
             );
             return Ok(Acted::Stream(Box::new(stream.replayed(record.replayed))));
@@ -52,7 +52,7 @@ impl Gateway<'_> {
             Progress::Claimed(claimed) => claimed.execute().await?,
             Progress::Answered(answer) => answer,
             Progress::Accepted(status) => {
-                let ended = self.wait(caller, &run, &step, preferences.wait_ms()).await?;
+                let ended = ended(caller, &run, &step, key_of(caller)?, preferences.wait_ms()).await?;
                 match ended {
                     Some(answer) => answer,
                     None => return accepted(&status, preferences),
@@ -72,39 +72,6 @@ impl Gateway<'_> {
         Acted::Reply(Reply::stored(answer, record.replayed))
     }
 
-    /// Waits for a step's end, and answers it if it comes in time.
-    async fn wait<P: Platform>(
-        &self,
-        caller: &Caller<'_, P>,
-        run: &RunName,
-        step: &str,
-        wait_ms: u64,
-    ) -> Result<Option<StoredAnswer>, Problem> {
-        let ends_at_ms = caller.platform.now_ms() + wait_ms;
-        let mut watch = Watch {
-            step: step.to_owned(),
-            idempotency_key: caller.verified.idempotency_key().map(str::to_owned),
-            cursor: Cursor::default(),
-        };
-        loop {
-            let left_ms = ends_at_ms.saturating_sub(caller.platform.now_ms());
-            if left_ms == 0 {
-                return Ok(None);
-            }
-            let Some(watched) = caller.platform.watch(run, &watch, left_ms).await? else {
-                return Err(Problem::StepUnknown);
-            };
-            if watched.answer.is_some() {
-                return Ok(watched.answer);
-            }
-            // Events end a watch, too: past them.
-            watch.cursor = Cursor {
-                ordinal: watched.ordinal,
-                seq: watched.events.last().map_or(watch.cursor.seq, |event| event.seq),
-            };
-        }
-    }
-
     pub(super) async fn step_status<P: Platform>(
         &self,
         caller: &Caller<'_, P>,
@@ -114,13 +81,13 @@ impl Gateway<'_> {
         let run = caller.run(run);
         let mut status = self.step_of(caller, &run, step).await?;
         if wants_stream(request.headers()) && request.method() != Method::HEAD {
-            let (verified, request_id) = (caller.verified.clone(), &caller.occasion.request_id);
+            let (verified, request_id) = (caller.verified()?.clone(), &caller.occasion.request_id);
             let stream = Stream::new(run, step, request.headers(), verified, request_id);
             return Ok(Acted::Stream(Box::new(stream)));
         }
         let preferences = Preferences::of(request.headers());
         if status.status != Phase::Ended && preferences.wait_ms() > 0 {
-            self.wait(caller, &run, step, preferences.wait_ms()).await?;
+            ended(caller, &run, step, key_of(caller)?, preferences.wait_ms()).await?;
             status = self.step_of(caller, &run, step).await?;
         }
         let mut reply = Reply::of(&status)?;
@@ -146,7 +113,7 @@ impl Gateway<'_> {
     ) -> Result<Box<StepStatus>, Problem> {
         let question = AskStep { step: step.to_owned() };
         let status = caller.ask(run, question).await?.ok_or(Problem::StepUnknown)?;
-        caller.verified.authorise(&status.agent)?;
+        caller.verified()?.authorise(&status.agent)?;
         Ok(status)
     }
 
@@ -161,6 +128,11 @@ impl Gateway<'_> {
         let status = caller.ask(&run, question).await?;
         Ok(Acted::Reply(Reply::of(&status.ok_or(Problem::StepUnknown)?)?))
     }
+}
+
+/// The key of the attempt that the caller asks for, where it names one.
+fn key_of<'a, P: Platform>(caller: &Caller<'a, P>) -> Result<Option<&'a str>, Problem> {
+    Ok(caller.verified()?.idempotency_key())
 }
 
 /// 202: where to ask, and when. The status is that of the step when it was accepted.

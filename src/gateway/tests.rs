@@ -8,11 +8,16 @@ use http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+mod api_keys;
+mod direct;
 mod runs;
 
 use super::*;
+use crate::access::key::SECRET_BYTES;
+use crate::access::{AddressState, Admission, ApiKey, KeyState, PresentedKey};
 use crate::agent::{Host, LocalBoxFuture};
-use crate::platform::StorageUnavailable;
+use crate::breaker::Breaker;
+use crate::platform::{StorageUnavailable, Unanswered};
 use crate::run::delivery::DeadLetter;
 use crate::run::status::{Watch, Watched};
 use crate::run::storage::{Corrupt, MemoryStorage};
@@ -39,7 +44,21 @@ struct FakePlatform {
     faults: RefCell<Vec<Fault>>,
     /// Every question, as it went to a run's object.
     asked: RefCell<Vec<String>>,
+    /// What stands at the other end of outgoing calls; nobody answers where there is none.
+    orchestrator: RefCell<Option<Box<Orchestrator>>>,
+    /// Where outgoing calls went.
+    sent: RefCell<Vec<String>>,
+    breakers: RefCell<HashMap<String, Breaker>>,
+    alarms: RefCell<Vec<String>>,
+    /// API keys by id, which is also their list.
+    keys: RefCell<HashMap<String, KeyState>>,
+    addresses: RefCell<HashMap<String, AddressState>>,
+    /// How many secrets were given.
+    secrets: Cell<u8>,
 }
+
+/// Answers an outgoing call.
+type Orchestrator = dyn Fn(&http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, Unanswered>;
 
 impl FakePlatform {
     fn new() -> Self {
@@ -48,6 +67,32 @@ impl FakePlatform {
             runs: RefCell::default(),
             faults: RefCell::default(),
             asked: RefCell::default(),
+            orchestrator: RefCell::default(),
+            sent: RefCell::default(),
+            breakers: RefCell::default(),
+            alarms: RefCell::default(),
+            keys: RefCell::default(),
+            addresses: RefCell::default(),
+            secrets: Cell::new(0),
+        }
+    }
+
+    /// Changes the API key of this id, as its object does.
+    fn with_key<T>(&self, id: &str, act: impl FnOnce(&mut Option<KeyState>) -> T) -> Result<T, StorageUnavailable> {
+        let fault = self.faults.borrow_mut().pop().unwrap_or(Fault::None);
+        if fault == Fault::BeforeDoing {
+            return Err(StorageUnavailable);
+        }
+        let mut keys = self.keys.borrow_mut();
+        let mut kept = keys.get(id).map(again);
+        let done = act(&mut kept);
+        if let Some(kept) = kept {
+            keys.insert(id.to_owned(), kept);
+        }
+        if fault == Fault::AfterDoing {
+            Err(StorageUnavailable)
+        } else {
+            Ok(done)
         }
     }
 
@@ -122,6 +167,79 @@ impl Platform for FakePlatform {
     async fn remove_dead_letter(&self, _: &DeadLetter) -> Result<(), StorageUnavailable> {
         Ok(())
     }
+
+    async fn send(
+        &self,
+        request: &http::Request<Vec<u8>>,
+        timeout_ms: u64,
+        _: usize,
+    ) -> Result<http::Response<Vec<u8>>, Unanswered> {
+        self.sent.borrow_mut().push(request.uri().to_string());
+        match self.orchestrator.borrow().as_ref() {
+            Some(orchestrator) => orchestrator(request),
+            None => Err(Unanswered::TimedOut { timeout_ms }),
+        }
+    }
+
+    fn breaker<T>(&self, orchestrator: &str, act: impl FnOnce(&mut Breaker) -> T) -> T {
+        act(self.breakers.borrow_mut().entry(orchestrator.to_owned()).or_default())
+    }
+
+    fn random(&self) -> u32 {
+        0
+    }
+
+    fn alarm(&self, subject: &str, message: &str) {
+        self.alarms.borrow_mut().push(format!("{subject}: {message}"));
+    }
+
+    async fn admit_client(
+        &self,
+        presented: Option<&PresentedKey>,
+        address: &str,
+    ) -> Result<Admission, StorageUnavailable> {
+        if self.faults.borrow_mut().pop() == Some(Fault::BeforeDoing) {
+            return Err(StorageUnavailable);
+        }
+        let now_ms = self.now_ms.get();
+        let mut addresses = self.addresses.borrow_mut();
+        let state = addresses
+            .entry(address.to_owned())
+            .or_insert_with(|| AddressState::full(now_ms));
+        if let Some(limited) = state.arrive(now_ms).refused() {
+            return Ok(limited);
+        }
+        let admission = match presented {
+            Some(key) => self.with_key(&key.id, |kept| KeyState::admit(kept.as_mut(), &key.secret, now_ms))?,
+            None => Admission::Invalid,
+        };
+        if admission == Admission::Invalid {
+            state.fail(now_ms);
+        }
+        Ok(again(&admission))
+    }
+
+    fn key_secret(&self) -> Option<[u8; SECRET_BYTES]> {
+        self.secrets.set(self.secrets.get() + 1);
+        Some([self.secrets.get(); SECRET_BYTES])
+    }
+
+    async fn put_api_key(&self, key: &KeyState) -> Result<Option<ApiKey>, StorageUnavailable> {
+        self.with_key(&key.key.id, |kept| KeyState::put(kept, again(key)))
+    }
+
+    async fn api_keys(&self, before: Option<(u64, &str)>, limit: usize) -> Result<Vec<ApiKey>, StorageUnavailable> {
+        let mut keys: Vec<_> = self.keys.borrow().values().map(|kept| kept.key.clone()).collect();
+        keys.sort_by(|a, b| (b.created_at_ms, &b.id).cmp(&(a.created_at_ms, &a.id)));
+        keys.retain(|key| before.is_none_or(|before| (key.created_at_ms, key.id.as_str()) < before));
+        keys.truncate(limit);
+        Ok(keys)
+    }
+
+    async fn revoke_api_key(&self, id: &str) -> Result<Option<ApiKey>, StorageUnavailable> {
+        let now_ms = self.now_ms.get();
+        self.with_key(id, |kept| KeyState::revoke(kept.as_mut(), now_ms))
+    }
 }
 
 /// An orchestrator that calls a gateway over a fake platform.
@@ -185,6 +303,7 @@ impl Bench {
         let secret = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
         let keys = json!([
             {"id": "k", "orchestrator": "o", "purposes": ["invoke"], "secret": secret},
+            {"id": "operator", "orchestrator": "o", "purposes": ["operate"], "secret": secret},
             {"id": "narrow", "orchestrator": "o", "purposes": ["invoke"], "secret": secret, "agents": ["redact"]},
         ])
         .to_string();
@@ -249,9 +368,10 @@ impl Bench {
         };
         self.nonces.set(self.nonces.get() + 1);
         let occasion = Occasion {
-            request_id: format!("request-{}", self.nonces.get()),
+            request_id: format!("request-{:016}", self.nonces.get()),
             random: [7; 24],
             trace: None,
+            address: "203.0.113.7".into(),
         };
         match gateway.admit(request.method(), request.uri().path(), request.headers()) {
             Ok(admitted) => block_on(gateway.handle(&admitted, request, &occasion, &self.platform)),

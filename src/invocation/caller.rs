@@ -19,12 +19,26 @@ pub struct Occasion {
     pub random: [u8; 24],
     /// Where the caller is in its trace, if it said so.
     pub trace: Option<TraceContext>,
+    /// Where the client calls from, as [`client_address`](crate::access::client_address) names it.
+    pub address: String,
 }
 
-/// A caller whose signature holds, in the request that it makes.
+/// What makes a caller one that may ask.
+#[derive(Clone, Copy)]
+pub enum Identity<'a> {
+    /// An orchestrator or an operator, by its signature.
+    Signed(&'a Verified),
+    /// The gateway itself, for a customer who called directly: as the orchestrator whose runs these are.
+    Direct {
+        /// The owner of the run.
+        orchestrator: &'a str,
+    },
+}
+
+/// A caller who is known, in the request that it makes.
 pub struct Caller<'a, P> {
     /// Who it is.
-    pub verified: &'a Verified,
+    pub identity: Identity<'a>,
     /// Its request.
     pub occasion: &'a Occasion,
     /// How long a run is kept after it was used last, in milliseconds.
@@ -33,19 +47,15 @@ pub struct Caller<'a, P> {
     pub platform: &'a P,
 }
 
-impl<P: Platform> Caller<'_, P> {
+impl<'a, P: Platform> Caller<'a, P> {
     /// Asks one of the caller's runs. Where the question has an effect, the request's nonce is used up with it.
     ///
     /// # Errors
     /// When the request was received before, or the run's object does not answer.
     pub async fn ask<Q: Question>(&self, run: &RunName, question: Q) -> Result<Q::Answer, Problem> {
-        let nonce = self.verified.nonce().filter(|_| Q::USES_NONCE);
         let asked = Asked {
             claimant: self.occasion.request_id.clone(),
-            nonce: nonce.map(|(nonce, expires_at_s)| Nonce {
-                value: format!("{}/{nonce}", self.verified.key_id()),
-                expires_at_ms: expires_at_s * 1_000 + NONCE_MARGIN_MS,
-            }),
+            nonce: self.nonce().filter(|_| Q::USES_NONCE),
             question,
         };
         match self.platform.ask(run, &asked).await? {
@@ -54,10 +64,42 @@ impl<P: Platform> Caller<'_, P> {
         }
     }
 
+    /// A signature is good for one request; a direct call has none.
+    fn nonce(&self) -> Option<Nonce> {
+        let Identity::Signed(verified) = self.identity else {
+            return None;
+        };
+        let (nonce, expires_at_s) = verified.nonce()?;
+        Some(Nonce {
+            value: format!("{}/{nonce}", verified.key_id()),
+            expires_at_ms: expires_at_s * 1_000 + NONCE_MARGIN_MS,
+        })
+    }
+
+    /// The signature by which the caller is known.
+    ///
+    /// # Errors
+    /// When it called without one: the route takes signed calls only, so that is a fault of ours.
+    pub fn verified(&self) -> Result<&'a Verified, Problem> {
+        match self.identity {
+            Identity::Signed(verified) => Ok(verified),
+            Identity::Direct { .. } => Err(Problem::Internal),
+        }
+    }
+
+    /// Whose runs the caller asks.
+    #[must_use]
+    pub fn orchestrator(&self) -> &'a str {
+        match self.identity {
+            Identity::Signed(verified) => verified.orchestrator(),
+            Identity::Direct { orchestrator } => orchestrator,
+        }
+    }
+
     /// The caller's run of this id.
     #[must_use]
     pub fn run(&self, run: &str) -> RunName {
-        RunName::new(self.verified.orchestrator(), run)
+        RunName::new(self.orchestrator(), run)
     }
 
     /// The same, to be used.

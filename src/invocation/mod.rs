@@ -8,11 +8,13 @@ mod caller;
 mod containment;
 mod execution;
 mod step;
+mod wait;
 
-pub use self::caller::{Caller, Occasion};
+pub use self::caller::{Caller, Identity, Occasion};
 pub(crate) use self::containment::before;
 pub use self::execution::{CANCEL_GRACE_MS, Executed, Executor, HOPS_MAX};
 pub use self::step::{Claimed, Invocation, Mode, Progress, StepBody, refusal};
+pub use self::wait::ended;
 
 use serde_json::Value;
 

@@ -14,6 +14,7 @@ use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::run::call::{Call, StateSource};
 use crate::run::ledger::{Claim, ClaimRequest, Commit};
+use crate::run::settlement::Takeover;
 use crate::run::status::{IsOver, StepStatus};
 use crate::run::work::{COMMIT_GRACE_MS, Execution};
 use crate::run::{RUN_ID_MAX_BYTES, RunName, StoredAnswer};
@@ -55,6 +56,23 @@ pub struct StepBody {
     callback: Option<CallbackBody>,
     #[serde(default)]
     follow_handoffs: bool,
+}
+
+impl StepBody {
+    /// A step of a direct call: the gateway itself asks for it.
+    #[must_use]
+    pub fn direct(step: &str, attempt: u32, input: Value, deadline_ms: u64) -> Self {
+        Self {
+            step: step.to_owned(),
+            attempt,
+            input,
+            state: None,
+            state_version: None,
+            deadline_ms: Some(deadline_ms),
+            callback: None,
+            follow_handoffs: false,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -106,9 +124,26 @@ impl<'a, P: Platform> Invocation<'a, P> {
     ) -> Result<Self, Problem> {
         let value = read_message("step-invocation", bytes, team.gateway.limits.json_depth_max)?;
         let body: Body = serde_json::from_value(value).map_err(|_| Problem::Internal)?;
-        let key = caller.verified.idempotency_key().ok_or(Problem::Internal)?;
+        let key = caller.verified()?.idempotency_key().ok_or(Problem::Internal)?;
         check_id(&body.run, "/run")?;
         let request = Self::prepare(agent, (team, config), caller, (&body.run, body.step, ""), key, mode)?;
+        Ok(Self { caller, team, request })
+    }
+
+    /// A step of a direct call, which the gateway itself asks for and waits for.
+    ///
+    /// # Errors
+    /// What is wrong with the input.
+    pub fn direct(
+        agent: &AgentManifest,
+        (team, config): (&'a Team, &Config),
+        caller: &'a Caller<'a, P>,
+        (run, body): (&str, StepBody),
+        takeover: Option<Takeover>,
+    ) -> Result<Self, Problem> {
+        let key = format!("{run}/{}/{}", body.step, body.attempt);
+        let request = Self::prepare(agent, (team, config), caller, (run, body, ""), &key, Mode::Waiting)?;
+        let request = ClaimRequest { takeover, ..request };
         Ok(Self { caller, team, request })
     }
 
@@ -132,7 +167,7 @@ impl<'a, P: Platform> Invocation<'a, P> {
         }
         satisfies(violations)?;
         if let Some(callback) = &body.callback {
-            let orchestrator = caller.verified.orchestrator();
+            let orchestrator = caller.orchestrator();
             let now_s = caller.platform.now_ms() / 1_000;
             check_url(&callback.url, config.callback_rules(orchestrator)).map_err(|refusal| {
                 Problem::CallbackNotAllowed {
@@ -164,6 +199,7 @@ impl<'a, P: Platform> Invocation<'a, P> {
             hold_ms: deadline_ms + COMMIT_GRACE_MS,
             background: mode == Mode::Background,
             callback_url: body.callback.map(|callback| callback.url),
+            takeover: None,
             call: Call {
                 run: run.to_owned(),
                 step: body.step,
@@ -227,6 +263,7 @@ pub fn refusal(claim: Claim) -> Problem {
         Claim::StateConflict(conflict) => Problem::StateConflict(conflict),
         Claim::RunFull => Problem::RunFull,
         Claim::RunBusy => Problem::RunBusy,
+        Claim::TakenOver => Problem::RunTakenOver,
         Claim::Granted { .. } | Claim::Accepted(_) => Problem::Internal,
     }
 }

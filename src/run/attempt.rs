@@ -11,6 +11,7 @@ use super::events;
 use super::outcome::Outcome;
 use super::question::Moment;
 use super::record;
+use super::settlement;
 use super::storage::{Storage, Table};
 use super::timers::{self, Timer};
 use crate::agent::Failure;
@@ -151,6 +152,12 @@ pub(super) fn latest<S: Storage>(storage: &S, step: &str) -> Result<Option<Attem
     }
 }
 
+/// All attempts, in the order in which they were claimed first.
+pub(super) fn all<S: Storage>(storage: &S) -> Result<Vec<Attempt>, S::Error> {
+    let rows = ATTEMPTS.list(storage, "", usize::MAX)?;
+    Ok(rows.into_iter().map(|(_, attempt)| attempt).collect())
+}
+
 /// The latest attempt of every step, in the order of the steps' ids.
 pub(super) fn latest_of_all<S: Storage>(storage: &S) -> Result<Vec<Attempt>, S::Error> {
     let mut attempts = Vec::new();
@@ -211,10 +218,10 @@ pub(super) fn opened<S: Storage>(storage: &S) -> Result<Vec<u32>, S::Error> {
 /// Whether something is under way that must not be forgotten: an execution, in the background or under a claim that still
 /// holds, or a delivery.
 pub(super) fn unsettled<S: Storage>(storage: &S, now_ms: u64) -> Result<bool, S::Error> {
-    if !OPEN.list(storage, "", 1)?.is_empty() || delivery::any_pending(storage)? {
+    if !OPEN.list(storage, "", 1)?.is_empty() || delivery::any_pending(storage)? || settlement::is_pending(storage)? {
         return Ok(true);
     }
-    for (_, attempt) in ATTEMPTS.list(storage, "", usize::MAX)? {
+    for attempt in all(storage)? {
         // A claim that has ended unnoticed, while the object slept, still has its end to be told.
         let ends = attempt.claimed_until_ms > now_ms || timers::is_set(storage, Timer::ClaimEnd(attempt.ordinal))?;
         if attempt.phase == Phase::Running && ends {
@@ -241,6 +248,7 @@ pub(super) fn end<S: Storage>(
     OPEN.delete(storage, &id(attempt.ordinal))?;
     timers::clear(storage, Timer::Begin(attempt.ordinal))?;
     timers::clear(storage, Timer::ClaimEnd(attempt.ordinal))?;
+    settlement::changed(storage, now_ms)?;
     match &attempt.callback_url {
         Some(url) => delivery::create(storage, attempt.ordinal, url, now_ms),
         None => Ok(()),

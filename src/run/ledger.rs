@@ -11,6 +11,7 @@ use super::attempt::{self, ATTEMPTS_MAX, Attempt, EXECUTIONS_MAX, Phase, StoredA
 use super::call::{Call, StateSource};
 use super::question::{Moment, Question};
 use super::record::{self, Use};
+use super::settlement::{self, Takeover};
 use super::state::{self, Conflict, Expected, Kept};
 use super::status::{self, StepStatus};
 use super::storage::Storage;
@@ -42,6 +43,9 @@ pub struct ClaimRequest {
     pub background: bool,
     /// Where its end is to be told, if anywhere.
     pub callback_url: Option<String>,
+    /// Why the gateway itself asks for it, in the place of the run's orchestrator.
+    #[serde(default)]
+    pub takeover: Option<Takeover>,
 }
 
 /// What a claim came to.
@@ -81,6 +85,8 @@ pub enum Claim {
     RunFull,
     /// As many attempts as may be are under way in the background.
     RunBusy,
+    /// The gateway coordinates the run in its orchestrator's place: nothing of it is executed any more but what it asks for.
+    TakenOver,
 }
 
 impl Question for ClaimRequest {
@@ -89,6 +95,18 @@ impl Question for ClaimRequest {
     type Answer = Claim;
 
     fn answer<S: Storage>(&self, storage: &S, moment: Moment<'_>) -> Result<Claim, S::Error> {
+        let claim = self.claim(storage, moment)?;
+        if let Some(takeover) = &self.takeover
+            && record::find(storage)?.is_some()
+        {
+            settlement::take_over(storage, takeover, moment)?;
+        }
+        Ok(claim)
+    }
+}
+
+impl ClaimRequest {
+    fn claim<S: Storage>(&self, storage: &S, moment: Moment<'_>) -> Result<Claim, S::Error> {
         if let Some(known) = attempt::by_key(storage, &self.idempotency_key)? {
             return self.again(storage, known, moment);
         }
@@ -97,9 +115,7 @@ impl Question for ClaimRequest {
             None => self.first(storage, moment),
         }
     }
-}
 
-impl ClaimRequest {
     /// The idempotency key is known: the same attempt, or a mistake.
     fn again<S: Storage>(&self, storage: &S, mut known: Attempt, moment: Moment<'_>) -> Result<Claim, S::Error> {
         let same =
@@ -170,6 +186,9 @@ impl ClaimRequest {
 
     /// A new attempt.
     fn first<S: Storage>(&self, storage: &S, moment: Moment<'_>) -> Result<Claim, S::Error> {
+        if self.takeover.is_none() && settlement::find(storage)?.is_some() {
+            return Ok(Claim::TakenOver);
+        }
         let mut run = record::touch(storage, &self.using, moment.now_ms)?;
         if run.attempts >= ATTEMPTS_MAX {
             return Ok(Claim::RunFull);

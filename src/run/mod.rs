@@ -12,6 +12,7 @@
 //! | [`handoff`] | to whom the run was handed |
 //! | [`events`] | what an execution tells while it lasts |
 //! | [`delivery`] | callbacks on their way |
+//! | [`settlement`] | what the gateway coordinated in an orchestrator's place, on its way to it |
 //! | [`status`] | what is told to whoever asks |
 //! | [`record`] | the run's own row, its retention and its end |
 
@@ -25,6 +26,7 @@ mod nonce;
 pub mod outcome;
 pub mod question;
 pub mod record;
+pub mod settlement;
 pub mod state;
 pub mod status;
 pub mod storage;

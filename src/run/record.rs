@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::question::{Moment, Question, RunName};
 use super::storage::{Storage, Table, delete_all};
 use super::timers::{self, Timer};
-use super::{attempt, handoff, nonce, state};
+use super::{attempt, handoff, nonce, settlement, state};
 
 /// A run's id is at most this long; a step's id likewise.
 pub const RUN_ID_MAX_BYTES: usize = 128;
@@ -120,7 +120,7 @@ const LOOK_AGAIN_MS: u64 = 60_000;
 /// Removes all rows but the nonces, which a captured request must still meet, and the last attempt's place.
 fn forget<S: Storage>(storage: &S) -> Result<(), S::Error> {
     let tables = attempt::PREFIXES.iter().chain(state::PREFIXES).chain(handoff::PREFIXES);
-    for prefix in tables.copied().chain(["run/", "timer/", "due/"]) {
+    for prefix in tables.copied().chain([settlement::PREFIX, "run/", "timer/", "due/"]) {
         delete_all(storage, prefix)?;
     }
     Ok(())

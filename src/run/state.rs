@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::question::{Moment, Question};
 use super::record::{self, Run, Use};
+use super::settlement;
 use super::storage::{Storage, Table};
 use crate::signature::digest::content_digest;
 
@@ -162,6 +163,7 @@ pub(super) fn write<S: Storage>(
         CONTENTS.delete(storage, &id(run.oldest_version))?;
         run.oldest_version += 1;
     }
+    settlement::changed(storage, moment.now_ms)?;
     Ok(version)
 }
 

@@ -174,6 +174,7 @@ pub(super) fn request(key: &str, attempt: u32) -> ClaimRequest {
         hold_ms: HOLD_MS,
         background: false,
         callback_url: None,
+        takeover: None,
     }
 }
 

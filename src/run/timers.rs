@@ -18,6 +18,8 @@ pub(super) enum Timer {
     Deliver(u32),
     /// A dead letter is to be reported to the operator.
     Report(u32),
+    /// The run is to be settled with its orchestrator.
+    Settle,
     /// The run may have reached the end of its retention.
     Expire,
 }
@@ -29,13 +31,16 @@ impl Timer {
             Self::ClaimEnd(ordinal) => format!("claim-end/{ordinal:06}"),
             Self::Deliver(ordinal) => format!("deliver/{ordinal:06}"),
             Self::Report(ordinal) => format!("report/{ordinal:06}"),
+            Self::Settle => "settle".to_owned(),
             Self::Expire => "expire".to_owned(),
         }
     }
 
     fn parse(name: &str) -> Option<Self> {
-        if name == "expire" {
-            return Some(Self::Expire);
+        match name {
+            "expire" => return Some(Self::Expire),
+            "settle" => return Some(Self::Settle),
+            _ => {}
         }
         let (kind, ordinal) = name.split_once('/')?;
         let ordinal = ordinal.parse().ok()?;

@@ -9,6 +9,7 @@ use super::ledger::{conflict_of, kept_for};
 use super::outcome::outdated;
 use super::question::Moment;
 use super::record::{self, Expiry};
+use super::settlement::{self, Notice};
 use super::state::Kept;
 use super::storage::Storage;
 use super::timers::{self, Timer};
@@ -25,6 +26,8 @@ pub enum Work {
     Deliver(Box<Parcel>),
     /// Put a dead letter on the operator's list, then say so with [`delivery::reported`].
     Report(u32, Box<DeadLetter>),
+    /// Settle the run with its orchestrator, then say how it ended with [`settlement::told`].
+    Settle(Box<Notice>),
     /// Nothing has to be kept any more: remove the whole storage.
     RemoveAll,
 }
@@ -69,6 +72,7 @@ pub fn next<S: Storage>(storage: &S, executor: &str, now_ms: u64, random: u32) -
                 let letter = delivery::report(storage, ordinal, now_ms)?;
                 letter.map(|letter| Work::Report(ordinal, Box::new(letter)))
             }
+            Timer::Settle => settlement::begin(storage, now_ms)?.map(|notice| Work::Settle(Box::new(notice))),
             Timer::Expire => match record::expire(storage, now_ms)? {
                 Expiry::Kept => None,
                 Expiry::Gone => return Ok(Some(Work::RemoveAll)),

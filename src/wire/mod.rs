@@ -17,6 +17,9 @@ macro_rules! schemas {
 }
 
 schemas![
+    "api-key-created",
+    "api-key-request",
+    "api-keys",
     "callback",
     "challenge",
     "challenge-answer",
@@ -28,6 +31,8 @@ schemas![
     "lease",
     "openapi",
     "problem",
+    "query",
+    "query-answer",
     "registration",
     "renewal",
     "resent",
@@ -37,6 +42,10 @@ schemas![
     "step-invocation",
     "step-outcome",
     "step-status",
+    "run-request",
+    "run-answer",
+    "settlement",
+    "settlement-answer",
 ];
 
 /// The schema of a message.

@@ -280,6 +280,7 @@ impl World {
                 sent: None,
             }),
             Work::Report(ordinal, letter) => self.reporting.push((incarnation, ordinal, *letter, false)),
+            Work::Settle(notice) => panic!("nobody took the run over: {notice:?}"),
             Work::RemoveAll => {
                 self.count("everything is removed");
                 if self.faults && self.random.percent(20) {

@@ -1,0 +1,240 @@
+//! Handing a direct call on to the orchestrator, and what its answer means.
+//!
+//! An answer about the call is passed on, also when it is a refusal: the gateway is no way around the orchestrator's
+//! rules. Only what says nothing about the call, because the orchestrator is out of reach, sick, or not who it should be,
+//! lets the gateway answer by itself.
+
+use http::header::CONTENT_TYPE;
+use serde_json::{Value, json};
+
+use crate::breaker::{End, Permit};
+use crate::config::{Config, Orchestrator};
+use crate::json::parse_strict;
+use crate::platform::{Platform, Unanswered};
+use crate::problem::Problem;
+use crate::run::outcome::OUTCOME_MAX_BYTES;
+use crate::signature::{Purpose, Stamp, sign_request};
+
+use super::STEP;
+
+/// An orchestrator's answer may have so many bytes: an outcome, and what surrounds it.
+pub const ANSWER_MAX_BYTES: usize = OUTCOME_MAX_BYTES + 64 * 1024;
+/// How deep it may nest: an agent's output is part of it.
+const DEPTH_MAX: usize = 128;
+/// An orchestrator's explanation is told up to this length, in characters.
+const DETAIL_MAX_CHARS: usize = 300;
+
+/// What is handed on.
+#[derive(Debug, Clone, Copy)]
+pub struct Handing<'a> {
+    /// To whom.
+    pub orchestrator: &'a Orchestrator,
+    /// The gateway's id.
+    pub gateway: &'a str,
+    /// The run's id.
+    pub run: &'a str,
+    /// The agent that the call is for.
+    pub agent: &'a str,
+    /// Its input.
+    pub input: &'a Value,
+    /// How long the orchestrator may take, in milliseconds.
+    pub budget_ms: u64,
+    /// How long the run's step may take, in milliseconds: longer than the budget, for the gateway waits for a step that is
+    /// executed already, whoever invoked it.
+    pub deadline_ms: u64,
+    /// The span that the run is part of.
+    pub traceparent: &'a str,
+}
+
+/// Why an orchestrator does not coordinate a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The breaker is open: it did not answer others.
+    BreakerOpen,
+    /// It did not answer within its budget.
+    Timeout,
+    /// It could not be reached.
+    Unreachable,
+    /// It answered 5xx or 429.
+    Unavailable,
+    /// Its answer's signature does not hold: nobody knows who said it.
+    Unverified,
+    /// Its answer is none that the protocol knows.
+    Malformed,
+    /// It gave the run up by its own word.
+    GaveUp,
+    /// It does not know this gateway (any more).
+    NotRegistered,
+    /// It refuses the gateway's own credentials, or the gateway has none for it.
+    Refused,
+}
+
+impl Reason {
+    /// For programs.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::BreakerOpen => "breaker-open",
+            Self::Timeout => "timeout",
+            Self::Unreachable => "unreachable",
+            Self::Unavailable => "unavailable",
+            Self::Unverified => "unverified",
+            Self::Malformed => "malformed",
+            Self::GaveUp => "gave-up",
+            Self::NotRegistered => "not-registered",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Handed {
+    /// The outcome of the step.
+    Answered(Value),
+    /// The orchestrator declines the call: that is the answer to it.
+    Declined(Problem),
+    /// It says nothing about the call.
+    Without(Reason, String),
+}
+
+/// Hands a call on, if the breaker lets it pass, and takes down in the breaker how it ended.
+pub async fn hand_on<P: Platform>(handing: Handing<'_>, config: &Config, nonce: String, platform: &P) -> Handed {
+    let id = &handing.orchestrator.id;
+    let permit = platform.breaker(id, |breaker| breaker.permit(platform.now_ms()));
+    if permit == Permit::Reject {
+        let detail = "the orchestrator did not answer before, and is asked again later";
+        return Handed::Without(Reason::BreakerOpen, detail.to_owned());
+    }
+    let handed = call(handing, config, nonce, platform).await;
+    let end = match &handed {
+        Handed::Answered(_) | Handed::Declined(_) => End::Answered,
+        Handed::Without(Reason::Refused | Reason::NotRegistered | Reason::BreakerOpen, _) => End::Unknown,
+        Handed::Without(..) => End::Failed,
+    };
+    platform.breaker(id, |breaker| {
+        breaker.report(permit, end, platform.now_ms(), platform.random());
+    });
+    if let Handed::Without(Reason::Refused, detail) = &handed {
+        platform.alarm(
+            "orchestrator",
+            &format!("{id} refuses the gateway's credentials: {detail}"),
+        );
+    }
+    handed
+}
+
+async fn call<P: Platform>(handing: Handing<'_>, config: &Config, nonce: String, platform: &P) -> Handed {
+    let now_s = platform.now_ms() / 1_000;
+    let orchestrator = handing.orchestrator;
+    let Some(key) = config.keyring.signing_key(&orchestrator.id, Purpose::Register, now_s) else {
+        let detail = "no valid key with the purpose `register` is configured for it";
+        return Handed::Without(Reason::Refused, detail.to_owned());
+    };
+    let Ok(mut request) = request(handing) else {
+        let detail = "the call cannot be addressed: look at BATON_ORCHESTRATORS";
+        return Handed::Without(Reason::Unreachable, detail.to_owned());
+    };
+    let stamp = Stamp {
+        created_s: now_s,
+        nonce,
+    };
+    let sent = match sign_request(&mut request, key, stamp) {
+        Ok(sent) => sent,
+        Err(error) => return Handed::Without(Reason::Unreachable, error.to_string()),
+    };
+    let response = match platform.send(&request, handing.budget_ms, ANSWER_MAX_BYTES).await {
+        Ok(response) => response,
+        Err(unanswered @ Unanswered::TimedOut { .. }) => {
+            return Handed::Without(Reason::Timeout, unanswered.to_string());
+        }
+        // What failed in detail is for the operator's eyes.
+        Err(Unanswered::Failed(reason)) => {
+            platform.alarm("orchestrator", &format!("{}: {reason}", orchestrator.id));
+            return Handed::Without(Reason::Unreachable, "it could not be reached".to_owned());
+        }
+    };
+    let status = response.status().as_u16();
+    if status == 401 {
+        // Whoever does not know our key cannot sign for it either.
+        return Handed::Without(Reason::Refused, format!("401 {}", code(response.body())));
+    }
+    if let Err(rejection) = sent.verify(&response, platform.now_ms() / 1_000) {
+        let detail = format!(
+            "{status}, and the answer's signature does not hold: {}",
+            rejection.code()
+        );
+        return Handed::Without(Reason::Unverified, detail);
+    }
+    read(&response, handing)
+}
+
+fn request(handing: Handing<'_>) -> http::Result<http::Request<Vec<u8>>> {
+    let body = json!({
+        "run": handing.run,
+        "gateway": handing.gateway,
+        "agent": handing.agent,
+        "step": STEP,
+        "input": handing.input,
+        "deadline_ms": handing.deadline_ms,
+    });
+    http::Request::builder()
+        .method("POST")
+        .uri(format!("{}/runs", handing.orchestrator.url))
+        .header(CONTENT_TYPE, "application/json")
+        .header("idempotency-key", format!("\"{}\"", handing.run))
+        .header("traceparent", handing.traceparent)
+        .body(body.to_string().into_bytes())
+}
+
+/// What a verified answer means.
+fn read(response: &http::Response<Vec<u8>>, handing: Handing<'_>) -> Handed {
+    let body = response.body();
+    match response.status().as_u16() {
+        200 => outcome(body, handing),
+        409 if code(body) == "gateway-not-registered" => {
+            Handed::Without(Reason::NotRegistered, "it does not know this gateway".to_owned())
+        }
+        status @ (400 | 403 | 404 | 409 | 422) => {
+            let problem: Value = serde_json::from_slice(body).unwrap_or_default();
+            let detail = problem["detail"].as_str().unwrap_or("without a reason");
+            Handed::Declined(Problem::Declined {
+                status,
+                code: code(body),
+                detail: detail.chars().take(DETAIL_MAX_CHARS).collect(),
+            })
+        }
+        504 => Handed::Without(Reason::Timeout, format!("504 {}", code(body))),
+        status @ (429 | 500..) => Handed::Without(Reason::Unavailable, format!("{status} {}", code(body))),
+        status => Handed::Without(
+            Reason::Malformed,
+            format!("{status}, which the protocol does not know here"),
+        ),
+    }
+}
+
+fn outcome(body: &[u8], handing: Handing<'_>) -> Handed {
+    let malformed = |what: &str| Handed::Without(Reason::Malformed, format!("200 {what}"));
+    let Ok(answer) = parse_strict(body, DEPTH_MAX) else {
+        return malformed("without JSON");
+    };
+    let fits = crate::wire::compiled("run-answer")
+        .and_then(|schema| schema.get().ok())
+        .is_some_and(|schema| schema.accepts(&answer));
+    if !fits || answer["run"] != handing.run {
+        return malformed("with another message than a run's answer, or of another run");
+    }
+    if answer["verified"] != true {
+        let error = answer["outcome"]["error"]["code"]
+            .as_str()
+            .unwrap_or("without a reason");
+        return Handed::Without(Reason::GaveUp, error.chars().take(DETAIL_MAX_CHARS).collect());
+    }
+    Handed::Answered(answer["outcome"].clone())
+}
+
+fn code(body: &[u8]) -> String {
+    let problem: Value = serde_json::from_slice(body).unwrap_or_default();
+    let code = problem["code"].as_str().unwrap_or("without-a-reason");
+    code.chars().take(64).collect()
+}
