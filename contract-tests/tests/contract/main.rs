@@ -2,8 +2,10 @@
 //!
 //! One binary, so that its tests share one gateway wherever they need none of their own.
 
+mod api_keys;
 mod cli;
 mod configuration;
+mod direct;
 mod documents;
 mod log;
 mod registration;
