@@ -1,6 +1,9 @@
 //! The arguments, with their help: examples first, because they are what people read.
 
+mod api_keys;
 mod dead_letters;
+mod query;
+mod route;
 mod run;
 mod step;
 
@@ -13,7 +16,10 @@ use clap_complete::Shell;
 
 use crate::input::Source;
 
+pub use api_keys::{ApiKeys, CreateApiKey, ListApiKeys, RevokeApiKey};
 pub use dead_letters::{DeadLetters, ListDeadLetters, ResendDeadLetter};
+pub use query::Query;
+pub use route::{ExplainRoute, Route};
 pub use run::{
     CancelStep, DeleteRun, Handoff, PutState, RunCommand, ShowRun, ShowState, ShowStep, ShowSteps, WatchStep,
 };
@@ -23,17 +29,21 @@ const EXAMPLES: &str = "\
 Examples:
   baton discover http://127.0.0.1:8787
   baton step triage --input '{\"text\":\"My invoice is wrong\"}'
+  baton query 'I was charged twice'
   baton run show run_01
   baton manifest check
+  baton route explain 'Summarize this report'
   baton keys new --orchestrator acme --valid-for 90d > acme.key.json
   baton verify --key acme.key.json captured.http
 
 Gateway and key come from --gateway and --key, else from BATON_GATEWAY and BATON_KEY_FILE, else from
-`.dev/baton.json` in this directory or one above it, which `cargo xtask dev` writes.
+`.dev/baton.json` in this directory or one above it, which `cargo xtask dev` writes. An API key comes from
+--api-key, else from BATON_API_KEY.
 
 Exit codes:
   0  done: the step completed, the signature holds, nothing was found
-  1  done, with a bad result: the step failed or was cancelled, a rule does not hold, manifests have findings
+  1  done, with a bad result: the step failed or was cancelled, a rule does not hold, manifests have findings,
+     no agent answers a text
   2  asked wrongly: an argument, a file or the configuration
   3  the gateway refused the call
   4  no answer, or an answer whose signature does not hold";
@@ -62,16 +72,24 @@ pub enum Command {
     /// Work on the agents' manifests
     #[command(subcommand)]
     Manifest(Manifest),
+    /// Say which agent answers a text
+    #[command(subcommand)]
+    Route(Route),
     /// Show what a gateway offers: agents, endpoints, limits
     Discover(Discover),
     /// Invoke a signed step on an agent and verify the signed answer
     Step(Box<Step>),
+    /// Ask as a customer does, with an API key, and say how the call was routed
+    Query(Box<Query>),
     /// Look at a run, its state and its steps, and change them
     #[command(subcommand)]
     Run(Box<RunCommand>),
     /// Look after callbacks that could not be delivered, with an operator's key
     #[command(subcommand)]
     DeadLetters(DeadLetters),
+    /// Make, list and revoke the API keys of customers, with an operator's key
+    #[command(subcommand)]
+    ApiKeys(ApiKeys),
     /// Say which rule a captured request or response breaks, and what to do
     Verify(Verify),
     /// Print shell completions

@@ -127,7 +127,7 @@ fn outcome(caller: &Caller, sent: &Sent, data: &str) -> Result<Answer, Failure> 
     match answer.trust {
         Trust::Signed(_) => Ok(answer),
         // The gateway knew the caller, or there would be no stream: it can sign whatever it answers.
-        Trust::Unsigned => Err(Failure::new(
+        Trust::Unsigned | Trust::Connection => Err(Failure::new(
             Exit::Transport,
             "the outcome in the stream is not signed, so it proves nothing about the step",
         )),

@@ -1,7 +1,7 @@
 //! `baton`: the command line of Baton.
 //!
-//! It makes keys, checks manifests, shows what a gateway offers, sends signed steps, looks after runs and says what
-//! is wrong with a signature. Every command returns a [`Report`] or a [`Failure`]; only this file writes them out.
+//! It makes keys, checks manifests, shows what a gateway offers, explains routes, sends signed steps and customers' calls, looks after
+//! runs and says what is wrong with a signature. Every command returns a [`Report`] or a [`Failure`]; only this file writes them out.
 
 mod args;
 mod capture;
@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use args::{Args, Command, Keys, Manifest};
+use args::{Args, Command, Keys, Manifest, Route};
 use output::{Failure, Report, Style};
 
 fn main() -> ExitCode {
@@ -48,10 +48,13 @@ fn run(args: &Args) -> Result<Report, Failure> {
         Command::Keys(Keys::New(new)) => commands::keys::new(new),
         Command::Keys(Keys::WebhookSecret(secret)) => commands::keys::webhook_secret(secret),
         Command::Manifest(Manifest::Check { directory }) => commands::manifest::check(directory),
+        Command::Route(Route::Explain(explain)) => commands::route::explain(explain, style),
         Command::Discover(discover) => commands::discover::run(discover, style),
         Command::Step(step) => commands::step::run(step, style),
+        Command::Query(query) => commands::query::run(query, style),
         Command::Run(command) => commands::run::run(command, style),
         Command::DeadLetters(command) => commands::dead_letters::run(command, style),
+        Command::ApiKeys(command) => commands::api_keys::run(command, style),
         Command::Verify(verify) => commands::verify::run(verify, style),
         Command::Completions { shell } => Ok(commands::completions::run(*shell)),
     }

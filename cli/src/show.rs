@@ -2,6 +2,7 @@
 
 mod outcome;
 mod problem;
+mod query;
 mod status;
 
 use baton::signature::IDEMPOTENCY_REPLAYED;
@@ -36,13 +37,14 @@ pub fn report(
         let body = String::from_utf8_lossy(response.body());
         let report = Report::new(exit, format!("{}\n", body.trim_end()));
         return Ok(match trust {
-            Trust::Signed(_) => report,
+            Trust::Signed(_) | Trust::Connection => report,
             Trust::Unsigned => report.note(UNSIGNED),
         });
     }
     match trust {
         Trust::Signed(key) => text.push_str(&format!("signature verified with key {key}\n")),
         Trust::Unsigned => text.push_str(&format!("{UNSIGNED}\n")),
+        Trust::Connection => {}
     }
     Ok(Report::new(exit, text))
 }
@@ -60,6 +62,16 @@ pub fn step(answer: &Answer, json: bool, style: Style) -> Result<Report, Failure
         }
         let exit = outcome::exit(body).ok_or_else(|| unexpected(response, "outcome: it has no `status`"))?;
         Ok((exit, outcome::describe(body, is_replayed(response.headers()), style)))
+    })
+}
+
+/// The report of a direct call's answer.
+pub fn query(answer: &Answer, json: bool, style: Style) -> Result<Report, Failure> {
+    report(answer, json, style, |body| {
+        let exit = outcome::exit(body).filter(|_| body["route"].is_object());
+        let exit =
+            exit.ok_or_else(|| unexpected(&answer.response, "answer to a query: it has no `status` or `route`"))?;
+        Ok((exit, query::describe(body, style)))
     })
 }
 

@@ -136,6 +136,8 @@ pub enum Trust {
     Signed(String),
     /// A refusal of a caller that the gateway does not know: it cannot sign that.
     Unsigned,
+    /// Answers to customers are not signed: they are as good as the connection.
+    Connection,
 }
 
 /// Only a 4xx may come unsigned: an unsigned success proves nothing, and an unsigned 5xx is the network's.

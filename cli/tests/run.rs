@@ -656,3 +656,63 @@ fn dead_letters_take_an_operators_key() {
     );
     baton(&["dead-letters", "list", "--limit", "101"]).expect(2, &["--limit"]);
 }
+
+#[test]
+fn api_keys_take_an_operators_key() {
+    const KEY: &str = r#"{"id":"0123456789abcdef","name":"Acme","agents":["triage"],"created_at_ms":1764000010000,"rate":{"burst":10,"per_minute":20},"api_key":"baton_0123456789abcdef_secret"}"#;
+    const LIST: &str = r#"{"api_keys":[{"id":"0123456789abcdef","name":"Acme","agents":["*"],"created_at_ms":1764000010000,"revoked_at_ms":1764000011000,"rate":{"burst":10,"per_minute":20}}]}"#;
+    let keys = format!("[{}]", record("operator", "operate", "[\"*\"]"));
+    let ask = |name: &str, replies, arguments: &[&str]| {
+        let gateway = Gateway::new(&keys, replies);
+        let key = file(&folder(name), "keys.json", &keys);
+        let options = ["--key", &key, "--gateway", &gateway.origin];
+        let run = baton(&[&["api-keys"], arguments, &options].concat());
+        let request = gateway.request();
+        let asked = format!(
+            "{} {} {}",
+            request.method(),
+            request.uri().path_and_query().expect("a target"),
+            String::from_utf8_lossy(request.body())
+        );
+        (run, asked)
+    };
+    let create = [
+        "create",
+        "Acme",
+        "--agent",
+        "triage",
+        "--burst",
+        "10",
+        "--per-minute",
+        "20",
+    ];
+    let (run, asked) = ask("key-create", plain(201, KEY), &create);
+    run.expect(
+        0,
+        &[
+            "baton_0123456789abcdef_secret\n",
+            "shown once",
+            "signature verified with key operator",
+        ],
+    );
+    assert_eq!(
+        asked,
+        r#"POST /operator/api-keys {"name":"Acme","agents":["triage"],"rate":{"burst":10,"per_minute":20}}"#
+    );
+
+    let (run, asked) = ask("key-list", plain(200, LIST), &["list", "--limit", "5"]);
+    run.expect(
+        0,
+        &["0123456789abcdef  Acme", "revoked 2025-11-24T16:00:11Z", "all agents"],
+    );
+    assert_eq!(asked, "GET /operator/api-keys?limit=5 ");
+
+    let (run, asked) = ask("key-revoke", plain(204, ""), &["revoke", "0123456789abcdef"]);
+    run.expect(0, &["the API key 0123456789abcdef is revoked"]);
+    assert_eq!(asked, "DELETE /operator/api-keys/0123456789abcdef ");
+
+    let unknown = r#"{"title":"Unknown API key","status":404,"code":"api-key-unknown"}"#;
+    let (run, _) = ask("key-unknown", plain(404, unknown), &["revoke", "0123456789abcdef"]);
+    run.expect(3, &["api-key-unknown"]);
+    baton(&["api-keys", "revoke", "baton_0123456789abcdef_secret"]).expect(2, &["16 hexadecimal digits"]);
+}

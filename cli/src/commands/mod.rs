@@ -1,10 +1,13 @@
 //! One module per command.
 
+pub mod api_keys;
 pub mod completions;
 pub mod dead_letters;
 pub mod discover;
 pub mod keys;
 pub mod manifest;
+pub mod query;
+pub mod route;
 pub mod run;
 pub mod step;
 pub mod verify;

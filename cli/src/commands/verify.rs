@@ -108,6 +108,13 @@ impl Demand {
                     agent: None,
                     note: Some("this route is open: the gateway asks for no signature there"),
                 },
+                Access::ApiKey => Self {
+                    purpose: Purpose::Invoke,
+                    idempotency: false,
+                    preconditions: false,
+                    agent: None,
+                    note: Some("this route takes an API key: the gateway asks for no signature there"),
+                },
             },
             Err(_) => Self {
                 purpose: Purpose::Register,

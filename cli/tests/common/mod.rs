@@ -59,6 +59,7 @@ pub fn start(folder: &Path, arguments: &[&str]) -> Child {
         .current_dir(folder)
         .env_remove("BATON_GATEWAY")
         .env_remove("BATON_KEY_FILE")
+        .env_remove("BATON_API_KEY")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

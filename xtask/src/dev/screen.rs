@@ -35,7 +35,12 @@ Or have the orchestrator do it, and look at its runs at {orchestrator}/
 
   curl {orchestrator}/runs --json '{{"agent":"redact","input":{{"text":"Write to jane@example.com"}}}}'
 
-Or call the gateway directly: what it is and does
+Or call the gateway directly, as a customer does: with an API key, which the first command prints once
+
+  ./{baton} api-keys create me
+  BATON_API_KEY=... ./{baton} query 'I was charged twice'
+
+What the gateway is and does:
 
   curl {gateway}/.well-known/baton.json
 
@@ -69,6 +74,12 @@ mod tests {
         assert!(text.contains("as `desk`; the lease has 59 s to run"), "{text}");
         assert!(
             text.contains(r#"./target/debug/baton step triage --input '{"text":"I was charged twice"}'"#),
+            "{text}"
+        );
+        assert!(
+            text.contains(
+                "  ./target/debug/baton api-keys create me\n  BATON_API_KEY=... ./target/debug/baton query 'I was charged twice'\n"
+            ),
             "{text}"
         );
     }
