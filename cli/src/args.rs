@@ -104,6 +104,17 @@ Examples:
     },
 }
 
+/// Which part of an operator's list.
+#[derive(Debug, clap::Args)]
+pub struct Page {
+    /// How many at most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub limit: Option<u64>,
+    /// Go on where an earlier list ended
+    #[arg(long)]
+    pub cursor: Option<String>,
+}
+
 /// What every signed call takes.
 #[derive(Debug, clap::Args)]
 pub struct CallOptions {

@@ -2,6 +2,8 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::args::Page;
+
 /// An id has at most this many bytes.
 const MAX_BYTES: usize = 128;
 
@@ -25,6 +27,15 @@ pub fn parse(text: &str) -> Result<String, String> {
 /// An id as one segment of a path.
 pub fn segment(id: &str) -> String {
     utf8_percent_encode(id, &RESERVED).to_string()
+}
+
+/// A list's path, with the query that asks for this part of it.
+pub fn list_path(path: &str, page: &Page) -> String {
+    let limit = page.limit.map(|limit| format!("limit={limit}"));
+    let cursor = page.cursor.as_ref().map(|cursor| format!("cursor={}", segment(cursor)));
+    let query: Vec<_> = limit.into_iter().chain(cursor).collect();
+    let mark = if query.is_empty() { "" } else { "?" };
+    format!("{path}{mark}{}", query.join("&"))
 }
 
 /// The path below a run; `rest` begins with a slash or is empty.

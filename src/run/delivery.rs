@@ -265,7 +265,8 @@ fn give_up<S: Storage>(
     timers::set(storage, Timer::Report(ordinal), now_ms)
 }
 
-fn shortened(reason: &str) -> String {
+/// An account of a failure, as much of it as is kept.
+pub(super) fn shortened(reason: &str) -> String {
     reason.chars().take(ERROR_MAX_CHARS).collect()
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::attempt::{self, Phase};
+use super::delivery::shortened;
 use super::question::{Moment, RunName};
 use super::record;
 use super::state;
@@ -26,8 +27,6 @@ pub const SETTLE_BACKOFF_MS: u64 = 1_000;
 pub const SETTLE_BACKOFF_MAX_MS: u64 = 5 * 60 * 1_000;
 /// For so long it is tried, in milliseconds: a week. Then it is the operator's.
 pub const SETTLE_GIVE_UP_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
-/// The longest account of a failure that is kept, in characters.
-const ERROR_MAX_CHARS: usize = 200;
 
 const SETTLEMENTS: Table<Settlement> = Table::new("settlement/");
 const ONLY: &str = "only";
@@ -256,10 +255,6 @@ pub fn told<S: Storage>(
     }
     SETTLEMENTS.put(storage, ONLY, &settlement)?;
     Ok(alarm)
-}
-
-fn shortened(reason: &str) -> String {
-    reason.chars().take(ERROR_MAX_CHARS).collect()
 }
 
 #[cfg(test)]

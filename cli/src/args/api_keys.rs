@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{CallOptions, duration_s};
+use super::{CallOptions, Page, duration_s};
 
 /// `baton api-keys`
 #[derive(Debug, Subcommand)]
@@ -52,12 +52,9 @@ Examples:
   baton api-keys list --key operator.key.json
   baton api-keys list --limit 10 --json | jq -r '.api_keys[].id'")]
 pub struct ListApiKeys {
-    /// How many at most
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100))]
-    pub limit: Option<u64>,
-    /// Go on where an earlier list ended
-    #[arg(long)]
-    pub cursor: Option<String>,
+    /// Which part of the list.
+    #[command(flatten)]
+    pub page: Page,
     /// How the call is made.
     #[command(flatten)]
     pub call: CallOptions,

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::CallOptions;
+use super::{CallOptions, Page};
 
 /// `baton dead-letters`
 #[derive(Debug, Subcommand)]
@@ -22,12 +22,9 @@ Examples:
 
 It takes a key of the purpose `operate`: baton keys new --purpose operate")]
 pub struct ListDeadLetters {
-    /// How many at most
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100))]
-    pub limit: Option<u64>,
-    /// Go on where an earlier list ended
-    #[arg(long)]
-    pub cursor: Option<String>,
+    /// Which part of the list.
+    #[command(flatten)]
+    pub page: Page,
     /// How the call is made.
     #[command(flatten)]
     pub call: CallOptions,

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::args::{ApiKeys, CreateApiKey, ListApiKeys, RevokeApiKey};
 use crate::environment::now_s;
-use crate::id::{quoted, segment};
+use crate::id::{list_path, quoted, segment};
 use crate::output::{Exit, Failure, Report, Style, text};
 use crate::show::{self, moment};
 use crate::signed::Caller;
@@ -64,11 +64,7 @@ fn wanted(args: &CreateApiKey, now_s: u64) -> Value {
 
 fn list(args: &ListApiKeys, style: Style) -> Result<Report, Failure> {
     let caller = Caller::new(&args.call, Purpose::Operate, None)?;
-    let limit = args.limit.map(|limit| format!("limit={limit}"));
-    let cursor = args.cursor.as_ref().map(|cursor| format!("cursor={}", segment(cursor)));
-    let query: Vec<_> = limit.into_iter().chain(cursor).collect();
-    let mark = if query.is_empty() { "" } else { "?" };
-    let target = format!("{PATH}{mark}{}", query.join("&"));
+    let target = list_path(PATH, &args.page);
     let answer = caller.ask(Method::GET, &target, TIMEOUT)?;
     show::report(&answer, args.call.json, style, |body| {
         let keys = body["api_keys"]

@@ -8,7 +8,7 @@ use http::Method;
 use serde_json::Value;
 
 use crate::args::{DeadLetters, ListDeadLetters, ResendDeadLetter};
-use crate::id::{quoted, segment};
+use crate::id::{list_path, quoted, segment};
 use crate::output::{Exit, Failure, Report, Style, text};
 use crate::show::{self, moment};
 use crate::signed::Caller;
@@ -26,11 +26,7 @@ pub fn run(command: &DeadLetters, style: Style) -> Result<Report, Failure> {
 
 fn list(args: &ListDeadLetters, style: Style) -> Result<Report, Failure> {
     let caller = Caller::new(&args.call, Purpose::Operate, None)?;
-    let limit = args.limit.map(|limit| format!("limit={limit}"));
-    let cursor = args.cursor.as_ref().map(|cursor| format!("cursor={}", segment(cursor)));
-    let query: Vec<_> = limit.into_iter().chain(cursor).collect();
-    let mark = if query.is_empty() { "" } else { "?" };
-    let target = format!("{PATH}{mark}{}", query.join("&"));
+    let target = list_path(PATH, &args.page);
     let answer = caller.ask(Method::GET, &target, TIMEOUT)?;
     show::report(&answer, args.call.json, style, |body| {
         let letters = body["dead_letters"]
