@@ -9,7 +9,7 @@ use worker::{DurableObject, Env, Request, Response, State, durable_object};
 use super::{clock, http_client, log};
 use crate::config::{Config, Orchestrator};
 use crate::gateway::Gateway;
-use crate::link::{self, CALL_TIMEOUT_MS, Call, CallResult, Input, Lease, Link, Output};
+use crate::link::{self, CALL_TIMEOUT_MS, Call, CallResult, Calling, Input, Lease, Link, Output};
 use crate::manifest::Team;
 use crate::signature::{Purpose, Stamp, sign_request};
 
@@ -90,16 +90,18 @@ impl LinkObject {
             manifest_digest: gateway.discovery().digest,
         };
         loop {
-            let call = self.step(&orchestrator.id, input).await?;
-            let Some(call) = call else { return Ok(()) };
+            let calling = self.step(&orchestrator.id, input).await?;
+            let Some(Calling { number, call, .. }) = calling else {
+                return Ok(());
+            };
             let result = perform(&gateway, orchestrator, &call).await;
             log::link(&orchestrator.id, call_name(&call), &json!(result));
-            input = Input::Ended(result);
+            input = Input::Ended { number, result };
         }
     }
 
     /// One step of the state machine, kept before anything of it is performed. Answers the call to make.
-    async fn step(&self, orchestrator: &str, input: Input) -> worker::Result<Option<Call>> {
+    async fn step(&self, orchestrator: &str, input: Input) -> worker::Result<Option<Calling>> {
         let link = match self.load()? {
             Some(stored) => serde_json::from_str(&stored.link).unwrap_or_default(),
             None => Link::default(),
@@ -111,6 +113,7 @@ impl LinkObject {
             match output {
                 Output::Call(next) => call = Some(next),
                 Output::WakeAt(at_ms) => self.wake_at(at_ms).await?,
+                Output::Sleep => self.state.storage().delete_alarm().await?,
                 Output::Alarm(message) => log::alarm("link", &format!("{orchestrator}: {message}")),
             }
         }
@@ -140,6 +143,7 @@ fn call_name(call: &Call) -> &'static str {
     match call {
         Call::Register { .. } => "register",
         Call::Renew { .. } => "renew",
+        Call::Deregister { .. } => "deregister",
     }
 }
 
@@ -169,15 +173,21 @@ async fn perform(gateway: &Gateway<'_>, orchestrator: &Orchestrator, call: &Call
             registration,
             generation,
             manifest_digest,
+            draining,
         } => {
             let body = json!({
                 "manifest_digest": manifest_digest,
                 "generation": generation,
-                "health": {"status": "ok"},
+                "health": {"status": if *draining { "draining" } else { "ok" }},
             });
             let url = format!("{}/gateways/{registration}/lease", orchestrator.url);
             json_request("PUT", url, &body, &nonce)
         }
+        Call::Deregister { registration } => http::Request::builder()
+            .method("DELETE")
+            .uri(format!("{}/gateways/{registration}", orchestrator.url))
+            .header("idempotency-key", format!("\"{nonce}\""))
+            .body(Vec::new()),
     };
     let Ok(mut request) = request else {
         return CallResult::Failed("the call cannot be addressed: look at BATON_ORCHESTRATORS".into());
@@ -203,10 +213,13 @@ async fn perform(gateway: &Gateway<'_>, orchestrator: &Orchestrator, call: &Call
         return CallResult::Failed(format!("{status}, and the answer's signature: {rejection}"));
     }
     match (status, call) {
-        (200 | 201, _) => match serde_json::from_slice::<Lease>(response.body()) {
-            Ok(lease) => CallResult::Granted(lease),
-            Err(error) => CallResult::Failed(format!("{status} with a lease that cannot be read: {error}")),
-        },
+        (204 | 404 | 410, Call::Deregister { .. }) => CallResult::Gone,
+        (200 | 201, Call::Register { .. } | Call::Renew { .. }) => {
+            match serde_json::from_slice::<Lease>(response.body()) {
+                Ok(lease) => CallResult::Granted(lease),
+                Err(error) => CallResult::Failed(format!("{status} with a lease that cannot be read: {error}")),
+            }
+        }
         (404 | 409 | 410, Call::Renew { .. }) => CallResult::Forgotten(format!("{status} {code}")),
         _ => CallResult::Failed(format!("{status} {code}")),
     }

@@ -214,7 +214,7 @@ impl Store {
     }
 
     /// The live registration to invoke this agent on for this run: the newest where there are several. A run that was
-    /// handed on stays on the gateway that did.
+    /// handed on stays on the gateway that did. A gateway that drains takes no new steps.
     ///
     /// # Errors
     /// When the database fails.
@@ -224,6 +224,7 @@ impl Store {
                 .query_row(
                     "SELECT * FROM registrations WHERE ended IS NULL AND lease_expires_at_ms > ?2
                        AND EXISTS (SELECT 1 FROM json_each(agents) WHERE value = ?1)
+                       AND coalesce(health, '') <> 'draining'
                        AND gateway = coalesce((SELECT gateway FROM handed_runs WHERE run = ?3), gateway)
                      ORDER BY registered_at_ms DESC LIMIT 1",
                     params![agent, now_ms, run],
