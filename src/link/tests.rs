@@ -33,7 +33,7 @@ fn registered() -> Link {
 
 /// What is called for, in a word.
 fn call(outputs: &[Output]) -> &'static str {
-    let calls = outputs.iter().filter_map(|output| match output {
+    let mut calls = outputs.iter().filter_map(|output| match output {
         Output::Call(calling) => Some(match calling.call {
             Call::Register { .. } => "register",
             Call::Renew { draining: false, .. } => "renew",
@@ -42,7 +42,7 @@ fn call(outputs: &[Output]) -> &'static str {
         }),
         _ => None,
     });
-    calls.last().unwrap_or("")
+    calls.next_back().unwrap_or("")
 }
 
 fn alarmed(outputs: &[Output]) -> bool {
