@@ -4,6 +4,7 @@ use crate::access::key::SECRET_BYTES;
 use crate::access::{Admission, ApiKey, KeyState, PresentedKey};
 use crate::agent::Host;
 use crate::breaker::Breaker;
+use crate::link::LeaseGeneration;
 use crate::run::delivery::DeadLetter;
 use crate::run::status::{Watch, Watched};
 use crate::run::{Asked, Question, RunName, Told};
@@ -78,6 +79,11 @@ pub trait Platform: Host {
 
     /// Asks and tells the breaker before an orchestrator: this isolate's own.
     fn breaker<T>(&self, orchestrator: &str, act: impl FnOnce(&mut Breaker) -> T) -> T;
+
+    /// The generation of the lease that the link to this orchestrator holds, or held last. It may be some seconds old, but
+    /// not where it is another than the one `named`. Nothing where the orchestrator is not configured, never granted a
+    /// lease, or its link does not answer.
+    async fn lease_generation(&self, orchestrator: &str, named: Option<u64>) -> Option<LeaseGeneration>;
 
     /// Any number, for jitter.
     fn random(&self) -> u32;

@@ -118,6 +118,11 @@ pub enum Problem {
     TextNotTaken,
     /// The gateway coordinates the run in the place of its orchestrator.
     RunTakenOver,
+    /// The call belongs to a lease that a later one has overtaken.
+    GenerationOutdated {
+        /// The highest generation that is known.
+        known: u64,
+    },
     /// The storage did not answer.
     StorageUnavailable,
     /// The gateway's own configuration is wrong; the log says how.
@@ -178,6 +183,7 @@ impl Problem {
             Self::TextRequired => "text-required",
             Self::TextNotTaken => "text-not-taken",
             Self::RunTakenOver => "run-taken-over",
+            Self::GenerationOutdated { .. } => "generation-outdated",
             Self::StorageUnavailable => "storage-unavailable",
             Self::Misconfigured => "gateway-misconfigured",
             Self::Internal => "internal",
@@ -223,7 +229,8 @@ impl Problem {
             | Self::InFlight { .. }
             | Self::ClaimLost
             | Self::RunFull
-            | Self::RunTakenOver => 409,
+            | Self::RunTakenOver
+            | Self::GenerationOutdated { .. } => 409,
             Self::DeadlineExceeded { .. } => 504,
             Self::StorageUnavailable | Self::Misconfigured | Self::OrchestratorUnavailable { .. } => 503,
             Self::Internal => 500,
@@ -294,6 +301,7 @@ impl Problem {
             Self::TextRequired => "Text required",
             Self::TextNotTaken => "Text not taken",
             Self::RunTakenOver => "Run taken over",
+            Self::GenerationOutdated { .. } => "Generation outdated",
             Self::StorageUnavailable => "Storage unavailable",
             Self::Misconfigured => "Gateway misconfigured",
             Self::Internal => "Internal error",
@@ -380,6 +388,9 @@ impl Problem {
                 "the gateway answered this run in the orchestrator's place and settles it: nothing more is executed in it"
                     .into()
             }
+            Self::GenerationOutdated { known } => format!(
+                "Baton-Generation is older than {known}, which is known: send the generation of the lease that the gateway holds now"
+            ),
             Self::StorageUnavailable => "the storage did not answer: nothing is lost, try again".into(),
             Self::Misconfigured => {
                 "the gateway cannot serve this call: its operator finds the reason in the log".into()
@@ -434,6 +445,9 @@ impl Problem {
             if let Some(etag) = &conflict.current_etag {
                 body["current_etag"] = etag.as_str().into();
             }
+        }
+        if let Self::GenerationOutdated { known } = self {
+            body["known_generation"] = (*known).into();
         }
         if let Some(retry_after_ms) = self.retry_after_ms() {
             body["retry_after_ms"] = retry_after_ms.into();

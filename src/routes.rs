@@ -99,6 +99,15 @@ impl Route {
     pub fn has_preconditions(&self) -> bool {
         self.action == Action::PutState
     }
+
+    /// Whether the call has an effect on a run, so that it may name the lease that it belongs to.
+    #[must_use]
+    pub fn is_fenced(&self) -> bool {
+        matches!(
+            self.action,
+            Action::InvokeStep | Action::HandOff | Action::PutState | Action::CancelStep | Action::ForgetRun
+        )
+    }
 }
 
 const INVOKE: Access = Access::Signed {

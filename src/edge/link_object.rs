@@ -49,6 +49,10 @@ impl DurableObject for LinkObject {
         let Some(orchestrator) = orchestrator else {
             return Response::error("which orchestrator?", 400);
         };
+        if url.path() == "/generation" {
+            let lease = link::lease_generation(&self.link()?, clock::now_ms());
+            return Response::ok(serde_json::to_string(&lease)?);
+        }
         self.advance(&orchestrator).await?;
         Response::ok("")
     }
@@ -102,11 +106,7 @@ impl LinkObject {
 
     /// One step of the state machine, kept before anything of it is performed. Answers the call to make.
     async fn step(&self, orchestrator: &str, input: Input) -> worker::Result<Option<Calling>> {
-        let link = match self.load()? {
-            Some(stored) => serde_json::from_str(&stored.link).unwrap_or_default(),
-            None => Link::default(),
-        };
-        let (link, outputs) = link::step(link, input, clock::now_ms(), clock::random_number());
+        let (link, outputs) = link::step(self.link()?, input, clock::now_ms(), clock::random_number());
         self.save(orchestrator, &link)?;
         let mut call = None;
         for output in outputs {
@@ -118,6 +118,14 @@ impl LinkObject {
             }
         }
         Ok(call)
+    }
+
+    /// The link as it is kept.
+    fn link(&self) -> worker::Result<Link> {
+        let stored = self.load()?;
+        Ok(stored
+            .and_then(|stored| serde_json::from_str(&stored.link).ok())
+            .unwrap_or_default())
     }
 
     fn load(&self) -> worker::Result<Option<Stored>> {

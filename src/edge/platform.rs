@@ -8,11 +8,12 @@ use serde::de::DeserializeOwned;
 use worker::{Env, RequestInit};
 
 use super::clock::PlatformHost;
-use super::{api_keys, clock, dead_letters, http_client, log};
+use super::{api_keys, clock, dead_letters, http_client, lease, log};
 use crate::access::key::SECRET_BYTES;
 use crate::access::{Admission, ApiKey, KeyState, PresentedKey};
 use crate::agent::{Host, LocalBoxFuture};
 use crate::breaker::Breaker;
+use crate::link::LeaseGeneration;
 use crate::platform::{Platform, StorageUnavailable, Unanswered};
 use crate::run::delivery::DeadLetter;
 use crate::run::status::{Watch, Watched};
@@ -77,7 +78,7 @@ impl Platform for EdgePlatform {
     async fn watch(&self, run: &RunName, watch: &Watch, wait_ms: u64) -> Result<Option<Watched>, StorageUnavailable> {
         match self.post(run, Watch::NAME, &(watch, wait_ms)).await? {
             Told::Answer(watched) => Ok(watched),
-            Told::Replayed => Err(StorageUnavailable),
+            Told::Replayed | Told::Outdated { .. } => Err(StorageUnavailable),
         }
     }
 
@@ -109,6 +110,10 @@ impl Platform for EdgePlatform {
     fn breaker<T>(&self, orchestrator: &str, act: impl FnOnce(&mut Breaker) -> T) -> T {
         thread_local!(static BREAKERS: RefCell<HashMap<String, Breaker>> = RefCell::default());
         BREAKERS.with_borrow_mut(|breakers| act(breakers.entry(orchestrator.to_owned()).or_default()))
+    }
+
+    async fn lease_generation(&self, orchestrator: &str, named: Option<u64>) -> Option<LeaseGeneration> {
+        lease::generation(&self.env, orchestrator, named).await
     }
 
     fn random(&self) -> u32 {

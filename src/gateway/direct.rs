@@ -11,6 +11,7 @@ use crate::config::Orchestrator;
 use crate::direct::hand_on::{Handing, hand_on};
 use crate::direct::{self, Answer, Handed, Local, NOBODY, Reason, Route};
 use crate::invocation::{Caller, Identity, Occasion, check, read_message, satisfies};
+use crate::link::LeaseGeneration;
 use crate::manifest::{AgentManifest, Visibility, input_of};
 use crate::platform::Platform;
 use crate::problem::Problem;
@@ -144,6 +145,11 @@ impl Gateway<'_> {
             takeover = Some(Takeover {
                 gateway: self.team.gateway.id.clone(),
                 reason: reason.code().to_owned(),
+                generation: caller
+                    .platform
+                    .lease_generation(&orchestrator.id, None)
+                    .await
+                    .map(LeaseGeneration::least),
             });
             route = Route::Fallback {
                 orchestrator: orchestrator.id.clone(),

@@ -4,6 +4,7 @@
 //! orchestrator's Link object and feeds the result back. [`view`] says how the link stands at a moment, whether or
 //! not an alarm rang before it. Nothing here waits, reads a clock or draws a number.
 
+mod generation;
 mod machine;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ mod view;
 
 use serde::{Deserialize, Serialize};
 
+pub use generation::{LeaseGeneration, lease_generation};
 pub use machine::step;
 pub use view::{LinkState, LinkView, view};
 
@@ -40,6 +42,9 @@ pub struct Link {
     /// How many calls were made: the number of the last one.
     #[serde(default)]
     pub calls: u64,
+    /// The generation of the last lease; 0 before the first.
+    #[serde(default)]
+    pub generation: u64,
     /// Failures since the last success.
     pub failures: u32,
     /// When to act next, in Unix milliseconds. Without meaning while deregistered.

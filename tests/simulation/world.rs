@@ -6,9 +6,11 @@ use std::rc::Rc;
 use baton::run::call::StateSource;
 use baton::run::delivery::{self, DeadLetter, Parcel, Sent};
 use baton::run::events::{self, Event};
+use baton::run::fence::Named;
 use baton::run::ledger::{Commit, CommitRequest, StateWrite};
+use baton::run::settlement::{self, Notice};
 use baton::run::state::Kept;
-use baton::run::storage::{Corrupt, MemoryStorage};
+use baton::run::storage::{Corrupt, MemoryStorage, Storage as _};
 use baton::run::transaction::Transaction;
 use baton::run::work::{self, Execution, Work};
 use baton::run::{Asked, Moment, Nonce, Question, StoredAnswer, Told, ask, next_at_ms};
@@ -39,9 +41,16 @@ pub struct World {
     pub executing: Vec<Job>,
     pub delivering: Vec<Shipment>,
     pub reporting: Vec<(Incarnation, u32, DeadLetter, bool)>,
+    pub settling: Vec<(Incarnation, Notice)>,
     /// Workers at work on a step whose caller waits.
     pub workers: Vec<Job>,
     pub receiver: Receiver,
+    /// Where settlements go.
+    pub orchestrator: Receiver,
+    /// The generation of the orchestrator's lease.
+    pub generation: u64,
+    /// What the run certainly knows of it.
+    fenced: u64,
     requests: u32,
     words: u32,
     /// Requests whose nonce was certainly taken down: until when, and what would be sent again.
@@ -115,8 +124,12 @@ impl World {
             executing: Vec::new(),
             delivering: Vec::new(),
             reporting: Vec::new(),
+            settling: Vec::new(),
             workers: Vec::new(),
             receiver: Receiver::Up,
+            orchestrator: Receiver::Up,
+            generation: 1,
+            fenced: 0,
             requests: 0,
             words: 0,
             captured: Vec::new(),
@@ -148,6 +161,7 @@ impl World {
         self.executing.clear();
         self.delivering.clear();
         self.reporting.clear();
+        self.settling.clear();
     }
 
     /// A transaction of the object: it may fail before anything is done, or its answer may be lost.
@@ -197,7 +211,24 @@ impl World {
         format!("request {}", self.requests)
     }
 
-    /// Asks the run as this request, twice if there is no answer.
+    /// The lease that a call names, if it names one: at times one that a later one has overtaken.
+    fn named(&mut self) -> Option<Named> {
+        let (names, is_late) = (self.random.percent(60), self.random.percent(10));
+        names.then(|| Named {
+            generation: self.generation.saturating_sub(is_late.into()).max(1),
+            granted: 0,
+        })
+    }
+
+    /// The rows that say what was done: all but those that every request may leave.
+    fn effects(&self) -> Vec<(String, String)> {
+        let mut rows = self.storage.scan("", "", usize::MAX).unwrap();
+        let traces = ["nonce/", "nonce-end/", "fence/", "timer/", "due/"];
+        rows.retain(|(key, _)| !traces.iter().any(|trace| key.starts_with(trace)));
+        rows
+    }
+
+    /// Asks the run as this request, twice if there is no answer. A call of a lease that was overtaken gets none.
     pub fn ask_as<Q: Question>(&mut self, claimant: &str, question: Q, forgets: bool) -> Result<Q::Answer, Unknown> {
         let nonce = Q::USES_NONCE.then(|| Nonce {
             value: format!("nonce of {claimant}"),
@@ -206,8 +237,12 @@ impl World {
         let asked = Asked {
             claimant: claimant.to_owned(),
             nonce,
+            named: self.named().filter(|_| Q::USES_NONCE),
             question,
         };
+        let is_late = asked.named.is_some_and(|named| named.generation < self.fenced);
+        // An instance that has just begun gives up what the one before it had begun: that is no effect of the call.
+        let before = (is_late && self.recovered).then(|| (self.instances, self.effects()));
         let mut told = Err(Unknown);
         for _ in 0..2 {
             let (now_ms, random) = (self.now_ms, self.random.next() as u32);
@@ -218,12 +253,30 @@ impl World {
                 break;
             }
         }
+        if let Some((instances, before)) = before
+            && instances == self.instances
+        {
+            assert_eq!(before, self.effects(), "a call of an overtaken lease had an effect");
+        }
         match told? {
             Told::Answer(answer) => {
+                if is_late {
+                    self.count("a late call is told what is there");
+                }
+                self.fenced = self.fenced.max(asked.named.map_or(0, |named| named.generation));
                 self.captured.extend(asked.nonce);
                 Ok(answer)
             }
             Told::Replayed => panic!("{claimant} was taken for another request"),
+            Told::Outdated { known } => {
+                let named = asked.named.expect("a lease was named").generation;
+                assert!(
+                    named < known && known <= self.generation + 1,
+                    "{named} is not older than {known}"
+                );
+                self.count("a late call is refused");
+                Err(Unknown)
+            }
         }
     }
 
@@ -238,6 +291,7 @@ impl World {
         let asked = Asked {
             claimant: self.claimant(),
             nonce: Some(nonce.clone()),
+            named: None,
             question,
         };
         if nonce.expires_at_ms < self.now_ms {
@@ -280,8 +334,12 @@ impl World {
                 sent: None,
             }),
             Work::Report(ordinal, letter) => self.reporting.push((incarnation, ordinal, *letter, false)),
-            Work::Settle(notice) => panic!("nobody took the run over: {notice:?}"),
+            Work::Settle(notice) => {
+                self.model.noticed(&notice);
+                self.settling.push((incarnation, *notice));
+            }
             Work::RemoveAll => {
+                self.fenced = 0;
                 self.count("everything is removed");
                 if self.faults && self.random.percent(20) {
                     self.kill();
@@ -402,6 +460,31 @@ impl World {
             ..ending.clone()
         };
         job.commit(&ending, None)
+    }
+
+    /// A settlement goes on: to the orchestrator, and what that said is taken down.
+    pub fn settle(&mut self, index: usize) {
+        let (incarnation, notice) = self.settling.remove(index);
+        let told = match self.orchestrator {
+            Receiver::Up => settlement::Told::Acknowledged,
+            Receiver::Down | Receiver::Slow => settlement::Told::Failed("no answer".into()),
+            Receiver::Gone => settlement::Told::Conflict("it went on".into()),
+        };
+        if told == settlement::Told::Acknowledged {
+            self.model.acknowledged(incarnation, &notice);
+        }
+        let (now_ms, random, claimant) = (self.now_ms, self.random.next() as u32, self.instance());
+        let moment = Moment {
+            now_ms,
+            random,
+            claimant: &claimant,
+        };
+        if self
+            .transact(|storage| settlement::told(storage, &notice, told, moment))
+            .is_ok()
+        {
+            self.count("a settlement was tried");
+        }
     }
 
     /// A callback goes on: to its receiver, or what that said is taken down.

@@ -257,3 +257,23 @@ fn a_run_that_the_gateway_took_over_takes_no_further_step() {
     assert_eq!((status, same["status"].as_str()), (200, Some("completed")));
     world.bench.check(&step("another"), 409, "run-taken-over");
 }
+
+#[test]
+fn what_the_gateway_took_over_no_call_of_the_lease_before_touches() {
+    let world = World::new();
+    let lease = crate::link::LeaseGeneration {
+        granted: 3,
+        ended: true,
+    };
+    world.bench.platform.lease.set(Some(lease));
+    let (_, body) = world.triage();
+    assert_eq!(body["route"]["by"], "fallback");
+    let run = body["run"].as_str().expect("a run");
+    let handoff = |generation: &str| Call {
+        body: json!({"run": run, "from": "me", "reason": "late"}).to_string(),
+        key: "h".into(),
+        ..Call::new("POST", "/agents/triage/handoffs").with(HeaderName::from_static("baton-generation"), generation)
+    };
+    world.bench.check(&handoff("3"), 409, "generation-outdated");
+    assert_eq!(world.bench.call(&handoff("4")).0, 201);
+}
