@@ -99,7 +99,7 @@ fn operation(team: &Team, route: &Route) -> Value {
             "schema": {"enum": ids},
         }));
     }
-    for name in ["run", "step", "delivery", "key"] {
+    for name in ["orchestrator", "run", "step", "delivery", "key"] {
         if route.template.contains(&format!("{{{name}}}")) {
             parameters.push(json!({
                 "name": name,

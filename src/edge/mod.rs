@@ -18,6 +18,7 @@ mod run_object;
 mod run_storage;
 mod run_work;
 mod settle;
+mod slots;
 mod sync_transaction;
 
 use std::cell::Cell;

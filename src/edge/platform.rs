@@ -8,12 +8,12 @@ use serde::de::DeserializeOwned;
 use worker::{Env, RequestInit};
 
 use super::clock::PlatformHost;
-use super::{api_keys, clock, dead_letters, http_client, lease, log};
+use super::{api_keys, clock, dead_letters, http_client, lease, log, slots};
 use crate::access::key::SECRET_BYTES;
-use crate::access::{Admission, ApiKey, KeyState, PresentedKey};
+use crate::access::{Admission, ApiKey, KeyState, PresentedKey, Slot, Taken};
 use crate::agent::{Host, LocalBoxFuture};
 use crate::breaker::Breaker;
-use crate::link::LeaseGeneration;
+use crate::link::KnownLease;
 use crate::platform::{Platform, StorageUnavailable, Unanswered};
 use crate::run::delivery::DeadLetter;
 use crate::run::status::{Watch, Watched};
@@ -112,8 +112,22 @@ impl Platform for EdgePlatform {
         BREAKERS.with_borrow_mut(|breakers| act(breakers.entry(orchestrator.to_owned()).or_default()))
     }
 
-    async fn lease_generation(&self, orchestrator: &str, named: Option<u64>) -> Option<LeaseGeneration> {
-        lease::generation(&self.env, orchestrator, named).await
+    async fn known_lease(&self, orchestrator: &str, named: Option<u64>) -> Option<KnownLease> {
+        lease::known(&self.env, orchestrator, named).await
+    }
+
+    async fn take_slot(&self, orchestrator: &str, slot: &Slot) -> Result<Taken, StorageUnavailable> {
+        slots::take(&self.env, orchestrator, slot).await
+    }
+
+    async fn free_slot(&self, orchestrator: &str, id: &str) {
+        slots::free(&self.env, orchestrator, id).await;
+    }
+
+    fn is_news(&self, orchestrator: &str, trouble: Option<&'static str>) -> bool {
+        thread_local!(static TROUBLES: RefCell<HashMap<String, Option<&'static str>>> = RefCell::default());
+        let before = TROUBLES.with_borrow_mut(|troubles| troubles.insert(orchestrator.to_owned(), trouble));
+        before.flatten() != trouble
     }
 
     fn random(&self) -> u32 {

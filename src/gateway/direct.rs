@@ -11,7 +11,6 @@ use crate::config::Orchestrator;
 use crate::direct::hand_on::{Handing, hand_on};
 use crate::direct::{self, Answer, Handed, Local, NOBODY, Reason, Route};
 use crate::invocation::{Caller, Identity, Occasion, check, read_message, satisfies};
-use crate::link::LeaseGeneration;
 use crate::manifest::{AgentManifest, Visibility, input_of};
 use crate::platform::Platform;
 use crate::problem::Problem;
@@ -147,9 +146,9 @@ impl Gateway<'_> {
                 reason: reason.code().to_owned(),
                 generation: caller
                     .platform
-                    .lease_generation(&orchestrator.id, None)
+                    .known_lease(&orchestrator.id, None)
                     .await
-                    .map(LeaseGeneration::least),
+                    .map(|lease| lease.least()),
             });
             route = Route::Fallback {
                 orchestrator: orchestrator.id.clone(),

@@ -12,6 +12,7 @@ mod direct;
 mod fence;
 mod platform;
 mod runs;
+mod slots;
 
 use self::platform::{FakePlatform, Fault};
 use super::*;

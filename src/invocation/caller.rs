@@ -87,7 +87,7 @@ impl<'a, P: Platform> Caller<'a, P> {
         let generation = verified.generation()?;
         let lease = self
             .platform
-            .lease_generation(verified.orchestrator(), Some(generation))
+            .known_lease(verified.orchestrator(), Some(generation))
             .await;
         Some(Named {
             generation,

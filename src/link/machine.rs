@@ -231,6 +231,7 @@ fn granted(link: &mut Link, ended: Calling, lease: Lease) -> Result<(), &'static
         return Err("a lease that is too short to be kept");
     }
     link.generation = lease.generation;
+    link.signing_keyid.clone_from(&lease.signing_keyid);
     // Counted from when it was asked for, so that the orchestrator never ends it before us.
     link.standing = Standing::Registered {
         registration,

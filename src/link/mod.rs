@@ -4,7 +4,7 @@
 //! orchestrator's Link object and feeds the result back. [`view`] says how the link stands at a moment, whether or
 //! not an alarm rang before it. Nothing here waits, reads a clock or draws a number.
 
-mod generation;
+mod known;
 mod machine;
 #[cfg(test)]
 mod tests;
@@ -12,7 +12,7 @@ mod view;
 
 use serde::{Deserialize, Serialize};
 
-pub use generation::{LeaseGeneration, lease_generation};
+pub use known::{KnownLease, known_lease};
 pub use machine::step;
 pub use view::{LinkState, LinkView, view};
 
@@ -45,6 +45,9 @@ pub struct Link {
     /// The generation of the last lease; 0 before the first.
     #[serde(default)]
     pub generation: u64,
+    /// The key that the orchestrator asks the gateway to sign with, if it asked for one.
+    #[serde(default)]
+    pub signing_keyid: Option<String>,
     /// Failures since the last success.
     pub failures: u32,
     /// When to act next, in Unix milliseconds. Without meaning while deregistered.
@@ -155,6 +158,9 @@ pub struct Lease {
     pub lease_ms: u64,
     /// When to renew, in milliseconds from when it was asked for.
     pub renew_after_ms: u64,
+    /// The id of the key that the gateway is to sign with from now on; it chooses by itself where there is none.
+    #[serde(default)]
+    pub signing_keyid: Option<String>,
 }
 
 /// How a call ended.

@@ -79,6 +79,19 @@ pub enum SettlementStatus {
     Dead,
 }
 
+impl SettlementStatus {
+    /// As it is told to whoever asks for the run.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Settled => "acknowledged",
+            Self::Conflict => "conflict",
+            Self::Dead => "given_up",
+        }
+    }
+}
+
 /// A settlement to send.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Notice {

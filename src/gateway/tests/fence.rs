@@ -1,7 +1,7 @@
 //! Calls that name the generation of a lease.
 
 use super::*;
-use crate::link::LeaseGeneration;
+use crate::link::KnownLease;
 
 const GENERATION: HeaderName = HeaderName::from_static("baton-generation");
 
@@ -61,7 +61,13 @@ fn every_call_with_an_effect_is_fenced() {
 #[test]
 fn the_gateways_own_lease_counts_for_runs_that_saw_none() {
     let bench = Bench::new();
-    let lease = |granted, ended| bench.platform.lease.set(Some(LeaseGeneration { granted, ended }));
+    let lease = |granted, ended| {
+        bench.platform.lease.replace(Some(KnownLease {
+            granted,
+            ended,
+            signing_keyid: None,
+        }));
+    };
     lease(3, false);
     bench.check(&under(2, of_step("r", "a")), 409, "generation-outdated");
     assert_eq!(bench.call(&under(3, of_step("r", "a"))).0, 200);

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 
 use super::NOW_S;
 use crate::access::key::SECRET_BYTES;
-use crate::access::{AddressState, Admission, ApiKey, KeyState, PresentedKey};
+use crate::access::{AddressState, Admission, ApiKey, KeyState, PresentedKey, Slot, Slots, Taken};
 use crate::agent::{Host, LocalBoxFuture};
 use crate::breaker::Breaker;
-use crate::link::LeaseGeneration;
+use crate::link::KnownLease;
 use crate::platform::{Platform, StorageUnavailable, Unanswered};
 use crate::run::delivery::DeadLetter;
 use crate::run::status::{Watch, Watched};
@@ -37,10 +37,14 @@ pub(super) struct FakePlatform {
     pub(super) sent: RefCell<Vec<String>>,
     pub(super) breakers: RefCell<HashMap<String, Breaker>>,
     pub(super) alarms: RefCell<Vec<String>>,
+    /// What troubles orchestrators.
+    troubles: RefCell<HashMap<String, Option<&'static str>>>,
     /// What every link knows of its lease.
-    pub(super) lease: Cell<Option<LeaseGeneration>>,
+    pub(super) lease: RefCell<Option<KnownLease>>,
     /// API keys by id, which is also their list.
     pub(super) keys: RefCell<HashMap<String, KeyState>>,
+    /// Slots by orchestrator.
+    pub(super) slots: RefCell<HashMap<String, Slots>>,
     pub(super) addresses: RefCell<HashMap<String, AddressState>>,
     /// How many secrets were given.
     pub(super) secrets: Cell<u8>,
@@ -60,8 +64,10 @@ impl FakePlatform {
             sent: RefCell::default(),
             breakers: RefCell::default(),
             alarms: RefCell::default(),
-            lease: Cell::new(None),
+            troubles: RefCell::default(),
+            lease: RefCell::default(),
             keys: RefCell::default(),
+            slots: RefCell::default(),
             addresses: RefCell::default(),
             secrets: Cell::new(0),
         }
@@ -179,8 +185,29 @@ impl Platform for FakePlatform {
         act(self.breakers.borrow_mut().entry(orchestrator.to_owned()).or_default())
     }
 
-    async fn lease_generation(&self, _: &str, _: Option<u64>) -> Option<LeaseGeneration> {
-        self.lease.get()
+    async fn known_lease(&self, _: &str, _: Option<u64>) -> Option<KnownLease> {
+        self.lease.borrow().clone()
+    }
+
+    async fn take_slot(&self, orchestrator: &str, slot: &Slot) -> Result<Taken, StorageUnavailable> {
+        let mut slots = self.slots.borrow_mut();
+        Ok(slots
+            .entry(orchestrator.to_owned())
+            .or_default()
+            .take(&again(slot), self.now_ms.get()))
+    }
+
+    async fn free_slot(&self, orchestrator: &str, id: &str) {
+        self.slots
+            .borrow_mut()
+            .entry(orchestrator.to_owned())
+            .or_default()
+            .free(id);
+    }
+
+    fn is_news(&self, orchestrator: &str, trouble: Option<&'static str>) -> bool {
+        let before = self.troubles.borrow_mut().insert(orchestrator.to_owned(), trouble);
+        before.flatten() != trouble
     }
 
     fn random(&self) -> u32 {
