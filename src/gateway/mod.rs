@@ -6,6 +6,7 @@
 mod access;
 mod api_keys;
 mod cors;
+mod description;
 mod direct;
 mod operator;
 mod preferences;

@@ -1,19 +1,21 @@
 //! The run's object and its storage, with all that can go wrong with them; time; the receiver of callbacks.
 
+mod asking;
+mod telling;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use baton::run::call::StateSource;
-use baton::run::delivery::{self, DeadLetter, Parcel, Sent};
+use baton::run::delivery::{DeadLetter, Parcel, Sent};
 use baton::run::events::{self, Event};
-use baton::run::fence::Named;
 use baton::run::ledger::{Commit, CommitRequest, StateWrite};
-use baton::run::settlement::{self, Notice};
+use baton::run::settlement::Notice;
 use baton::run::state::Kept;
-use baton::run::storage::{Corrupt, MemoryStorage, Storage as _};
+use baton::run::storage::{Corrupt, MemoryStorage};
 use baton::run::transaction::Transaction;
 use baton::run::work::{self, Execution, Work};
-use baton::run::{Asked, Moment, Nonce, Question, StoredAnswer, Told, ask, next_at_ms};
+use baton::run::{Moment, Nonce, Question as _, StoredAnswer, next_at_ms};
 use serde_json::{Value, json};
 
 use crate::model::{Incarnation, Model};
@@ -211,99 +213,6 @@ impl World {
         format!("request {}", self.requests)
     }
 
-    /// The lease that a call names, if it names one: at times one that a later one has overtaken.
-    fn named(&mut self) -> Option<Named> {
-        let (names, is_late) = (self.random.percent(60), self.random.percent(10));
-        names.then(|| Named {
-            generation: self.generation.saturating_sub(is_late.into()).max(1),
-            granted: 0,
-        })
-    }
-
-    /// The rows that say what was done: all but those that every request may leave.
-    fn effects(&self) -> Vec<(String, String)> {
-        let mut rows = self.storage.scan("", "", usize::MAX).unwrap();
-        let traces = ["nonce/", "nonce-end/", "fence/", "timer/", "due/"];
-        rows.retain(|(key, _)| !traces.iter().any(|trace| key.starts_with(trace)));
-        rows
-    }
-
-    /// Asks the run as this request, twice if there is no answer. A call of a lease that was overtaken gets none.
-    pub fn ask_as<Q: Question>(&mut self, claimant: &str, question: Q, forgets: bool) -> Result<Q::Answer, Unknown> {
-        let nonce = Q::USES_NONCE.then(|| Nonce {
-            value: format!("nonce of {claimant}"),
-            expires_at_ms: self.now_ms + NONCE_MS,
-        });
-        let asked = Asked {
-            claimant: claimant.to_owned(),
-            nonce,
-            named: self.named().filter(|_| Q::USES_NONCE),
-            question,
-        };
-        let is_late = asked.named.is_some_and(|named| named.generation < self.fenced);
-        // An instance that has just begun gives up what the one before it had begun: that is no effect of the call.
-        let before = (is_late && self.recovered).then(|| (self.instances, self.effects()));
-        let mut told = Err(Unknown);
-        for _ in 0..2 {
-            let (now_ms, random) = (self.now_ms, self.random.next() as u32);
-            self.forgets = forgets;
-            told = self.transact(|storage| ask(storage, &asked, now_ms, random));
-            self.forgets = false;
-            if told.is_ok() {
-                break;
-            }
-        }
-        if let Some((instances, before)) = before
-            && instances == self.instances
-        {
-            assert_eq!(before, self.effects(), "a call of an overtaken lease had an effect");
-        }
-        match told? {
-            Told::Answer(answer) => {
-                if is_late {
-                    self.count("a late call is told what is there");
-                }
-                self.fenced = self.fenced.max(asked.named.map_or(0, |named| named.generation));
-                self.captured.extend(asked.nonce);
-                Ok(answer)
-            }
-            Told::Replayed => panic!("{claimant} was taken for another request"),
-            Told::Outdated { known } => {
-                let named = asked.named.expect("a lease was named").generation;
-                assert!(
-                    named < known && known <= self.generation + 1,
-                    "{named} is not older than {known}"
-                );
-                self.count("a late call is refused");
-                Err(Unknown)
-            }
-        }
-    }
-
-    /// Asks as a new request.
-    pub fn ask<Q: Question>(&mut self, question: Q) -> Result<Q::Answer, Unknown> {
-        let claimant = self.claimant();
-        self.ask_as(&claimant, question, false)
-    }
-
-    /// Somebody sends a captured request once more.
-    pub fn replay<Q: Question>(&mut self, nonce: Nonce, question: Q) {
-        let asked = Asked {
-            claimant: self.claimant(),
-            nonce: Some(nonce.clone()),
-            named: None,
-            question,
-        };
-        if nonce.expires_at_ms < self.now_ms {
-            return;
-        }
-        let (now_ms, random) = (self.now_ms, self.random.next() as u32);
-        if let Ok(told) = self.transact(|storage| ask(storage, &asked, now_ms, random)) {
-            assert!(matches!(told, Told::Replayed), "a captured request had an effect");
-            self.count("a captured request is refused");
-        }
-    }
-
     /// The object's alarm: takes the next thing that is due.
     pub fn take_on(&mut self) -> Option<()> {
         let (instance, now_ms, random) = (self.instance(), self.now_ms, self.random.next() as u32);
@@ -460,80 +369,6 @@ impl World {
             ..ending.clone()
         };
         job.commit(&ending, None)
-    }
-
-    /// A settlement goes on: to the orchestrator, and what that said is taken down.
-    pub fn settle(&mut self, index: usize) {
-        let (incarnation, notice) = self.settling.remove(index);
-        let told = match self.orchestrator {
-            Receiver::Up => settlement::Told::Acknowledged,
-            Receiver::Down | Receiver::Slow => settlement::Told::Failed("no answer".into()),
-            Receiver::Gone => settlement::Told::Conflict("it went on".into()),
-        };
-        if told == settlement::Told::Acknowledged {
-            self.model.acknowledged(incarnation, &notice);
-        }
-        let (now_ms, random, claimant) = (self.now_ms, self.random.next() as u32, self.instance());
-        let moment = Moment {
-            now_ms,
-            random,
-            claimant: &claimant,
-        };
-        if self
-            .transact(|storage| settlement::told(storage, &notice, told, moment))
-            .is_ok()
-        {
-            self.count("a settlement was tried");
-        }
-    }
-
-    /// A callback goes on: to its receiver, or what that said is taken down.
-    pub fn deliver(&mut self, index: usize) {
-        let mut shipment = self.delivering.remove(index);
-        let Some(sent) = shipment.sent.clone() else {
-            let accepts = matches!(self.receiver, Receiver::Up | Receiver::Slow);
-            if self.receiver != Receiver::Down {
-                self.model.received(shipment.incarnation, &shipment.parcel, accepts);
-            }
-            let failed = |retry_after_ms| Sent::Failed {
-                reason: "no answer".into(),
-                retry_after_ms,
-            };
-            shipment.sent = Some(match self.receiver {
-                Receiver::Up => Sent::Delivered,
-                Receiver::Down => failed(self.random.pick(&[None, Some(5_000), Some(u64::MAX)])),
-                Receiver::Slow => failed(None),
-                Receiver::Gone => Sent::Refused("410".into()),
-            });
-            self.delivering.push(shipment);
-            return;
-        };
-        let (now_ms, random, instance) = (self.now_ms, self.random.next() as u32, self.instance());
-        let parcel = shipment.parcel;
-        let taken_down = self.transact(|storage| {
-            let moment = Moment {
-                now_ms,
-                random,
-                claimant: &instance,
-            };
-            delivery::sent(storage, &parcel, sent, moment)
-        });
-        if taken_down.is_ok() {
-            self.count("a callback's try is taken down");
-        }
-    }
-
-    /// A report goes on: onto the operator's list, and that it is there is taken down.
-    pub fn report(&mut self, index: usize) {
-        let (incarnation, ordinal, letter, is_listed) = self.reporting.remove(index);
-        if !is_listed {
-            self.count("a dead letter is listed");
-            self.model.listed(incarnation, ordinal, &letter);
-            self.reporting.push((incarnation, ordinal, letter, true));
-            return;
-        }
-        // Should it be lost, it is reported again.
-        let _ = self.transact(|storage| delivery::reported(storage, ordinal, &letter));
     }
 
     pub fn next_at_ms(&self) -> Option<u64> {

@@ -163,7 +163,7 @@ mod tests {
             assert_eq!(id_of(&text).ok().as_deref(), Some("0123456789abcdef"), "{text}");
         }
         for wrong in ["", "0123456789ABCDEF", "0123456789abcde", &key("secret")] {
-            let error = id_of(wrong).err().expect(wrong);
+            let error = id_of(wrong).expect_err(wrong);
             let error = error.message();
             assert!(!error.contains("secret") && !error.contains("baton_"), "{error}");
         }
