@@ -34,6 +34,8 @@ pub enum Action {
     StepStatus,
     /// `POST /runs/{run}/steps/{step}/cancel`
     CancelStep,
+    /// `GET /operator/runs/{orchestrator}/{run}`
+    OperatorRun,
     /// `GET /operator/dead-letters`
     DeadLetters,
     /// `POST /operator/dead-letters/{delivery}/resend`
@@ -99,6 +101,15 @@ impl Route {
     pub fn has_preconditions(&self) -> bool {
         self.action == Action::PutState
     }
+
+    /// Whether the call has an effect on a run, so that it may name the lease that it belongs to.
+    #[must_use]
+    pub fn is_fenced(&self) -> bool {
+        matches!(
+            self.action,
+            Action::InvokeStep | Action::HandOff | Action::PutState | Action::CancelStep | Action::ForgetRun
+        )
+    }
 }
 
 const INVOKE: Access = Access::Signed {
@@ -118,7 +129,7 @@ const OPERATE: Access = Access::Signed {
 };
 
 /// Every route.
-pub const ROUTES: [Route; 19] = [
+pub const ROUTES: [Route; 20] = [
     Route {
         method: "GET",
         template: "/.well-known/baton.json",
@@ -249,6 +260,17 @@ pub const ROUTES: [Route; 19] = [
         messages: Messages {
             request: None,
             response: Some("step-status"),
+        },
+    },
+    Route {
+        method: "GET",
+        template: "/operator/runs/{orchestrator}/{run}",
+        action: Action::OperatorRun,
+        access: OPERATE,
+        summary: "Any run, whoever's it is: `:gateway` stands for runs that no orchestrator plans",
+        messages: Messages {
+            request: None,
+            response: Some("run"),
         },
     },
     Route {
@@ -431,6 +453,9 @@ mod tests {
         check(Method::HEAD, "/runs/r", Ok((Action::DescribeRun, "r")));
         check(Method::PATCH, "/runs/r", Err("GET, HEAD, DELETE"));
         check(Method::GET, "/runs/%FF", Err(""));
+        let of_nobody = "/operator/runs/:gateway/dir_1";
+        check(Method::GET, of_nobody, Ok((Action::OperatorRun, ":gateway|dir_1")));
+        check(Method::GET, "/operator/runs/r", Err(""));
         check(Method::POST, "/query", Ok((Action::Query, "")));
         check(Method::POST, "/agents/a/query", Ok((Action::QueryAgent, "a")));
         check(Method::GET, "/operator/api-keys", Ok((Action::ApiKeys, "")));

@@ -13,7 +13,7 @@ use crate::json::parse_strict;
 use crate::platform::{Platform, Unanswered};
 use crate::problem::Problem;
 use crate::run::outcome::OUTCOME_MAX_BYTES;
-use crate::signature::{Purpose, Stamp, sign_request};
+use crate::signature::{Stamp, sign_request};
 
 use super::STEP;
 
@@ -115,11 +115,16 @@ pub async fn hand_on<P: Platform>(handing: Handing<'_>, config: &Config, nonce: 
     platform.breaker(id, |breaker| {
         breaker.report(permit, end, platform.now_ms(), platform.random());
     });
-    if let Handed::Without(Reason::Refused, detail) = &handed {
-        platform.alarm(
-            "orchestrator",
-            &format!("{id} refuses the gateway's credentials: {detail}"),
-        );
+    match &handed {
+        Handed::Answered(_) | Handed::Declined(_) => {
+            platform.is_news(id, None);
+        }
+        Handed::Without(reason @ Reason::Refused, detail) if platform.is_news(id, Some(reason.code())) => platform
+            .alarm(
+                "orchestrator",
+                &format!("{id} refuses the gateway's credentials: {detail}"),
+            ),
+        Handed::Without(..) => {}
     }
     handed
 }
@@ -127,7 +132,9 @@ pub async fn hand_on<P: Platform>(handing: Handing<'_>, config: &Config, nonce: 
 async fn call<P: Platform>(handing: Handing<'_>, config: &Config, nonce: String, platform: &P) -> Handed {
     let now_s = platform.now_ms() / 1_000;
     let orchestrator = handing.orchestrator;
-    let Some(key) = config.keyring.signing_key(&orchestrator.id, Purpose::Register, now_s) else {
+    let lease = platform.known_lease(&orchestrator.id, None).await;
+    let asked = lease.and_then(|lease| lease.signing_keyid);
+    let Some(key) = config.keyring.register_key(&orchestrator.id, asked.as_deref(), now_s) else {
         let detail = "no valid key with the purpose `register` is configured for it";
         return Handed::Without(Reason::Refused, detail.to_owned());
     };
@@ -150,7 +157,9 @@ async fn call<P: Platform>(handing: Handing<'_>, config: &Config, nonce: String,
         }
         // What failed in detail is for the operator's eyes.
         Err(Unanswered::Failed(reason)) => {
-            platform.alarm("orchestrator", &format!("{}: {reason}", orchestrator.id));
+            if platform.is_news(&orchestrator.id, Some(Reason::Unreachable.code())) {
+                platform.alarm("orchestrator", &format!("{}: {reason}", orchestrator.id));
+            }
             return Handed::Without(Reason::Unreachable, "it could not be reached".to_owned());
         }
     };

@@ -11,7 +11,7 @@ use crate::config::{Config, Orchestrator};
 use crate::gateway::Gateway;
 use crate::link::{self, CALL_TIMEOUT_MS, Call, CallResult, Calling, Input, Lease, Link, Output};
 use crate::manifest::Team;
-use crate::signature::{Purpose, Stamp, sign_request};
+use crate::signature::{Stamp, sign_request};
 
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS link (
     only INTEGER PRIMARY KEY CHECK (only = 1),
@@ -49,6 +49,10 @@ impl DurableObject for LinkObject {
         let Some(orchestrator) = orchestrator else {
             return Response::error("which orchestrator?", 400);
         };
+        if url.path() == "/lease" {
+            let lease = link::known_lease(&self.link()?, clock::now_ms());
+            return Response::ok(serde_json::to_string(&lease)?);
+        }
         self.advance(&orchestrator).await?;
         Response::ok("")
     }
@@ -94,7 +98,9 @@ impl LinkObject {
             let Some(Calling { number, call, .. }) = calling else {
                 return Ok(());
             };
-            let result = perform(&gateway, orchestrator, &call).await;
+            let asked = self.link()?.signing_keyid;
+            let result = perform(&gateway, orchestrator, &call, asked.as_deref()).await;
+            warn_of_unknown_key(config, &orchestrator.id, asked.as_deref(), &result);
             log::link(&orchestrator.id, call_name(&call), &json!(result));
             input = Input::Ended { number, result };
         }
@@ -102,11 +108,7 @@ impl LinkObject {
 
     /// One step of the state machine, kept before anything of it is performed. Answers the call to make.
     async fn step(&self, orchestrator: &str, input: Input) -> worker::Result<Option<Calling>> {
-        let link = match self.load()? {
-            Some(stored) => serde_json::from_str(&stored.link).unwrap_or_default(),
-            None => Link::default(),
-        };
-        let (link, outputs) = link::step(link, input, clock::now_ms(), clock::random_number());
+        let (link, outputs) = link::step(self.link()?, input, clock::now_ms(), clock::random_number());
         self.save(orchestrator, &link)?;
         let mut call = None;
         for output in outputs {
@@ -118,6 +120,14 @@ impl LinkObject {
             }
         }
         Ok(call)
+    }
+
+    /// The link as it is kept.
+    fn link(&self) -> worker::Result<Link> {
+        let stored = self.load()?;
+        Ok(stored
+            .and_then(|stored| serde_json::from_str(&stored.link).ok())
+            .unwrap_or_default())
     }
 
     fn load(&self) -> worker::Result<Option<Stored>> {
@@ -139,6 +149,28 @@ impl LinkObject {
     }
 }
 
+/// An orchestrator that asks for a key which is not there is told of once: the gateway goes on with its own choice.
+fn warn_of_unknown_key(config: &Config, orchestrator: &str, before: Option<&str>, result: &CallResult) {
+    let CallResult::Granted(Lease {
+        signing_keyid: Some(asked),
+        ..
+    }) = result
+    else {
+        return;
+    };
+    let key = config
+        .keyring
+        .register_key(orchestrator, Some(asked), clock::now_ms() / 1_000);
+    if before != Some(asked) && key.is_none_or(|key| key.id != *asked) {
+        log::alarm(
+            "link",
+            &format!(
+                "{orchestrator} asks to sign with the key {asked:?}, which is no valid one of purpose `register` here"
+            ),
+        );
+    }
+}
+
 fn call_name(call: &Call) -> &'static str {
     match call {
         Call::Register { .. } => "register",
@@ -148,10 +180,10 @@ fn call_name(call: &Call) -> &'static str {
 }
 
 /// Makes a call to the orchestrator and reads its answer, which counts only if its signature holds.
-async fn perform(gateway: &Gateway<'_>, orchestrator: &Orchestrator, call: &Call) -> CallResult {
+async fn perform(gateway: &Gateway<'_>, orchestrator: &Orchestrator, call: &Call, asked: Option<&str>) -> CallResult {
     let now_s = clock::now_ms() / 1_000;
     let Config { keyring, origins, .. } = gateway.config;
-    let Some(key) = keyring.signing_key(&orchestrator.id, Purpose::Register, now_s) else {
+    let Some(key) = keyring.register_key(&orchestrator.id, asked, now_s) else {
         return CallResult::Refused("no valid key with the purpose `register` is configured for it".into());
     };
     let nonce = super::hex(&clock::random::<16>());

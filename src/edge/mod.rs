@@ -9,6 +9,7 @@ mod clock;
 mod dead_letters;
 mod http_client;
 mod incoming;
+mod lease;
 mod link_object;
 mod log;
 mod notify;
@@ -17,6 +18,7 @@ mod run_object;
 mod run_storage;
 mod run_work;
 mod settle;
+mod slots;
 mod sync_transaction;
 
 use std::cell::Cell;

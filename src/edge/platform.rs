@@ -8,11 +8,12 @@ use serde::de::DeserializeOwned;
 use worker::{Env, RequestInit};
 
 use super::clock::PlatformHost;
-use super::{api_keys, clock, dead_letters, http_client, log};
+use super::{api_keys, clock, dead_letters, http_client, lease, log, slots};
 use crate::access::key::SECRET_BYTES;
-use crate::access::{Admission, ApiKey, KeyState, PresentedKey};
+use crate::access::{Admission, ApiKey, KeyState, PresentedKey, Slot, Taken};
 use crate::agent::{Host, LocalBoxFuture};
 use crate::breaker::Breaker;
+use crate::link::KnownLease;
 use crate::platform::{Platform, StorageUnavailable, Unanswered};
 use crate::run::delivery::DeadLetter;
 use crate::run::status::{Watch, Watched};
@@ -77,7 +78,7 @@ impl Platform for EdgePlatform {
     async fn watch(&self, run: &RunName, watch: &Watch, wait_ms: u64) -> Result<Option<Watched>, StorageUnavailable> {
         match self.post(run, Watch::NAME, &(watch, wait_ms)).await? {
             Told::Answer(watched) => Ok(watched),
-            Told::Replayed => Err(StorageUnavailable),
+            Told::Replayed | Told::Outdated { .. } => Err(StorageUnavailable),
         }
     }
 
@@ -109,6 +110,24 @@ impl Platform for EdgePlatform {
     fn breaker<T>(&self, orchestrator: &str, act: impl FnOnce(&mut Breaker) -> T) -> T {
         thread_local!(static BREAKERS: RefCell<HashMap<String, Breaker>> = RefCell::default());
         BREAKERS.with_borrow_mut(|breakers| act(breakers.entry(orchestrator.to_owned()).or_default()))
+    }
+
+    async fn known_lease(&self, orchestrator: &str, named: Option<u64>) -> Option<KnownLease> {
+        lease::known(&self.env, orchestrator, named).await
+    }
+
+    async fn take_slot(&self, orchestrator: &str, slot: &Slot) -> Result<Taken, StorageUnavailable> {
+        slots::take(&self.env, orchestrator, slot).await
+    }
+
+    async fn free_slot(&self, orchestrator: &str, id: &str) {
+        slots::free(&self.env, orchestrator, id).await;
+    }
+
+    fn is_news(&self, orchestrator: &str, trouble: Option<&'static str>) -> bool {
+        thread_local!(static TROUBLES: RefCell<HashMap<String, Option<&'static str>>> = RefCell::default());
+        let before = TROUBLES.with_borrow_mut(|troubles| troubles.insert(orchestrator.to_owned(), trouble));
+        before.flatten() != trouble
     }
 
     fn random(&self) -> u32 {

@@ -4,9 +4,9 @@ use http::header::CONTENT_TYPE;
 use serde_json::Value;
 use worker::Env;
 
-use super::{clock, http_client};
+use super::{clock, http_client, lease};
 use crate::run::settlement::{Notice, SETTLE_TIMEOUT_MS, Told};
-use crate::signature::{Purpose, Stamp, sign_request};
+use crate::signature::{Stamp, sign_request};
 
 /// Makes one try.
 pub async fn send(env: &Env, notice: &Notice) -> Told {
@@ -22,7 +22,8 @@ async fn attempt(env: &Env, notice: &Notice) -> Result<Told, String> {
     let known = config.orchestrators.iter().find(|known| known.id == *id);
     let orchestrator = known.ok_or("the orchestrator is not configured any more")?;
     let now_s = clock::now_ms() / 1_000;
-    let key = config.keyring.signing_key(id, Purpose::Register, now_s);
+    let asked = lease::known(env, id, None).await.and_then(|lease| lease.signing_keyid);
+    let key = config.keyring.register_key(id, asked.as_deref(), now_s);
     let key = key.ok_or("no valid key of purpose `register` is configured")?;
     let run = crate::gateway::segment(&notice.name.run);
     let mut request = http::Request::post(format!("{}/runs/{run}/settlement", orchestrator.url))

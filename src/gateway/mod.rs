@@ -6,11 +6,13 @@
 mod access;
 mod api_keys;
 mod cors;
+mod description;
 mod direct;
 mod operator;
 mod preferences;
 mod reply;
 mod runs;
+mod slots;
 mod steps;
 mod stream;
 
@@ -32,8 +34,8 @@ use crate::manifest::{AgentManifest, Team, Visibility};
 use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::routes::{self, Access, Action, Parameters, Route};
-use crate::run::StoredAnswer;
 use crate::run::state::STATE_MAX_BYTES;
+use crate::run::{RunName, StoredAnswer};
 use crate::signature::{self, Policy, Purpose, Rejection, RequestView, Verified, sign_response};
 
 /// An open document may be kept for a minute before a client asks again.
@@ -279,7 +281,11 @@ impl Gateway<'_> {
                     self.invoke(agent, caller, request, record).await
                 }
             }
-            Action::DescribeRun => self.describe(caller, parameter("run")).await,
+            Action::DescribeRun => self.describe(caller, &caller.run(parameter("run"))).await,
+            Action::OperatorRun => {
+                let run = RunName::new(parameter("orchestrator"), parameter("run"));
+                self.describe(caller, &run).await
+            }
             Action::ForgetRun => self.forget(caller, parameter("run")).await,
             Action::ReadState => self.read_state(caller, parameter("run"), request).await,
             Action::PutState => self.put_state(caller, parameter("run"), request).await,

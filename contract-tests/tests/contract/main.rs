@@ -10,6 +10,7 @@ mod documents;
 mod log;
 mod registration;
 mod restarts;
+mod rotation;
 mod runs;
 mod signatures;
 mod snippets;
