@@ -96,7 +96,7 @@ fn operation(team: &Team, route: &Route) -> Value {
             "schema": {"enum": ids},
         }));
     }
-    for name in ["run", "step", "delivery", "key"] {
+    for name in ["run", "step", "delivery", "key", "orchestrator"] {
         if route.template.contains(&format!("{{{name}}}")) {
             parameters.push(json!({
                 "name": name,
@@ -185,7 +185,10 @@ fn own_parameters(action: Action) -> Vec<Value> {
 }
 
 fn operation_id(route: &Route) -> String {
-    format!("{:?}", route.action)
+    match route.action {
+        Action::OrderLink(command) => format!("{command:?}Link"),
+        action => format!("{action:?}"),
+    }
 }
 
 fn reference(name: &str) -> Value {

@@ -9,6 +9,7 @@ mod clock;
 mod dead_letters;
 mod http_client;
 mod incoming;
+mod link_call;
 mod link_object;
 mod log;
 mod notify;

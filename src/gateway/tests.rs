@@ -10,13 +10,15 @@ use serde_json::{Value, json};
 
 mod api_keys;
 mod direct;
+mod links;
 mod runs;
 
 use super::*;
 use crate::access::key::SECRET_BYTES;
 use crate::access::{AddressState, Admission, ApiKey, KeyState, PresentedKey};
 use crate::agent::{Host, LocalBoxFuture};
-use crate::breaker::Breaker;
+use crate::breaker::{Breaker, Circuit, Verdict, Word};
+use crate::link::{self, Input, Link, LinkReport, Order, Received};
 use crate::platform::{StorageUnavailable, Unanswered};
 use crate::run::delivery::DeadLetter;
 use crate::run::status::{Watch, Watched};
@@ -46,15 +48,38 @@ struct FakePlatform {
     asked: RefCell<Vec<String>>,
     /// What stands at the other end of outgoing calls; nobody answers where there is none.
     orchestrator: RefCell<Option<Box<Orchestrator>>>,
+    /// How long an outgoing call takes, in milliseconds.
+    slowness_ms: Cell<u64>,
     /// Where outgoing calls went.
     sent: RefCell<Vec<String>>,
     breakers: RefCell<HashMap<String, Breaker>>,
+    /// What the orchestrators' Link objects keep.
+    links: RefCell<HashMap<String, FakeLink>>,
+    /// How often the shared circuits were told something.
+    told: Cell<usize>,
     alarms: RefCell<Vec<String>>,
     /// API keys by id, which is also their list.
     keys: RefCell<HashMap<String, KeyState>>,
     addresses: RefCell<HashMap<String, AddressState>>,
     /// How many secrets were given.
     secrets: Cell<u8>,
+}
+
+/// What a Link object keeps. It makes no calls.
+#[derive(Default)]
+struct FakeLink {
+    link: Link,
+    circuit: Circuit,
+    received: Received,
+}
+
+impl FakeLink {
+    fn report(&self, now_ms: u64) -> LinkReport {
+        LinkReport {
+            link: link::view(&self.link, now_ms),
+            breaker: self.circuit.view(now_ms),
+        }
+    }
 }
 
 /// Answers an outgoing call.
@@ -68,12 +93,34 @@ impl FakePlatform {
             faults: RefCell::default(),
             asked: RefCell::default(),
             orchestrator: RefCell::default(),
+            slowness_ms: Cell::new(0),
             sent: RefCell::default(),
             breakers: RefCell::default(),
+            links: RefCell::default(),
+            told: Cell::new(0),
             alarms: RefCell::default(),
             keys: RefCell::default(),
             addresses: RefCell::default(),
             secrets: Cell::new(0),
+        }
+    }
+
+    /// Asks or changes what the Link object of this orchestrator keeps.
+    fn with_link<T>(
+        &self,
+        orchestrator: &str,
+        act: impl FnOnce(&mut FakeLink, u64) -> T,
+    ) -> Result<T, StorageUnavailable> {
+        let fault = self.faults.borrow_mut().pop().unwrap_or(Fault::None);
+        if fault == Fault::BeforeDoing {
+            return Err(StorageUnavailable);
+        }
+        let mut links = self.links.borrow_mut();
+        let done = act(links.entry(orchestrator.to_owned()).or_default(), self.now_ms.get());
+        if fault == Fault::AfterDoing {
+            Err(StorageUnavailable)
+        } else {
+            Ok(done)
         }
     }
 
@@ -175,6 +222,7 @@ impl Platform for FakePlatform {
         _: usize,
     ) -> Result<http::Response<Vec<u8>>, Unanswered> {
         self.sent.borrow_mut().push(request.uri().to_string());
+        self.now_ms.set(self.now_ms.get() + self.slowness_ms.get());
         match self.orchestrator.borrow().as_ref() {
             Some(orchestrator) => orchestrator(request),
             None => Err(Unanswered::TimedOut { timeout_ms }),
@@ -183,6 +231,42 @@ impl Platform for FakePlatform {
 
     fn breaker<T>(&self, orchestrator: &str, act: impl FnOnce(&mut Breaker) -> T) -> T {
         act(self.breakers.borrow_mut().entry(orchestrator.to_owned()).or_default())
+    }
+
+    async fn tell_breaker(&self, orchestrator: &str, word: Word) -> Result<Verdict, StorageUnavailable> {
+        self.told.set(self.told.get() + 1);
+        self.with_link(orchestrator, |kept, now_ms| {
+            let permit = kept.circuit.hear(again(&word), now_ms, 0);
+            again(&Verdict {
+                circuit: kept.circuit.clone(),
+                permit,
+            })
+        })
+    }
+
+    async fn link(&self, orchestrator: &str) -> Result<LinkReport, StorageUnavailable> {
+        self.with_link(orchestrator, |kept, now_ms| again(&kept.report(now_ms)))
+    }
+
+    async fn order_link(
+        &self,
+        orchestrator: &str,
+        asked: &Asked<Order>,
+    ) -> Result<Told<LinkReport>, StorageUnavailable> {
+        self.with_link(orchestrator, |kept, now_ms| {
+            let asked: Asked<Order> = again(asked);
+            if !kept.received.admit(&asked, now_ms) {
+                return Told::Replayed;
+            }
+            match asked.question {
+                Order::Link(command) => {
+                    let link = std::mem::take(&mut kept.link);
+                    kept.link = link::step(link, Input::Command(command), now_ms, 0).0;
+                }
+                Order::Breaker(hold) => kept.circuit.hold(hold),
+            }
+            again(&Told::Answer(kept.report(now_ms)))
+        })
     }
 
     fn random(&self) -> u32 {

@@ -53,14 +53,21 @@ impl<'a, P: Platform> Caller<'a, P> {
     /// # Errors
     /// When the request was received before, or the run's object does not answer.
     pub async fn ask<Q: Question>(&self, run: &RunName, question: Q) -> Result<Q::Answer, Problem> {
-        let asked = Asked {
-            claimant: self.occasion.request_id.clone(),
-            nonce: self.nonce().filter(|_| Q::USES_NONCE),
-            question,
-        };
+        let mut asked = self.asked(question);
+        asked.nonce = asked.nonce.filter(|_| Q::USES_NONCE);
         match self.platform.ask(run, &asked).await? {
             Told::Replayed => Err(Rejection::Replayed.into()),
             Told::Answer(answer) => Ok(answer),
+        }
+    }
+
+    /// A question in this caller's name, which uses the request's nonce up.
+    #[must_use]
+    pub fn asked<Q>(&self, question: Q) -> Asked<Q> {
+        Asked {
+            claimant: self.occasion.request_id.clone(),
+            nonce: self.nonce(),
+            question,
         }
     }
 

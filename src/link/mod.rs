@@ -5,6 +5,7 @@
 //! not an alarm rang before it. Nothing here waits, reads a clock or draws a number.
 
 mod machine;
+mod order;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -12,6 +13,7 @@ mod view;
 use serde::{Deserialize, Serialize};
 
 pub use machine::step;
+pub use order::{LinkReport, Order, Received};
 pub use view::{LinkState, LinkView, view};
 
 /// The first wait after a failure, in milliseconds. It doubles with each further one.
