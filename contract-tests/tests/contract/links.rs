@@ -238,6 +238,8 @@ fn a_link_that_drains_gets_no_new_steps_and_ends_its_own() {
         let ended = under_way.join().expect("the run ends");
         assert_eq!(ended["status"], "completed", "{ended}");
         assert!(!waiting.is_finished(), "a step went to a gateway that drains");
+        // Customers are answered meanwhile.
+        assert_eq!(world.route()["reason"], "not-registered");
         // The operator thinks better of it.
         assert_eq!(world.command("register")["registration"], drained["registration"]);
         let ended = waiting.join().expect("the run ends");
@@ -317,6 +319,18 @@ fn a_breaker_that_failures_have_opened_is_seen_and_closes_after_a_probe() {
         (world.route()["by"] == "orchestrated").then_some(())
     });
     assert_eq!(world.link()["breaker"], json!({ "state": "closed", "forced": false }));
+}
+
+#[test]
+fn an_orchestrator_that_is_slow_is_not_asked_either() {
+    let world = world();
+    // More than three quarters of its budget of 5 s, and less than all of it.
+    world.orchestrator.behave(&json!({ "runs": "slow", "delay_ms": 3_900 }));
+    let first = world.route();
+    assert_eq!(first["by"], "orchestrated", "it answers all the same");
+    wait_for("the breaker to open", || {
+        (world.route()["reason"] == "breaker-open").then_some(())
+    });
 }
 
 #[test]
