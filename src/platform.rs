@@ -3,8 +3,8 @@
 use crate::access::key::SECRET_BYTES;
 use crate::access::{Admission, ApiKey, KeyState, PresentedKey, Slot, Taken};
 use crate::agent::Host;
-use crate::breaker::Breaker;
-use crate::link::KnownLease;
+use crate::breaker::{Breaker, Verdict, Word};
+use crate::link::{KnownLease, LinkReport, Order};
 use crate::run::delivery::DeadLetter;
 use crate::run::status::{Watch, Watched};
 use crate::run::{Asked, Question, RunName, Told};
@@ -97,6 +97,29 @@ pub trait Platform: Host {
     /// Takes down what troubles this orchestrator, as far as this isolate knows; `None` is that it is well. Answers whether
     /// that is new.
     fn is_news(&self, orchestrator: &str, trouble: Option<&'static str>) -> bool;
+    /// Tells the circuit before an orchestrator something, the one that all isolates share. Safe to repeat, but for
+    /// [`Word::Ask`]: a probe whose permit was lost is lost.
+    ///
+    /// # Errors
+    /// When the Link object did not answer.
+    async fn tell_breaker(&self, orchestrator: &str, word: Word) -> Result<Verdict, StorageUnavailable>;
+
+    /// How the link to an orchestrator stands.
+    ///
+    /// # Errors
+    /// When the Link object did not answer.
+    async fn link(&self, orchestrator: &str) -> Result<LinkReport, StorageUnavailable>;
+
+    /// Carries an operator's order out, and answers how the link stands then. A call to the orchestrator that it makes due is
+    /// waited for. Safe to repeat with the same claimant.
+    ///
+    /// # Errors
+    /// When the Link object did not answer.
+    async fn order_link(
+        &self,
+        orchestrator: &str,
+        asked: &Asked<Order>,
+    ) -> Result<Told<LinkReport>, StorageUnavailable>;
 
     /// Any number, for jitter.
     fn random(&self) -> u32;

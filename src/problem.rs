@@ -141,6 +141,8 @@ pub enum Problem {
     ApiKeyInvalid,
     /// No API key of this id.
     ApiKeyUnknown,
+    /// No orchestrator of this id.
+    OrchestratorUnknown,
     /// The API key is not for this agent.
     AgentNotAllowed,
     /// Too many calls of an API key or of a client address.
@@ -197,6 +199,7 @@ impl Problem {
             Self::ApiKeyMissing => "api-key-missing",
             Self::ApiKeyInvalid => "api-key-invalid",
             Self::ApiKeyUnknown => "api-key-unknown",
+            Self::OrchestratorUnknown => "orchestrator-unknown",
             Self::AgentNotAllowed => "agent-not-allowed",
             Self::RateLimited { .. } => "rate-limited",
         }
@@ -212,7 +215,8 @@ impl Problem {
             | Self::StepUnknown
             | Self::DeliveryUnknown
             | Self::StateUnknown
-            | Self::ApiKeyUnknown => 404,
+            | Self::ApiKeyUnknown
+            | Self::OrchestratorUnknown => 404,
             Self::ApiKeyMissing | Self::ApiKeyInvalid => 401,
             Self::AgentNotAllowed => 403,
             Self::StateGone => 410,
@@ -318,6 +322,7 @@ impl Problem {
             Self::ApiKeyMissing => "API key missing",
             Self::ApiKeyInvalid => "API key refused",
             Self::ApiKeyUnknown => "Unknown API key",
+            Self::OrchestratorUnknown => "Unknown orchestrator",
             Self::AgentNotAllowed => "Agent not allowed",
             Self::RateLimited { .. } => "Too many calls",
         }
@@ -414,6 +419,9 @@ impl Problem {
                 "this API key is not known, or was revoked, or has expired: ask the gateway's operator for another".into()
             }
             Self::ApiKeyUnknown => "no API key of this id: GET /operator/api-keys lists them".into(),
+            Self::OrchestratorUnknown => {
+                "no orchestrator of this id is configured: GET /operator/links lists those that are".into()
+            }
             Self::AgentNotAllowed => {
                 "this API key is not for this agent: its operator can make one that is".into()
             }

@@ -4,6 +4,7 @@
 use http::Method;
 use percent_encoding::percent_decode_str;
 
+use crate::link::Command;
 use crate::problem::Problem;
 use crate::signature::Purpose;
 
@@ -50,6 +51,14 @@ pub enum Action {
     ApiKeys,
     /// `DELETE /operator/api-keys/{key}`
     RevokeApiKey,
+    /// `GET /operator/links`
+    Links,
+    /// `GET /operator/links/{orchestrator}`
+    Link,
+    /// `POST /operator/links/{orchestrator}/` and the command
+    OrderLink(Command),
+    /// `POST /operator/links/{orchestrator}/breaker`
+    SetBreaker,
 }
 
 /// Who may call a route.
@@ -129,7 +138,7 @@ const OPERATE: Access = Access::Signed {
 };
 
 /// Every route.
-pub const ROUTES: [Route; 20] = [
+pub const ROUTES: [Route; 26] = [
     Route {
         method: "GET",
         template: "/.well-known/baton.json",
@@ -350,6 +359,72 @@ pub const ROUTES: [Route; 20] = [
             response: None,
         },
     },
+    Route {
+        method: "GET",
+        template: "/operator/links",
+        action: Action::Links,
+        access: OPERATE,
+        summary: "The links to all orchestrators: registration, lease and breaker",
+        messages: Messages {
+            request: None,
+            response: Some("links"),
+        },
+    },
+    Route {
+        method: "GET",
+        template: "/operator/links/{orchestrator}",
+        action: Action::Link,
+        access: OPERATE,
+        summary: "The link to one orchestrator",
+        messages: Messages {
+            request: None,
+            response: Some("link"),
+        },
+    },
+    Route {
+        method: "POST",
+        template: "/operator/links/{orchestrator}/register",
+        action: Action::OrderLink(Command::Register),
+        access: OPERATE,
+        summary: "Registers with the orchestrator, or ends the draining of the link",
+        messages: Messages {
+            request: None,
+            response: Some("link"),
+        },
+    },
+    Route {
+        method: "POST",
+        template: "/operator/links/{orchestrator}/drain",
+        action: Action::OrderLink(Command::Drain),
+        access: OPERATE,
+        summary: "Asks the orchestrator for no new steps, and deregisters a little later",
+        messages: Messages {
+            request: None,
+            response: Some("link"),
+        },
+    },
+    Route {
+        method: "POST",
+        template: "/operator/links/{orchestrator}/deregister",
+        action: Action::OrderLink(Command::Deregister),
+        access: OPERATE,
+        summary: "Ends the registration, until the link is told to register",
+        messages: Messages {
+            request: None,
+            response: Some("link"),
+        },
+    },
+    Route {
+        method: "POST",
+        template: "/operator/links/{orchestrator}/breaker",
+        action: Action::SetBreaker,
+        access: OPERATE,
+        summary: "Holds the breaker before the orchestrator open or closed, or lets it go",
+        messages: Messages {
+            request: Some("breaker-order"),
+            response: Some("link"),
+        },
+    },
 ];
 
 /// A route that fits a request, with the values of its parameters.
@@ -462,5 +537,12 @@ mod tests {
         check(Method::POST, "/operator/api-keys", Ok((Action::CreateApiKey, "")));
         check(Method::DELETE, "/operator/api-keys/k", Ok((Action::RevokeApiKey, "k")));
         check(Method::DELETE, "/operator/api-keys", Err("POST, GET, HEAD"));
+        check(Method::GET, "/operator/links/acme", Ok((Action::Link, "acme")));
+        check(
+            Method::POST,
+            "/operator/links/acme/drain",
+            Ok((Action::OrderLink(Command::Drain), "acme")),
+        );
+        check(Method::GET, "/operator/links/acme/breaker", Err("POST"));
     }
 }

@@ -196,7 +196,10 @@ fn own_parameters(action: Action) -> Vec<Value> {
 }
 
 fn operation_id(route: &Route) -> String {
-    format!("{:?}", route.action)
+    match route.action {
+        Action::OrderLink(command) => format!("{command:?}Link"),
+        action => format!("{action:?}"),
+    }
 }
 
 fn reference(name: &str) -> Value {

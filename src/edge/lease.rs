@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use worker::Env;
 
-use super::{clock, log};
+use super::{clock, link_object, log};
 use crate::link::KnownLease;
 
 /// What a link said counts for so long, in milliseconds.
@@ -30,7 +30,7 @@ pub async fn known(env: &Env, orchestrator: &str, named: Option<u64>) -> Option<
     // A link that was never asked for is not made by asking.
     let config = super::config(env).ok()?;
     config.orchestrators.iter().find(|known| known.id == orchestrator)?;
-    match ask(env, orchestrator).await {
+    match link_object::lease(env, orchestrator).await {
         Ok(lease) => {
             KNOWN.with_borrow_mut(|known| known.insert(orchestrator.to_owned(), (lease.clone(), now_ms)));
             lease
@@ -39,15 +39,5 @@ pub async fn known(env: &Env, orchestrator: &str, named: Option<u64>) -> Option<
             log::alarm("link", &format!("{orchestrator}: {error}"));
             known.and_then(|(lease, _)| lease)
         }
-    }
-}
-
-async fn ask(env: &Env, orchestrator: &str) -> worker::Result<Option<KnownLease>> {
-    let stub = env.durable_object("LINKS")?.get_by_name(orchestrator)?;
-    let url = format!("http://link/lease?orchestrator={orchestrator}");
-    let mut response = stub.fetch_with_str(&url).await?;
-    match response.status_code() {
-        200 => Ok(serde_json::from_str(&response.text().await?)?),
-        status => Err(format!("the link's object answered {status}").into()),
     }
 }

@@ -10,6 +10,7 @@ mod dead_letters;
 mod http_client;
 mod incoming;
 mod lease;
+mod link_call;
 mod link_object;
 mod log;
 mod notify;

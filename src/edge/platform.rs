@@ -8,12 +8,12 @@ use serde::de::DeserializeOwned;
 use worker::{Env, RequestInit};
 
 use super::clock::PlatformHost;
-use super::{api_keys, clock, dead_letters, http_client, lease, log, slots};
+use super::{api_keys, clock, dead_letters, http_client, lease, link_object, log, slots};
 use crate::access::key::SECRET_BYTES;
 use crate::access::{Admission, ApiKey, KeyState, PresentedKey, Slot, Taken};
 use crate::agent::{Host, LocalBoxFuture};
-use crate::breaker::Breaker;
-use crate::link::KnownLease;
+use crate::breaker::{Breaker, Verdict, Word};
+use crate::link::{KnownLease, LinkReport, Order};
 use crate::platform::{Platform, StorageUnavailable, Unanswered};
 use crate::run::delivery::DeadLetter;
 use crate::run::status::{Watch, Watched};
@@ -104,7 +104,7 @@ impl Platform for EdgePlatform {
         timeout_ms: u64,
         answer_max_bytes: usize,
     ) -> Result<http::Response<Vec<u8>>, Unanswered> {
-        http_client::send_capped(request, timeout_ms, answer_max_bytes).await
+        http_client::send(request, timeout_ms, answer_max_bytes).await
     }
 
     fn breaker<T>(&self, orchestrator: &str, act: impl FnOnce(&mut Breaker) -> T) -> T {
@@ -128,6 +128,29 @@ impl Platform for EdgePlatform {
         thread_local!(static TROUBLES: RefCell<HashMap<String, Option<&'static str>>> = RefCell::default());
         let before = TROUBLES.with_borrow_mut(|troubles| troubles.insert(orchestrator.to_owned(), trouble));
         before.flatten() != trouble
+    }
+
+    async fn tell_breaker(&self, orchestrator: &str, word: Word) -> Result<Verdict, StorageUnavailable> {
+        // Once: a call waits for it, and goes on without it.
+        answered(link_object::tell_breaker(&self.env, orchestrator, word).await)
+    }
+
+    async fn link(&self, orchestrator: &str) -> Result<LinkReport, StorageUnavailable> {
+        match link_object::view(&self.env, orchestrator).await {
+            Ok(report) => Ok(report),
+            Err(_) => answered(link_object::view(&self.env, orchestrator).await),
+        }
+    }
+
+    async fn order_link(
+        &self,
+        orchestrator: &str,
+        asked: &Asked<Order>,
+    ) -> Result<Told<LinkReport>, StorageUnavailable> {
+        match link_object::order(&self.env, orchestrator, asked).await {
+            Ok(told) => Ok(told),
+            Err(_) => answered(link_object::order(&self.env, orchestrator, asked).await),
+        }
     }
 
     fn random(&self) -> u32 {
@@ -168,6 +191,14 @@ impl Platform for EdgePlatform {
 fn listed<T>(result: worker::Result<T>) -> Result<T, StorageUnavailable> {
     result.map_err(|error| {
         log::alarm("history", &error.to_string());
+        StorageUnavailable
+    })
+}
+
+/// What a Link object's failure says is for the operator.
+fn answered<T>(result: worker::Result<T>) -> Result<T, StorageUnavailable> {
+    result.map_err(|error| {
+        log::alarm("link", &error.to_string());
         StorageUnavailable
     })
 }

@@ -8,6 +8,7 @@ mod api_keys;
 mod cors;
 mod description;
 mod direct;
+mod links;
 mod operator;
 mod preferences;
 mod reply;
@@ -30,6 +31,7 @@ use self::reply::Reply;
 use crate::config::Config;
 use crate::documents::{Document, discovery, health, openapi};
 use crate::invocation::{Caller, Identity, Occasion, read_message};
+use crate::link::Order;
 use crate::manifest::{AgentManifest, Team, Visibility};
 use crate::platform::Platform;
 use crate::problem::Problem;
@@ -296,6 +298,16 @@ impl Gateway<'_> {
             Action::CreateApiKey => self.create_api_key(caller, request.body()).await,
             Action::ApiKeys => self.api_keys(caller, request.uri().query()).await,
             Action::RevokeApiKey => self.revoke_api_key(caller, parameter("key")).await,
+            Action::Links => self.links(caller).await,
+            Action::Link => self.link(caller, parameter("orchestrator")).await,
+            Action::OrderLink(command) => {
+                let order = Order::Link(command);
+                self.order_link(caller, parameter("orchestrator"), order).await
+            }
+            Action::SetBreaker => {
+                let id = parameter("orchestrator");
+                self.set_breaker(caller, id, request.body()).await
+            }
         }
     }
 

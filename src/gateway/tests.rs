@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 mod api_keys;
 mod direct;
 mod fence;
+mod links;
 mod platform;
 mod runs;
 mod slots;

@@ -54,16 +54,24 @@ impl<'a, P: Platform> Caller<'a, P> {
     /// # Errors
     /// When the request was received before, or belongs to an overtaken lease, or the run's object does not answer.
     pub async fn ask<Q: Question>(&self, run: &RunName, question: Q) -> Result<Q::Answer, Problem> {
-        let asked = Asked {
-            claimant: self.occasion.request_id.clone(),
-            nonce: self.nonce().filter(|_| Q::USES_NONCE),
-            named: if Q::USES_NONCE { self.named().await } else { None },
-            question,
-        };
+        let mut asked = self.asked(question);
+        asked.nonce = asked.nonce.filter(|_| Q::USES_NONCE);
+        asked.named = if Q::USES_NONCE { self.named().await } else { None };
         match self.platform.ask(run, &asked).await? {
             Told::Replayed => Err(Rejection::Replayed.into()),
             Told::Outdated { known } => Err(Problem::GenerationOutdated { known }),
             Told::Answer(answer) => Ok(answer),
+        }
+    }
+
+    /// A question in this caller's name, which uses the request's nonce up.
+    #[must_use]
+    pub fn asked<Q>(&self, question: Q) -> Asked<Q> {
+        Asked {
+            claimant: self.occasion.request_id.clone(),
+            nonce: self.nonce(),
+            named: None,
+            question,
         }
     }
 

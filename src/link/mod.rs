@@ -6,6 +6,7 @@
 
 mod known;
 mod machine;
+mod order;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use known::{KnownLease, known_lease};
 pub use machine::step;
+pub use order::{LinkReport, Order, Received};
 pub use view::{LinkState, LinkView, view};
 
 /// The first wait after a failure, in milliseconds. It doubles with each further one.

@@ -7,6 +7,7 @@ mod cli;
 mod configuration;
 mod direct;
 mod documents;
+mod links;
 mod log;
 mod registration;
 mod restarts;

@@ -3,7 +3,7 @@
 use http::header::AUTHORIZATION;
 
 use super::*;
-use crate::breaker::SAMPLES_MIN;
+use crate::breaker::{FRESH_MS, Hold, SAMPLES_MIN};
 use crate::config::Orchestrator;
 use crate::direct;
 use crate::platform::Unanswered;
@@ -295,6 +295,83 @@ fn after_so_many_failures_it_is_not_asked() {
     let platform = &world.bench.platform;
     platform.now_ms.set(platform.now_ms.get() + crate::breaker::OPEN_MS);
     assert_eq!(world.route().0, "orchestrated");
+}
+
+/// An orchestrator that does what it should.
+fn well(run: &Value) -> (u16, Value) {
+    let body = json!({"run": run["run"], "status": "completed", "outcome": outcome(run), "verified": true});
+    (200, body)
+}
+
+#[test]
+fn while_the_breaker_is_closed_no_call_asks_for_it_again_within_a_second() {
+    let world = World::new().with(well);
+    let platform = &world.bench.platform;
+    let told_after = |later_ms: u64| {
+        platform.now_ms.set(platform.now_ms.get() + later_ms);
+        assert_eq!(world.route().0, "orchestrated");
+        platform.told.get()
+    };
+    // A new isolate asks first.
+    assert_eq!([told_after(0), told_after(0), told_after(FRESH_MS - 1)], [1, 1, 1]);
+    assert_eq!([told_after(1), told_after(0)], [2, 2]);
+}
+
+#[test]
+fn what_one_isolate_finds_the_others_go_by() {
+    let world = World::new().with(|_| (503, json!({})));
+    for _ in 0..SAMPLES_MIN {
+        assert_eq!(world.route().1, "unavailable");
+    }
+    // Another isolate has a breaker of its own, which has counted nothing.
+    let platform = &world.bench.platform;
+    platform.breakers.borrow_mut().clear();
+    assert_eq!(world.route().1, "breaker-open");
+    assert_eq!(platform.sent.borrow().len(), SAMPLES_MIN);
+}
+
+#[test]
+fn an_operator_holds_the_breaker_open_or_closed() {
+    let world = World::new().with(well);
+    let platform = &world.bench.platform;
+    let hold = |hold| {
+        let mut links = platform.links.borrow_mut();
+        links.get_mut("o").expect("the link").circuit.hold(hold);
+        platform.now_ms.set(platform.now_ms.get() + FRESH_MS);
+    };
+    assert_eq!(world.route().0, "orchestrated");
+    hold(Some(Hold::Open));
+    // The call that learns of it is on its way already; after that none is.
+    assert_eq!(world.route().0, "orchestrated");
+    let sent = platform.sent.borrow().len();
+    assert_eq!(world.route().1, "breaker-open");
+    assert_eq!(platform.sent.borrow().len(), sent);
+    hold(Some(Hold::Closed));
+    assert_eq!(world.route().0, "orchestrated");
+    let world = world.with(|_| (503, json!({})));
+    for _ in 0..2 * SAMPLES_MIN {
+        assert_eq!(world.route().1, "unavailable");
+    }
+}
+
+#[test]
+fn a_link_object_that_does_not_answer_stops_no_call() {
+    let world = World::new().with(well);
+    // The last one is taken first: the customer's address and key are asked before the link.
+    *world.bench.platform.faults.borrow_mut() = vec![Fault::BeforeDoing, Fault::None, Fault::None];
+    assert_eq!(world.route().0, "orchestrated");
+    assert_eq!(world.bench.platform.faults.borrow().len(), 0);
+}
+
+#[test]
+fn calls_that_take_nearly_all_of_their_budget_trip_the_breaker() {
+    let world = World::new().with(well);
+    let platform = &world.bench.platform;
+    platform.slowness_ms.set(crate::direct::BUDGET_MS);
+    for _ in 0..SAMPLES_MIN {
+        assert_eq!(world.route().0, "orchestrated");
+    }
+    assert_eq!(world.route().1, "breaker-open");
 }
 
 #[test]

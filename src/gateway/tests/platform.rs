@@ -7,8 +7,8 @@ use super::NOW_S;
 use crate::access::key::SECRET_BYTES;
 use crate::access::{AddressState, Admission, ApiKey, KeyState, PresentedKey, Slot, Slots, Taken};
 use crate::agent::{Host, LocalBoxFuture};
-use crate::breaker::Breaker;
-use crate::link::KnownLease;
+use crate::breaker::{Breaker, Circuit, Verdict, Word};
+use crate::link::{self, Input, KnownLease, Link, LinkReport, Order, Received};
 use crate::platform::{Platform, StorageUnavailable, Unanswered};
 use crate::run::delivery::DeadLetter;
 use crate::run::status::{Watch, Watched};
@@ -33,9 +33,15 @@ pub(super) struct FakePlatform {
     pub(super) asked: RefCell<Vec<String>>,
     /// What stands at the other end of outgoing calls; nobody answers where there is none.
     pub(super) orchestrator: RefCell<Option<Box<Orchestrator>>>,
+    /// How long an outgoing call takes, in milliseconds.
+    pub(super) slowness_ms: Cell<u64>,
     /// Where outgoing calls went.
     pub(super) sent: RefCell<Vec<String>>,
     pub(super) breakers: RefCell<HashMap<String, Breaker>>,
+    /// What the orchestrators' Link objects keep.
+    pub(super) links: RefCell<HashMap<String, FakeLink>>,
+    /// How often the shared circuits were told something.
+    pub(super) told: Cell<usize>,
     pub(super) alarms: RefCell<Vec<String>>,
     /// What troubles orchestrators.
     troubles: RefCell<HashMap<String, Option<&'static str>>>,
@@ -50,6 +56,23 @@ pub(super) struct FakePlatform {
     pub(super) secrets: Cell<u8>,
 }
 
+/// What a Link object keeps. It makes no calls.
+#[derive(Default)]
+pub(super) struct FakeLink {
+    pub(super) link: Link,
+    pub(super) circuit: Circuit,
+    pub(super) received: Received,
+}
+
+impl FakeLink {
+    fn report(&self, now_ms: u64) -> LinkReport {
+        LinkReport {
+            link: link::view(&self.link, now_ms),
+            breaker: self.circuit.view(now_ms),
+        }
+    }
+}
+
 /// Answers an outgoing call.
 pub(super) type Orchestrator = dyn Fn(&http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, Unanswered>;
 
@@ -61,8 +84,11 @@ impl FakePlatform {
             faults: RefCell::default(),
             asked: RefCell::default(),
             orchestrator: RefCell::default(),
+            slowness_ms: Cell::new(0),
             sent: RefCell::default(),
             breakers: RefCell::default(),
+            links: RefCell::default(),
+            told: Cell::new(0),
             alarms: RefCell::default(),
             troubles: RefCell::default(),
             lease: RefCell::default(),
@@ -70,6 +96,25 @@ impl FakePlatform {
             slots: RefCell::default(),
             addresses: RefCell::default(),
             secrets: Cell::new(0),
+        }
+    }
+
+    /// Asks or changes what the Link object of this orchestrator keeps.
+    pub(super) fn with_link<T>(
+        &self,
+        orchestrator: &str,
+        act: impl FnOnce(&mut FakeLink, u64) -> T,
+    ) -> Result<T, StorageUnavailable> {
+        let fault = self.faults.borrow_mut().pop().unwrap_or(Fault::None);
+        if fault == Fault::BeforeDoing {
+            return Err(StorageUnavailable);
+        }
+        let mut links = self.links.borrow_mut();
+        let done = act(links.entry(orchestrator.to_owned()).or_default(), self.now_ms.get());
+        if fault == Fault::AfterDoing {
+            Err(StorageUnavailable)
+        } else {
+            Ok(done)
         }
     }
 
@@ -175,6 +220,7 @@ impl Platform for FakePlatform {
         _: usize,
     ) -> Result<http::Response<Vec<u8>>, Unanswered> {
         self.sent.borrow_mut().push(request.uri().to_string());
+        self.now_ms.set(self.now_ms.get() + self.slowness_ms.get());
         match self.orchestrator.borrow().as_ref() {
             Some(orchestrator) => orchestrator(request),
             None => Err(Unanswered::TimedOut { timeout_ms }),
@@ -208,6 +254,42 @@ impl Platform for FakePlatform {
     fn is_news(&self, orchestrator: &str, trouble: Option<&'static str>) -> bool {
         let before = self.troubles.borrow_mut().insert(orchestrator.to_owned(), trouble);
         before.flatten() != trouble
+    }
+
+    async fn tell_breaker(&self, orchestrator: &str, word: Word) -> Result<Verdict, StorageUnavailable> {
+        self.told.set(self.told.get() + 1);
+        self.with_link(orchestrator, |kept, now_ms| {
+            let permit = kept.circuit.hear(again(&word), now_ms, 0);
+            again(&Verdict {
+                circuit: kept.circuit.clone(),
+                permit,
+            })
+        })
+    }
+
+    async fn link(&self, orchestrator: &str) -> Result<LinkReport, StorageUnavailable> {
+        self.with_link(orchestrator, |kept, now_ms| again(&kept.report(now_ms)))
+    }
+
+    async fn order_link(
+        &self,
+        orchestrator: &str,
+        asked: &Asked<Order>,
+    ) -> Result<Told<LinkReport>, StorageUnavailable> {
+        self.with_link(orchestrator, |kept, now_ms| {
+            let asked: Asked<Order> = again(asked);
+            if !kept.received.admit(&asked, now_ms) {
+                return Told::Replayed;
+            }
+            match asked.question {
+                Order::Link(command) => {
+                    let link = std::mem::take(&mut kept.link);
+                    kept.link = link::step(link, Input::Command(command), now_ms, 0).0;
+                }
+                Order::Breaker(hold) => kept.circuit.hold(hold),
+            }
+            again(&Told::Answer(kept.report(now_ms)))
+        })
     }
 
     fn random(&self) -> u32 {
