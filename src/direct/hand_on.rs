@@ -67,6 +67,8 @@ pub enum Reason {
     NotRegistered,
     /// It refuses the gateway's own credentials, or the gateway has none for it.
     Refused,
+    /// The gateway began the first step beside it, and ended first.
+    Hedged,
 }
 
 impl Reason {
@@ -83,7 +85,15 @@ impl Reason {
             Self::GaveUp => "gave-up",
             Self::NotRegistered => "not-registered",
             Self::Refused => "refused",
+            Self::Hedged => "hedged",
         }
+    }
+
+    /// Whether another orchestrator may be asked: this one was not handed the call, or can do nothing with it once the run is
+    /// passed on.
+    #[must_use]
+    pub const fn passes_on(self) -> bool {
+        matches!(self, Self::BreakerOpen | Self::Unreachable | Self::NotRegistered)
     }
 }
 

@@ -9,7 +9,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 mod api_keys;
+mod coordination;
 mod direct;
+mod live;
+mod object;
 mod runs;
 
 use super::*;
@@ -46,6 +49,8 @@ struct FakePlatform {
     asked: RefCell<Vec<String>>,
     /// What stands at the other end of outgoing calls; nobody answers where there is none.
     orchestrator: RefCell<Option<Box<Orchestrator>>>,
+    /// Whether it thinks for a moment before it answers, so that what goes on beside it goes on.
+    thinks: Cell<bool>,
     /// Where outgoing calls went.
     sent: RefCell<Vec<String>>,
     breakers: RefCell<HashMap<String, Breaker>>,
@@ -68,6 +73,7 @@ impl FakePlatform {
             faults: RefCell::default(),
             asked: RefCell::default(),
             orchestrator: RefCell::default(),
+            thinks: Cell::default(),
             sent: RefCell::default(),
             breakers: RefCell::default(),
             alarms: RefCell::default(),
@@ -146,11 +152,9 @@ impl Platform for FakePlatform {
     }
 
     async fn watch(&self, run: &RunName, watch: &Watch, wait_ms: u64) -> Result<Option<Watched>, StorageUnavailable> {
+        object::work(self, run).await;
         let watched = self.with(run, |storage| watch.ask(storage))?;
-        if watched
-            .as_ref()
-            .is_some_and(|watched| !watched.ended && watched.events.is_empty())
-        {
+        if !watch.is_news(watched.as_ref()) {
             self.now_ms.set(self.now_ms.get() + wait_ms);
         }
         Ok(watched)
@@ -175,6 +179,9 @@ impl Platform for FakePlatform {
         _: usize,
     ) -> Result<http::Response<Vec<u8>>, Unanswered> {
         self.sent.borrow_mut().push(request.uri().to_string());
+        if self.thinks.get() {
+            object::once_pending().await;
+        }
         match self.orchestrator.borrow().as_ref() {
             Some(orchestrator) => orchestrator(request),
             None => Err(Unanswered::TimedOut { timeout_ms }),
@@ -356,12 +363,16 @@ impl Bench {
         let (response, record) = self.handle_any(request);
         let whole = response.map(|body| match body {
             Body::Whole(body) => body,
-            Body::Stream(_) => panic!("a stream"),
+            Body::Stream(_) | Body::Live(_) => panic!("a stream"),
         });
         (whole, record)
     }
 
     fn handle_any(&self, request: &http::Request<Vec<u8>>) -> Handled {
+        block_on(self.handling(request))
+    }
+
+    async fn handling(&self, request: &http::Request<Vec<u8>>) -> Handled {
         let gateway = Gateway {
             team: &self.team,
             config: &self.config,
@@ -374,7 +385,7 @@ impl Bench {
             address: "203.0.113.7".into(),
         };
         match gateway.admit(request.method(), request.uri().path(), request.headers()) {
-            Ok(admitted) => block_on(gateway.handle(&admitted, request, &occasion, &self.platform)),
+            Ok(admitted) => gateway.handle(&admitted, request, &occasion, &self.platform).await,
             Err(problem) => Gateway::refuse(&problem, &occasion.request_id),
         }
     }

@@ -105,7 +105,7 @@ pub(super) fn find<S: Storage>(storage: &S) -> Result<Option<Settlement>, S::Err
     SETTLEMENTS.get(storage, ONLY)
 }
 
-/// The gateway coordinates the run from now on. Once noted, that stays.
+/// The gateway coordinates the run from now on, if there is one. Once noted, that stays.
 pub(super) fn take_over<S: Storage>(storage: &S, takeover: &Takeover, moment: Moment<'_>) -> Result<(), S::Error> {
     if find(storage)?.is_some() {
         return Ok(());
