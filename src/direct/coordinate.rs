@@ -8,7 +8,7 @@ use super::hand_on::{Handed, Handing, Reason, hand_on};
 use super::hedge::Hedge;
 use super::{Answer, Local, NOBODY, Route, STEP, Steps, Tried, budget_ms};
 use crate::config::{Config, Orchestrator};
-use crate::invocation::{Caller, Identity, Mode, Occasion, before};
+use crate::invocation::{Caller, Identity, Mode, Occasion};
 use crate::manifest::{AgentManifest, Team};
 use crate::platform::Platform;
 use crate::problem::Problem;
@@ -61,13 +61,6 @@ pub struct Coordinator<'a, P> {
     pub listener: Option<&'a dyn Listener>,
 }
 
-/// What came of handing a call on.
-enum Ended {
-    Handed(Handed),
-    /// The gateway's own work beside it completed first.
-    Hedged(Value),
-}
-
 impl<'a, P: Platform> Coordinator<'a, P> {
     /// Has an orchestrator answer within the budget, or else answers by itself.
     ///
@@ -99,9 +92,9 @@ impl<'a, P: Platform> Coordinator<'a, P> {
                 .handed_on(orchestrator, &caller, budget_ms, &orchestrated, place)
                 .await?
             {
-                Ended::Handed(Handed::Answered(outcome)) => return Ok((Answer::of(outcome), orchestrated)),
-                Ended::Handed(Handed::Declined(problem)) => return Err(problem),
-                Ended::Hedged(outcome) => {
+                Handed::Answered(outcome) => return Ok((Answer::of(outcome), orchestrated)),
+                Handed::Declined(problem) => return Err(problem),
+                Handed::Hedged(outcome) => {
                     let route = Route::Fallback {
                         orchestrator: id.clone(),
                         reason: Reason::Hedged,
@@ -111,7 +104,7 @@ impl<'a, P: Platform> Coordinator<'a, P> {
                     self.tell(&route, &caller);
                     return Ok((Answer::of(outcome), route));
                 }
-                Ended::Handed(Handed::Without(reason, detail)) => (reason, detail),
+                Handed::Without(reason, detail) => (reason, detail),
             };
             if reason.passes_on()
                 && self.platform.now_ms() < budget_ends_at_ms
@@ -186,7 +179,7 @@ impl<'a, P: Platform> Coordinator<'a, P> {
         budget_ms: u64,
         route: &Route,
         place: usize,
-    ) -> Result<Ended, Problem> {
+    ) -> Result<Handed, Problem> {
         let Call {
             run,
             agent,
@@ -212,31 +205,19 @@ impl<'a, P: Platform> Coordinator<'a, P> {
         };
         // One per orchestrator and request, and no other signature of this request uses it.
         let nonce = format!("run{place}-{}", self.occasion.request_id);
-        let handed = hand_on(handing, self.config, nonce, self.platform);
-        let Some(after_ms) = agent.direct.hedge_after_ms.filter(|_| agent.direct.fallback) else {
-            return Ok(Ended::Handed(handed.await));
-        };
         let hedge = Hedge {
             steps: self.steps(caller, None, Mode::Background),
             agent,
             input,
-            after_ms,
+            after_ms: agent.direct.hedge_after_ms.filter(|_| agent.direct.fallback),
             takeover: self.takeover(Reason::Hedged),
             begun: Cell::new(false),
         };
-        let mut completed = None;
-        let handed = before(handed, async { completed = Some(hedge.completed().await) }).await;
-        Ok(match (handed, completed) {
-            (Some(handed), _) => {
-                if matches!(handed, Handed::Declined(_)) {
-                    hedge.withdraw().await;
-                }
-                Ended::Handed(handed)
-            }
-            (None, Some(outcome)) => Ended::Hedged(outcome),
-            // One of the two was first.
-            (None, None) => return Err(Problem::Internal),
-        })
+        let handed = hand_on(handing, self.config, nonce, self.platform, hedge.completed()).await;
+        if matches!(handed, Handed::Declined(_)) {
+            hedge.withdraw().await;
+        }
+        Ok(handed)
     }
 
     async fn locally(

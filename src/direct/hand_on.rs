@@ -4,6 +4,10 @@
 //! rules. Only what says nothing about the call, because the orchestrator is out of reach, sick, or not who it should be,
 //! lets the gateway answer by itself.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
 use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
@@ -106,19 +110,29 @@ pub enum Handed {
     Declined(Problem),
     /// It says nothing about the call.
     Without(Reason, String),
+    /// What went on beside it completed first, with this outcome of the step.
+    Hedged(Value),
 }
 
-/// Hands a call on, if the breaker lets it pass, and takes down in the breaker how it ended.
-pub async fn hand_on<P: Platform>(handing: Handing<'_>, config: &Config, nonce: String, platform: &P) -> Handed {
+/// Hands a call on, if the breaker lets it pass, and takes down in the breaker how it ended. `hedge` is what goes on beside
+/// it: if it is ready first, nobody waits for the orchestrator any more, which was slow then.
+pub async fn hand_on<P: Platform>(
+    handing: Handing<'_>,
+    config: &Config,
+    nonce: String,
+    platform: &P,
+    hedge: impl Future<Output = Value>,
+) -> Handed {
     let id = &handing.orchestrator.id;
     let permit = platform.breaker(id, |breaker| breaker.permit(platform.now_ms()));
     if permit == Permit::Reject {
         let detail = "the orchestrator did not answer before, and is asked again later";
         return Handed::Without(Reason::BreakerOpen, detail.to_owned());
     }
-    let handed = call(handing, config, nonce, platform).await;
+    let handed = first_of(call(handing, config, nonce, platform), hedge).await;
     let end = match &handed {
         Handed::Answered(_) | Handed::Declined(_) => End::Answered,
+        Handed::Hedged(_) => End::Slow,
         Handed::Without(Reason::Refused | Reason::NotRegistered | Reason::BreakerOpen, _) => End::Unknown,
         Handed::Without(..) => End::Failed,
     };
@@ -132,6 +146,17 @@ pub async fn hand_on<P: Platform>(handing: Handing<'_>, config: &Config, nonce: 
         );
     }
     handed
+}
+
+/// The orchestrator's answer, or what went on beside it, whichever is first.
+async fn first_of(call: impl Future<Output = Handed>, hedge: impl Future<Output = Value>) -> Handed {
+    let mut call = pin!(call);
+    let mut hedge = pin!(hedge);
+    poll_fn(|context| match call.as_mut().poll(context) {
+        Poll::Ready(handed) => Poll::Ready(handed),
+        Poll::Pending => hedge.as_mut().poll(context).map(Handed::Hedged),
+    })
+    .await
 }
 
 async fn call<P: Platform>(handing: Handing<'_>, config: &Config, nonce: String, platform: &P) -> Handed {

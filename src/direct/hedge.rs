@@ -27,8 +27,8 @@ pub(super) struct Hedge<'a, P> {
     pub(super) agent: &'a AgentManifest,
     /// Its input.
     pub(super) input: &'a Value,
-    /// How long the orchestrator has before it begins, in milliseconds.
-    pub(super) after_ms: u64,
+    /// How long the orchestrator has before it begins, in milliseconds; it never begins where there is none.
+    pub(super) after_ms: Option<u64>,
     /// Why the gateway has the run, if it ends first.
     pub(super) takeover: Takeover,
     /// Whether the step was begun here.
@@ -39,7 +39,10 @@ impl<P: Platform> Hedge<'_, P> {
     /// The outcome of the first step, where it completes; the run is the gateway's then. Never anything else: what does not
     /// complete is the orchestrator's to go on with, until its budget is over.
     pub(super) async fn completed(&self) -> Value {
-        self.steps.caller.platform.sleep_ms(self.after_ms).await;
+        let Some(after_ms) = self.after_ms else {
+            return pending().await;
+        };
+        self.steps.caller.platform.sleep_ms(after_ms).await;
         match self.begin().await {
             Some(outcome) => outcome,
             None => pending().await,

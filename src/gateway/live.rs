@@ -20,6 +20,9 @@ use crate::run::RunName;
 use crate::run::events::Numbered;
 use crate::run::status::{Cursor, Watch};
 
+/// How long the answer waits for what the step told last, in milliseconds: the answer has a deadline, and alone counts.
+const REST_MAX_MS: u64 = 200;
+
 /// A call that was admitted and read, and of which nothing was begun yet.
 #[derive(Debug, Clone)]
 pub struct LiveCall {
@@ -57,7 +60,7 @@ impl LiveCall {
             let coordinated = gateway.coordinate(&self.query, (&self.occasion, platform), Some(&live), &mut record);
             before(coordinated, live.follow(platform)).await
         };
-        live.read_the_rest(platform).await;
+        before(live.read_the_rest(platform), platform.sleep_ms(REST_MAX_MS)).await;
         // Who follows never ends.
         match answered.unwrap_or(Err(Problem::Internal)) {
             Ok((body, _)) => live.event(None, "answer", &body),

@@ -153,6 +153,11 @@ fn a_hedge_that_ends_first_has_the_run() {
     let (status, same, _) = world.bench.call(&step("query"));
     assert_eq!((status, &same["output"]), (200, &body["output"]));
     world.bench.check(&step("another"), 409, "run-taken-over");
+    // An orchestrator that is slow again and again is not asked for a while.
+    for _ in 1..crate::breaker::SAMPLES_MIN {
+        assert_eq!(world.triage().1["route"]["reason"], "hedged");
+    }
+    assert_eq!(world.triage().1["route"]["reason"], "breaker-open");
 }
 
 #[test]
