@@ -12,6 +12,7 @@ mod explain;
 mod follow;
 mod id;
 mod input;
+mod listen;
 mod output;
 mod show;
 mod signed;

@@ -4,6 +4,10 @@
 //! rules. Only what says nothing about the call, because the orchestrator is out of reach, sick, or not who it should be,
 //! lets the gateway answer by itself.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
 use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
@@ -67,6 +71,8 @@ pub enum Reason {
     NotRegistered,
     /// It refuses the gateway's own credentials, or the gateway has none for it.
     Refused,
+    /// The gateway began the first step beside it, and ended first.
+    Hedged,
 }
 
 impl Reason {
@@ -83,7 +89,15 @@ impl Reason {
             Self::GaveUp => "gave-up",
             Self::NotRegistered => "not-registered",
             Self::Refused => "refused",
+            Self::Hedged => "hedged",
         }
+    }
+
+    /// Whether another orchestrator may be asked: this one was not handed the call, or can do nothing with it once the run is
+    /// passed on.
+    #[must_use]
+    pub const fn passes_on(self) -> bool {
+        matches!(self, Self::BreakerOpen | Self::Unreachable | Self::NotRegistered)
     }
 }
 
@@ -96,12 +110,21 @@ pub enum Handed {
     Declined(Problem),
     /// It says nothing about the call.
     Without(Reason, String),
+    /// What went on beside it completed first, with this outcome of the step.
+    Hedged(Value),
 }
 
-/// Hands a call on, if the breaker lets it pass, and takes down in the breaker how it ended.
-pub async fn hand_on<P: Platform>(handing: Handing<'_>, config: &Config, nonce: String, platform: &P) -> Handed {
+/// Hands a call on, if the breaker lets it pass, and takes down in the breaker how it ended. `hedge` is what goes on beside
+/// it: if it is ready first, nobody waits for the orchestrator any more, which was slow then.
+pub async fn hand_on<P: Platform>(
+    handing: Handing<'_>,
+    config: &Config,
+    nonce: String,
+    platform: &P,
+    hedge: impl Future<Output = Value>,
+) -> Handed {
     let id = &handing.orchestrator.id;
-    let call = call(handing, config, nonce, platform);
+    let call = first_of(call(handing, config, nonce, platform), hedge);
     let Some(handed) = guard(id, handing.budget_ms, call, end, platform).await else {
         let detail = "the orchestrator did not answer before, or an operator holds its breaker open: it is not asked";
         return Handed::Without(Reason::BreakerOpen, detail.to_owned());
@@ -115,15 +138,27 @@ pub async fn hand_on<P: Platform>(handing: Handing<'_>, config: &Config, nonce: 
                 "orchestrator",
                 &format!("{id} refuses the gateway's credentials: {detail}"),
             ),
-        Handed::Without(..) => {}
+        Handed::Without(..) | Handed::Hedged(_) => {}
     }
     handed
+}
+
+/// The orchestrator's answer, or what went on beside it, whichever is first.
+async fn first_of(call: impl Future<Output = Handed>, hedge: impl Future<Output = Value>) -> Handed {
+    let mut call = pin!(call);
+    let mut hedge = pin!(hedge);
+    poll_fn(|context| match call.as_mut().poll(context) {
+        Poll::Ready(handed) => Poll::Ready(handed),
+        Poll::Pending => hedge.as_mut().poll(context).map(Handed::Hedged),
+    })
+    .await
 }
 
 /// What the breaker is to think of it.
 const fn end(handed: &Handed) -> End {
     match handed {
         Handed::Answered(_) | Handed::Declined(_) => End::Answered,
+        Handed::Hedged(_) => End::Slow,
         Handed::Without(Reason::Refused | Reason::NotRegistered | Reason::BreakerOpen, _) => End::Unknown,
         Handed::Without(..) => End::Failed,
     }

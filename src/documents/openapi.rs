@@ -69,10 +69,15 @@ fn operation(team: &Team, route: &Route) -> Value {
         }),
         None => json!({"description": "Done"}),
     };
-    if matches!(route.action, Action::InvokeStep | Action::StepStatus) {
-        operation["responses"]["200"]["content"]["text/event-stream"] = json!({
-            "schema": {"type": "string", "description": "Events, the last of which is `outcome`: docs/protocol.md"},
-        });
+    let last_event = match route.action {
+        Action::InvokeStep | Action::StepStatus => Some("`outcome`"),
+        Action::Query | Action::QueryAgent => Some("`answer` or `problem`"),
+        _ => None,
+    };
+    if let Some(last) = last_event {
+        let description = format!("Events, the last of which is {last}: docs/protocol.md");
+        operation["responses"]["200"]["content"]["text/event-stream"] =
+            json!({"schema": {"type": "string", "description": description}});
     }
     // What makes something answers otherwise where it finds it made, or replaces it.
     match route.action {

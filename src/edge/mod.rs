@@ -44,7 +44,7 @@ async fn fetch(request: worker::Request, env: Env, context: Context) -> worker::
     let mut head = incoming::Head::read(&request)?;
     let (response, record) = answer(&mut head, request, &env, &occasion).await;
     log::request(&head, &occasion, &response, &record, clock::now_ms() - started_at_ms);
-    incoming::response(response, platform::EdgePlatform::new(env))
+    incoming::response(response, platform::EdgePlatform::new(env), &context)
 }
 
 /// Cron: wakes links whose alarm was lost, and those of a gateway that nobody calls.

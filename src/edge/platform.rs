@@ -30,6 +30,10 @@ impl EdgePlatform {
         Self { env }
     }
 
+    pub fn env(&self) -> &Env {
+        &self.env
+    }
+
     /// Asks the run's object. A stub can be dead after a reset, so a second one is tried; all questions are safe to repeat.
     async fn post<T: DeserializeOwned>(
         &self,

@@ -5,10 +5,12 @@
 
 mod access;
 mod api_keys;
+mod choice;
 mod cors;
 mod description;
 mod direct;
 mod links;
+mod live;
 mod operator;
 mod preferences;
 mod reply;
@@ -23,6 +25,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
 pub use self::api_keys::API_KEYS_MAX;
+pub use self::live::LiveCall;
 pub use self::operator::DEAD_LETTERS_MAX;
 pub use self::preferences::WAIT_MAX_S;
 pub use self::stream::{KEEP_ALIVE_MS, Stream};
@@ -90,12 +93,16 @@ pub enum Body {
     Whole(Vec<u8>),
     /// Server-sent events. Their last one is signed.
     Stream(Box<Stream>),
+    /// Server-sent events of a direct call, which is answered while they are sent. None is signed.
+    Live(Box<LiveCall>),
 }
 
 /// What came of a request.
 enum Acted {
     Reply(Reply),
     Stream(Box<Stream>),
+    /// The head of the stream, and the call.
+    Live(Reply, Box<LiveCall>),
 }
 
 impl Gateway<'_> {
@@ -168,6 +175,10 @@ impl Gateway<'_> {
         let captured = matches!(acted, Err(Problem::Rejected(Rejection::Replayed)));
         let reply = match acted {
             Ok(Acted::Stream(stream)) => return (streamed(stream, &occasion.request_id), record),
+            Ok(Acted::Live(head, call)) => {
+                let head = head.into_response(&occasion.request_id);
+                return (head.map(|_| Body::Live(call)), record);
+            }
             Ok(Acted::Reply(reply)) => reply,
             Err(problem) => {
                 record.problem = Some(problem.code());

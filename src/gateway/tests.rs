@@ -8,9 +8,12 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 mod api_keys;
+mod coordination;
 mod direct;
 mod fence;
 mod links;
+mod live;
+mod object;
 mod platform;
 mod runs;
 mod slots;
@@ -138,12 +141,16 @@ impl Bench {
         let (response, record) = self.handle_any(request);
         let whole = response.map(|body| match body {
             Body::Whole(body) => body,
-            Body::Stream(_) => panic!("a stream"),
+            Body::Stream(_) | Body::Live(_) => panic!("a stream"),
         });
         (whole, record)
     }
 
     fn handle_any(&self, request: &http::Request<Vec<u8>>) -> Handled {
+        block_on(self.handling(request))
+    }
+
+    async fn handling(&self, request: &http::Request<Vec<u8>>) -> Handled {
         let gateway = Gateway {
             team: &self.team,
             config: &self.config,
@@ -156,7 +163,7 @@ impl Bench {
             address: "203.0.113.7".into(),
         };
         match gateway.admit(request.method(), request.uri().path(), request.headers()) {
-            Ok(admitted) => block_on(gateway.handle(&admitted, request, &occasion, &self.platform)),
+            Ok(admitted) => gateway.handle(&admitted, request, &occasion, &self.platform).await,
             Err(problem) => Gateway::refuse(&problem, &occasion.request_id),
         }
     }

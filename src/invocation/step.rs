@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 
 use super::caller::Caller;
 use super::execution::Executed;
-use super::{Executor, check, read_message, satisfies};
+use super::telling::Teller;
+use super::{Executor, before, check, read_message, satisfies};
 use crate::agent::{Cancellation, Journal, LocalBoxFuture};
 use crate::config::Config;
-use crate::manifest::{AgentManifest, Team};
+use crate::manifest::{AgentManifest, RetryPolicy, Team};
 use crate::outgoing::check_url;
 use crate::platform::Platform;
 use crate::problem::Problem;
@@ -98,6 +99,8 @@ pub struct Claimed<'a, P> {
     team: &'a Team,
     run: RunName,
     execution: Execution,
+    /// Whether the run is to be told what the agent tells.
+    listened: bool,
 }
 
 /// What a claim came to, where it was no problem.
@@ -130,7 +133,8 @@ impl<'a, P: Platform> Invocation<'a, P> {
         Ok(Self { caller, team, request })
     }
 
-    /// A step of a direct call, which the gateway itself asks for and waits for.
+    /// A step of a direct call, which the gateway itself asks for. Once executed it has an answer: what comes of a failure
+    /// is for whoever coordinates the call.
     ///
     /// # Errors
     /// What is wrong with the input.
@@ -139,11 +143,19 @@ impl<'a, P: Platform> Invocation<'a, P> {
         (team, config): (&'a Team, &Config),
         caller: &'a Caller<'a, P>,
         (run, body): (&str, StepBody),
-        takeover: Option<Takeover>,
+        (takeover, mode): (Option<Takeover>, Mode),
     ) -> Result<Self, Problem> {
         let key = format!("{run}/{}/{}", body.step, body.attempt);
-        let request = Self::prepare(agent, (team, config), caller, (run, body, ""), &key, Mode::Waiting)?;
-        let request = ClaimRequest { takeover, ..request };
+        let request = Self::prepare(agent, (team, config), caller, (run, body, ""), &key, mode)?;
+        let retry = RetryPolicy {
+            max_attempts: 1,
+            ..request.retry
+        };
+        let request = ClaimRequest {
+            takeover,
+            retry,
+            ..request
+        };
         Ok(Self { caller, team, request })
     }
 
@@ -231,6 +243,7 @@ impl<'a, P: Platform> Invocation<'a, P> {
                     ordinal,
                     generation,
                     kept,
+                    listened,
                 },
                 Some(call),
             ) => Ok(Progress::Claimed(Box::new(Claimed {
@@ -243,6 +256,7 @@ impl<'a, P: Platform> Invocation<'a, P> {
                     call,
                     kept,
                 },
+                listened,
             }))),
             (Claim::Accepted(status), _) => Ok(Progress::Accepted(status)),
             (Claim::Answered(answer), _) => Ok(Progress::Answered(answer)),
@@ -309,7 +323,9 @@ impl<P: Platform> Claimed<'_, P> {
             team,
             run,
             execution,
+            listened,
         } = self;
+        let teller = Teller::new(caller, &run, &execution);
         let over = CancelledFromAfar {
             caller,
             run: &run,
@@ -318,7 +334,6 @@ impl<P: Platform> Claimed<'_, P> {
                 generation: execution.generation,
             },
         };
-        // Who waits for the whole answer reads no events.
         let journal = Journal::default();
         let executor = Executor {
             team,
@@ -326,7 +341,14 @@ impl<P: Platform> Claimed<'_, P> {
             cancellation: &over,
             journal: &journal,
         };
-        let executed = executor.execute(execution).await;
+        let executed = if listened {
+            let executed = before(executor.execute(execution), teller.tell_all(&journal)).await;
+            teller.tell_the_rest(&journal).await;
+            // Who tells all never ends.
+            executed.ok_or(Problem::Internal)?
+        } else {
+            executor.execute(execution).await
+        };
         commit(executed, async |request| caller.ask(&run, request).await).await
     }
 }

@@ -536,6 +536,63 @@ mod tests {
     }
 
     #[test]
+    fn the_classifier_takes_the_question_and_gives_a_verdict() {
+        let question = json!({"type": "object", "required": ["text", "agents"], "properties": {
+            "text": {"type": "string"},
+            "agents": {"type": "array", "items": {"type": "object", "required": ["id", "description"]}}}});
+        let verdict = json!({"type": "object", "required": ["agent", "confidence", "reason"],
+            "properties": {"agent": {"enum": ["a"]}}});
+        let answering = |output: &Value| {
+            agent(
+                "c",
+                json!({"input": question, "output": output, "visibility": "internal"}),
+            )
+        };
+        let taking = agent("a", json!({"direct": {"text": {}}}));
+        let narrow = json!({"type": "object", "properties": {"agent": {"enum": ["nobody"]}}});
+        let closed = json!({"type": "object", "properties": {"text": {}}, "additionalProperties": false});
+        for (files, expected) in [
+            (vec![taking.clone(), answering(&verdict)], ""),
+            (
+                vec![taking.clone()],
+                "gateway.json#/routing/classifier: there is no agent `c`",
+            ),
+            (
+                vec![answering(&verdict)],
+                "gateway.json#/routing/classifier: there is nothing to choose from",
+            ),
+            (
+                vec![taking.clone(), answering(&narrow)],
+                "gateway.json#/routing/classifier: `c` is to answer {agent, confidence, reason}, which its output schema does not take: at /agent",
+            ),
+            (
+                vec![taking.clone(), agent("c", json!({"input": closed, "output": verdict}))],
+                "gateway.json#/routing/classifier: `c` is asked with {text, agents: [{id, description}]}, which its input schema does not take",
+            ),
+        ] {
+            let files: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.clone())).collect();
+            let found = findings_with(json!({"classifier": "c"}), &files).join("\n");
+            assert_eq!(found.is_empty(), expected.is_empty(), "{found}");
+            assert!(found.starts_with(expected), "{found}\nis not: {expected}");
+        }
+    }
+
+    #[test]
+    fn a_hedge_begins_within_the_budget() {
+        let direct = |direct: Value| [agent("a", json!({"deadline_ms": 4_000, "direct": direct}))];
+        check(&direct(json!({"hedge_after_ms": 1_999})), &[]);
+        check(&direct(json!({"hedge_after_ms": 99, "budget_ms": 100})), &[]);
+        for wrong in [
+            json!({"hedge_after_ms": 2_000}),
+            json!({"hedge_after_ms": 100, "budget_ms": 100}),
+            json!({"hedge_after_ms": 100, "fallback": false}),
+            json!({"hedge_after_ms": 0}),
+        ] {
+            check(&direct(wrong), &["a.json#/direct/hedge_after_ms: "]);
+        }
+    }
+
+    #[test]
     fn shared_definitions_are_found() {
         let shared = |text: &str| ("shared/d.json".to_owned(), text.to_owned());
         let refers = || agent("a", json!({"input": {"$ref": "shared/d.json#/$defs/Word"}}));

@@ -24,7 +24,7 @@ pub use agent::{
     AgentManifest, Example, Fallback, Implementation, Keyword, Limits, RetryPolicy, Routing, Rule, RuleHandOff,
     RuleState, RulesConfig, RustConfig, Visibility,
 };
-pub use direct::{Direct, input_of};
+pub use direct::{BUDGET_MS, Direct, budget_ms, input_of};
 pub use gateway::{Discovery, GatewayLimits, GatewayManifest, GatewayRouting};
 pub use team::Team;
 pub use template::{RenderError, Template, TemplateError};

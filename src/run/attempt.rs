@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::call::Call;
 use super::delivery;
 use super::events;
+use super::listening;
 use super::outcome::Outcome;
 use super::question::Moment;
 use super::record;
@@ -98,6 +99,9 @@ pub struct Attempt {
     pub events: u32,
     /// How large they are together, in bytes.
     pub event_bytes: u64,
+    /// How often its owner told events from elsewhere: what is told twice counts once.
+    #[serde(default)]
+    pub tells: u32,
 }
 
 impl Attempt {
@@ -335,7 +339,8 @@ pub(super) fn begin<S: Storage>(
         // Who waits for a callback may never ask again: an owner that dies must not be the end of it.
         timers::set(storage, Timer::ClaimEnd(attempt.ordinal), attempt.claimed_until_ms)?;
     }
-    if attempt.background {
+    attempt.tells = 0;
+    if attempt.background || listening::is_listened(storage)? {
         let started = events::Event::Started {
             execution: attempt.generation,
         };

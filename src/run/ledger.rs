@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::attempt::{self, ATTEMPTS_MAX, Attempt, EXECUTIONS_MAX, Phase, StoredAnswer};
 use super::call::{Call, StateSource};
+use super::coordination;
+use super::listening;
 use super::question::{Moment, Question};
 use super::record::{self, Use};
 use super::settlement::{self, Takeover};
@@ -60,6 +62,9 @@ pub enum Claim {
         generation: u32,
         /// The state that the run keeps, where the call is to work on it.
         kept: Option<Box<Kept>>,
+        /// Whether what the agent tells is to be told to the run: see [`super::listening`].
+        #[serde(default)]
+        listened: bool,
     },
     /// It is, or will be, executed in the background.
     Accepted(Box<StepStatus>),
@@ -85,7 +90,8 @@ pub enum Claim {
     RunFull,
     /// As many attempts as may be are under way in the background.
     RunBusy,
-    /// The gateway coordinates the run in its orchestrator's place: nothing of it is executed any more but what it asks for.
+    /// The gateway coordinates the run in its orchestrator's place, or passed it on to another one: nothing of it is executed
+    /// any more but what the gateway asks for.
     TakenOver,
 }
 
@@ -147,8 +153,7 @@ impl ClaimRequest {
             return Ok(Claim::AttemptOutdated { latest: latest.attempt });
         }
         if known.claimant == moment.claimant {
-            let kept = self.kept(storage)?;
-            return Ok(granted(&known, kept));
+            return self.granted(storage, &known);
         }
         if known.claimed_until_ms > moment.now_ms {
             return Ok(in_flight(&known, moment.now_ms));
@@ -201,7 +206,8 @@ impl ClaimRequest {
 
     /// A new attempt.
     fn first<S: Storage>(&self, storage: &S, moment: Moment<'_>) -> Result<Claim, S::Error> {
-        if self.takeover.is_none() && settlement::find(storage)?.is_some() {
+        let taken_over = self.takeover.is_none() && settlement::find(storage)?.is_some();
+        if taken_over || coordination::is_passed_on(storage)? {
             return Ok(Claim::TakenOver);
         }
         let mut run = record::touch(storage, &self.using, moment.now_ms)?;
@@ -239,6 +245,7 @@ impl ClaimRequest {
             ended_at_ms: None,
             events: 0,
             event_bytes: 0,
+            tells: 0,
         };
         attempt::insert(storage, &attempt)?;
         self.hand_out(storage, attempt, moment)
@@ -255,12 +262,16 @@ impl ClaimRequest {
         }
         attempt::begin(storage, &mut attempt, moment.claimant, self.hold_ms, moment.now_ms)?;
         attempt::save(storage, &attempt)?;
-        let kept = self.kept(storage)?;
-        Ok(granted(&attempt, kept))
+        self.granted(storage, &attempt)
     }
 
-    fn kept<S: Storage>(&self, storage: &S) -> Result<Option<Box<Kept>>, S::Error> {
-        kept_for(storage, &self.call)
+    fn granted<S: Storage>(&self, storage: &S, attempt: &Attempt) -> Result<Claim, S::Error> {
+        Ok(Claim::Granted {
+            ordinal: attempt.ordinal,
+            generation: attempt.generation,
+            kept: kept_for(storage, &self.call)?,
+            listened: listening::is_listened(storage)?,
+        })
     }
 }
 
@@ -295,14 +306,6 @@ pub(super) fn kept_for<S: Storage>(storage: &S, call: &Call) -> Result<Option<Bo
             Ok(state::kept(storage, version)?.map(Box::new))
         }
         None => Ok(None),
-    }
-}
-
-fn granted(attempt: &Attempt, kept: Option<Box<Kept>>) -> Claim {
-    Claim::Granted {
-        ordinal: attempt.ordinal,
-        generation: attempt.generation,
-        kept,
     }
 }
 

@@ -13,17 +13,21 @@
 //! | [`fence`] | which lease of its orchestrator a call may belong to |
 //! | [`events`] | what an execution tells while it lasts |
 //! | [`delivery`] | callbacks on their way |
+//! | [`listening`] | what is told of steps in a Worker, while a customer listens |
+//! | [`coordination`] | who coordinates the run: its orchestrator, another one, or the gateway |
 //! | [`settlement`] | what the gateway coordinated in an orchestrator's place, on its way to it |
 //! | [`status`] | what is told to whoever asks |
 //! | [`record`] | the run's own row, its retention and its end |
 
 pub mod attempt;
 pub mod call;
+pub mod coordination;
 pub mod delivery;
 pub mod events;
 pub mod fence;
 pub mod handoff;
 pub mod ledger;
+pub mod listening;
 mod nonce;
 pub mod outcome;
 pub mod question;

@@ -36,6 +36,12 @@ pub struct Run {
     pub attempts: u32,
     /// How many handoffs it had.
     pub handoffs: u32,
+    /// Whether a customer listens to it: see [`super::listening`].
+    #[serde(default)]
+    pub listened: bool,
+    /// The orchestrator that it was passed on to: see [`super::coordination`].
+    #[serde(default)]
+    pub passed_to: Option<String>,
 }
 
 impl Run {
@@ -76,6 +82,8 @@ pub(super) fn touch<S: Storage>(storage: &S, using: &Use, now_ms: u64) -> Result
         state_bytes: 0,
         attempts: 0,
         handoffs: 0,
+        listened: false,
+        passed_to: None,
     });
     run.touched_at_ms = run.touched_at_ms.max(now_ms);
     run.retention_ms = using.retention_ms;

@@ -122,7 +122,7 @@ pub(super) fn find<S: Storage>(storage: &S) -> Result<Option<Settlement>, S::Err
     SETTLEMENTS.get(storage, ONLY)
 }
 
-/// The gateway coordinates the run from now on. Once noted, that stays.
+/// The gateway coordinates the run from now on, if there is one. Once noted, that stays.
 pub(super) fn take_over<S: Storage>(storage: &S, takeover: &Takeover, moment: Moment<'_>) -> Result<(), S::Error> {
     if let Some(generation) = takeover.generation {
         fence::raise(storage, generation)?;

@@ -301,6 +301,15 @@ impl Keyring {
             .collect()
     }
 
+    /// Whether this orchestrator has a key with which it may invoke the agent now.
+    #[must_use]
+    pub fn may_invoke(&self, orchestrator: &str, agent: &str, now_s: u64) -> bool {
+        let mut own = self.0.iter().filter(|record| record.orchestrator == orchestrator);
+        own.any(|record| {
+            record.allows(Purpose::Invoke) && record.allows_agent(agent) && record.validity(now_s) == Validity::Valid
+        })
+    }
+
     /// All records, in the order configured.
     pub fn iter(&self) -> impl Iterator<Item = &KeyRecord> {
         self.0.iter()
@@ -370,6 +379,26 @@ mod tests {
         match Keyring::parse(json) {
             Ok(_) => assert_eq!(expected, "ok", "{json}"),
             Err(error) => assert!(error.to_string().contains(expected), "{json}: {error}"),
+        }
+    }
+
+    #[test]
+    fn who_may_invoke_an_agent() {
+        let keys = [
+            record("a", 32, r#","agents":["x"]"#),
+            record("b", 32, r#","agents":["y"],"not_after":100"#),
+            record("c", 32, r#","agents":["z"]"#).replace("invoke", "register"),
+        ];
+        let keyring = Keyring::parse(&format!("[{}]", keys.join(","))).unwrap();
+        for (orchestrator, agent, now_s, expected) in [
+            ("o", "x", 0, true),
+            ("p", "x", 0, false),
+            ("o", "y", 99, true),
+            ("o", "y", 100, false),
+            ("o", "z", 0, false),
+        ] {
+            let found = keyring.may_invoke(orchestrator, agent, now_s);
+            assert_eq!(found, expected, "{orchestrator} {agent} {now_s}");
         }
     }
 

@@ -80,6 +80,7 @@ impl Clients {
                 ordinal,
                 generation,
                 kept,
+                ..
             } => {
                 assert!(!is_background, "who comes back for the answer is to execute it");
                 world.model.begun(ordinal, &call, kept.as_deref());
@@ -277,6 +278,7 @@ impl Clients {
                 step: step.clone(),
                 idempotency_key: None,
                 cursor,
+                follows: false,
             };
             let Some(watched) = watch.ask(world.storage.as_ref()).unwrap() else {
                 return;

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-use super::NOW_S;
+use super::{NOW_S, object};
 use crate::access::key::SECRET_BYTES;
 use crate::access::{AddressState, Admission, ApiKey, KeyState, PresentedKey, Slot, Slots, Taken};
 use crate::agent::{Host, LocalBoxFuture};
@@ -33,6 +33,8 @@ pub(super) struct FakePlatform {
     pub(super) asked: RefCell<Vec<String>>,
     /// What stands at the other end of outgoing calls; nobody answers where there is none.
     pub(super) orchestrator: RefCell<Option<Box<Orchestrator>>>,
+    /// Whether it thinks for a moment before it answers, so that what goes on beside it goes on.
+    pub(super) thinks: Cell<bool>,
     /// How long an outgoing call takes, in milliseconds.
     pub(super) slowness_ms: Cell<u64>,
     /// Where outgoing calls went.
@@ -84,6 +86,7 @@ impl FakePlatform {
             faults: RefCell::default(),
             asked: RefCell::default(),
             orchestrator: RefCell::default(),
+            thinks: Cell::default(),
             slowness_ms: Cell::new(0),
             sent: RefCell::default(),
             breakers: RefCell::default(),
@@ -191,11 +194,9 @@ impl Platform for FakePlatform {
     }
 
     async fn watch(&self, run: &RunName, watch: &Watch, wait_ms: u64) -> Result<Option<Watched>, StorageUnavailable> {
+        object::work(self, run).await;
         let watched = self.with(run, |storage| watch.ask(storage))?;
-        if watched
-            .as_ref()
-            .is_some_and(|watched| !watched.ended && watched.events.is_empty())
-        {
+        if !watch.is_news(watched.as_ref()) {
             self.now_ms.set(self.now_ms.get() + wait_ms);
         }
         Ok(watched)
@@ -221,6 +222,9 @@ impl Platform for FakePlatform {
     ) -> Result<http::Response<Vec<u8>>, Unanswered> {
         self.sent.borrow_mut().push(request.uri().to_string());
         self.now_ms.set(self.now_ms.get() + self.slowness_ms.get());
+        if self.thinks.get() {
+            object::once_pending().await;
+        }
         match self.orchestrator.borrow().as_ref() {
             Some(orchestrator) => orchestrator(request),
             None => Err(Unanswered::TimedOut { timeout_ms }),

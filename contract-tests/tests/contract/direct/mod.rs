@@ -1,7 +1,10 @@
 //! Customers' calls: by themselves, and with an orchestrator that answers, does not, or should not be believed.
 
 mod calls;
+mod hedges;
 mod orchestrator;
+mod several;
+mod streams;
 
 use contract_tests::answer::Answer;
 use contract_tests::gateway::Gateway;
