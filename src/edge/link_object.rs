@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
 use super::{clock, http_client, log};
-use crate::config::{Config, Orchestrator};
+use crate::config::{self, Config, Orchestrator};
 use crate::gateway::Gateway;
 use crate::link::{self, CALL_TIMEOUT_MS, Call, CallResult, Calling, Input, Lease, Link, Output};
 use crate::manifest::Team;
@@ -21,7 +21,7 @@ const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS link (
 
 /// Wakes the link to this orchestrator: it looks whether something is due.
 pub async fn wake(env: &Env, orchestrator: &str) -> worker::Result<()> {
-    let stub = env.durable_object("LINKS")?.get_by_name(orchestrator)?;
+    let stub = env.durable_object(config::LINKS)?.get_by_name(orchestrator)?;
     stub.fetch_with_str(&format!("http://link/wake?orchestrator={orchestrator}"))
         .await?;
     Ok(())

@@ -13,6 +13,7 @@ use crate::access::key::SECRET_BYTES;
 use crate::access::{Admission, ApiKey, KeyState, PresentedKey};
 use crate::agent::{Host, LocalBoxFuture};
 use crate::breaker::Breaker;
+use crate::config;
 use crate::platform::{Platform, StorageUnavailable, Unanswered};
 use crate::run::delivery::DeadLetter;
 use crate::run::status::{Watch, Watched};
@@ -47,7 +48,7 @@ impl EdgePlatform {
     }
 
     async fn post_once(&self, run: &RunName, name: &str, body: &str) -> worker::Result<String> {
-        let stub = self.env.durable_object("RUNS")?.get_by_name(&run.object())?;
+        let stub = self.env.durable_object(config::RUNS)?.get_by_name(&run.object())?;
         let mut init = RequestInit::new();
         init.with_method(worker::Method::Post).with_body(Some(body.into()));
         let request = worker::Request::new_with_init(&format!("http://run/{name}"), &init)?;
