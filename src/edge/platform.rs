@@ -65,6 +65,10 @@ impl Host for EdgePlatform {
         PlatformHost.now_ms()
     }
 
+    fn log(&self, line: &serde_json::Value) {
+        PlatformHost.log(line);
+    }
+
     fn sleep_ms(&self, duration_ms: u64) -> LocalBoxFuture<'_, ()> {
         PlatformHost.sleep_ms(duration_ms)
     }

@@ -123,6 +123,10 @@ impl Host for FakePlatform {
         self.now_ms.get()
     }
 
+    fn log(&self, line: &Value) {
+        panic!("no agent of these tests logs: {line}");
+    }
+
     fn sleep_ms(&self, _: u64) -> LocalBoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }

@@ -1,4 +1,5 @@
-//! What `wrangler deploy` would do in each environment of wrangler.toml, with a Worker that is built already.
+//! What `wrangler deploy` would do in each environment of wrangler.toml, with a Worker that is built already; and what
+//! `baton doctor` says of a gateway that runs.
 
 use std::fs;
 use std::process::Command;
@@ -6,6 +7,8 @@ use std::process::Command;
 use contract_tests::command_line::Run;
 use contract_tests::environment::{Environment, repository};
 use contract_tests::folder::Folder;
+use contract_tests::gateway::{Gateway, Options};
+use contract_tests::keys::{Key, Keys};
 use serde_json::{Map, Value};
 
 /// The deployed configuration, all environments with it, with this build's entry file in the place of the release's.
@@ -59,4 +62,59 @@ fn every_environment_can_be_deployed() {
         let module = folder.join(name).join("index.js");
         assert!(module.is_file(), "{name}: no Worker was bundled: {said}");
     }
+}
+
+/// What the doctor says of a gateway, with an operator's and an orchestrator's key.
+#[track_caller]
+fn examined(history: bool, code: i32) -> Value {
+    let gateway = Gateway::start(Options {
+        keys: Keys::new([
+            Key::new("first", "acme", "invoke"),
+            Key::new("operator", "acme", "operate"),
+        ]),
+        history,
+        ..Options::default()
+    });
+    let folder = Folder::new("doctor");
+    let records: Vec<_> = ["operator", "first"].map(|id| gateway.key(id).record().clone()).into();
+    let keys = folder.write("keys.json", Value::from(records).to_string());
+    let mut doctor = Command::new(&Environment::get().cli);
+    doctor
+        .args(["doctor", &gateway.origin(), "--json", "--key"])
+        .arg(keys)
+        .arg("--manifests")
+        .arg(repository().join("manifests"));
+    let run = Run::of(&mut doctor, folder.path()).expect(code);
+    serde_json::from_str(&run.stdout).expect("JSON")
+}
+
+#[test]
+fn the_doctor_finds_nothing_in_a_gateway_that_runs_well() {
+    let report = examined(true, 0);
+    let findings = report["findings"].as_array().expect("a list");
+    // This build has the tests' agents, and `manifests/` has not.
+    assert_eq!(findings.len(), 1, "{report:#}");
+    let what = findings[0]["what"].as_str().expect("a sentence");
+    assert!(
+        what.contains("echo is only there") && !what.contains("triage"),
+        "{report:#}"
+    );
+}
+
+#[test]
+fn the_doctor_finds_a_database_without_its_tables() {
+    let report = examined(false, 1);
+    assert_eq!(report["errors"], 1, "{report:#}");
+    let finding = &report["findings"][0];
+    let place = finding["where"].as_str().expect("a place");
+    assert!(
+        place.ends_with("/operator/dead-letters?limit=1, signed with key operator"),
+        "{report:#}"
+    );
+    assert!(
+        finding["do"]
+            .as_str()
+            .is_some_and(|what| what.contains("d1 migrations apply")),
+        "{report:#}"
+    );
 }
