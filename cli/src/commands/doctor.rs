@@ -114,7 +114,7 @@ fn check_keys(
     let text = read_text(file)?;
     let place = format!("{} {}", file.display(), variables::KEYS);
     let keys = secrets::value(&text, variables::KEYS);
-    if let Some(finding) = keys::check_text(&place, keys) {
+    if let Some(finding) = secrets::check_text(&place, keys) {
         return Ok(vec![finding]);
     }
     let Some(config) = variables::configuration(deployment, keys) else {

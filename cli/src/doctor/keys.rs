@@ -9,8 +9,6 @@ use super::{Finding, Severity};
 use crate::config::purpose_name;
 use crate::environment::rfc3339;
 
-/// The platform takes at most this many bytes in a secret (5 KB).
-pub const SECRET_MAX_BYTES: usize = 5 * 1024;
 /// The end of the last key of its kind is told this long before, in seconds: two weeks.
 pub const ENDS_SOON_S: u64 = 14 * 24 * 60 * 60;
 /// `cargo xtask dev` begins the ids of its keys so.
@@ -26,26 +24,6 @@ pub struct Expected<'a> {
     pub development: &'a Keyring,
     /// Unix seconds.
     pub now_s: u64,
-}
-
-/// The text of the secret: that it is there, short enough, and one that the Worker reads.
-pub fn check_text(place: &str, keys: Option<&str>) -> Option<Finding> {
-    match keys.map(str::trim) {
-        None | Some("" | "[]") => Some(Finding::error(
-            place,
-            "there is no key: every signed call is refused",
-            "make keys with `baton keys new`, one for each purpose",
-        )),
-        Some(keys) if keys.len() > SECRET_MAX_BYTES => Some(Finding::error(
-            place,
-            format!("it has {} bytes, and the platform takes {SECRET_MAX_BYTES}", keys.len()),
-            "remove records that have ended",
-        )),
-        Some(keys) => Keyring::parse(keys).err().map(|error| {
-            let remedy = "correct it: until then the Worker refuses every request with gateway-misconfigured";
-            Finding::error(place, error.to_string(), remedy)
-        }),
-    }
 }
 
 /// The records: for each orchestrator one of each purpose, valid for a while, and none from a developer's machine.
@@ -254,26 +232,6 @@ mod tests {
     #[track_caller]
     fn found(more: Value, expected: &[(Severity, &str)]) {
         found_in("staging", ACME, &keys(more), expected);
-    }
-
-    #[test]
-    fn the_text() {
-        let check = |text: Option<&str>, words: &str| {
-            let found = check_text("BATON_KEYS", text);
-            let problem = found.map(|found| found.problem).unwrap_or_default();
-            assert!(
-                problem.contains(words) && words.is_empty() == problem.is_empty(),
-                "{problem}"
-            );
-        };
-        check(None, "there is no key");
-        check(Some("[]"), "there is no key");
-        check(Some("no"), "not a JSON array");
-        let one = json!([record(1, "invoke", json!({}))]).to_string();
-        check(Some(&one), "");
-        let padded = |bytes: usize| format!("[{}{}", " ".repeat(bytes - one.len()), &one[1..]);
-        check(Some(&padded(SECRET_MAX_BYTES)), "");
-        check(Some(&padded(SECRET_MAX_BYTES + 1)), "it has 5121 bytes");
     }
 
     #[test]
