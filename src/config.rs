@@ -9,6 +9,21 @@ use crate::signature::keys::KeyError;
 use crate::signature::origins::OriginError;
 use crate::signature::{Keyring, Origins};
 
+/// The binding of the Run objects.
+pub const RUNS: &str = "RUNS";
+
+/// The binding of the Link objects.
+pub const LINKS: &str = "LINKS";
+
+/// The binding of the Client objects.
+pub const CLIENTS: &str = "CLIENTS";
+
+/// The binding of the D1 database.
+pub const HISTORY: &str = "HISTORY";
+
+/// The Durable Objects that have to be bound: binding and class.
+pub const DURABLE_OBJECTS: [(&str, &str); 3] = [(RUNS, "RunObject"), (LINKS, "LinkObject"), (CLIENTS, "ClientObject")];
+
 /// At most this many orchestrators may be configured.
 pub const ORCHESTRATORS_MAX: usize = 16;
 

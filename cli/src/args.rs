@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod dead_letters;
+mod doctor;
 mod link;
 mod query;
 mod route;
@@ -19,6 +20,7 @@ use crate::input::Source;
 
 pub use api_keys::{ApiKeys, CreateApiKey, ListApiKeys, RevokeApiKey};
 pub use dead_letters::{DeadLetters, ListDeadLetters, ResendDeadLetter};
+pub use doctor::Doctor;
 pub use link::{Link, LinkBreaker, LinkOrder, LinkStatus};
 pub use query::Query;
 pub use route::{ExplainRoute, Route};
@@ -34,6 +36,7 @@ Examples:
   baton query 'I was charged twice'
   baton run show run_01
   baton manifest check
+  baton doctor --env staging
   baton route explain 'Summarize this report'
   baton keys new --orchestrator acme --valid-for 90d > acme.key.json
   baton verify --key acme.key.json captured.http
@@ -45,7 +48,7 @@ Gateway and key come from --gateway and --key, else from BATON_GATEWAY and BATON
 Exit codes:
   0  done: the step completed, the signature holds, nothing was found
   1  done, with a bad result: the step failed or was cancelled, a rule does not hold, manifests have findings,
-     no agent answers a text
+     no agent answers a text, a deployment has errors
   2  asked wrongly: an argument, a file or the configuration
   3  the gateway refused the call
   4  no answer, or an answer whose signature does not hold";
@@ -79,6 +82,8 @@ pub enum Command {
     Route(Route),
     /// Show what a gateway offers: agents, endpoints, limits
     Discover(Discover),
+    /// Say what is missing in a deployment, before and after it
+    Doctor(Doctor),
     /// Invoke a signed step on an agent and verify the signed answer
     Step(Box<Step>),
     /// Ask as a customer does, with an API key, and say how the call was routed

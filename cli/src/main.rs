@@ -1,12 +1,14 @@
 //! `baton`: the command line of Baton.
 //!
-//! It makes keys, checks manifests, shows what a gateway offers, explains routes, sends signed steps and customers' calls, looks after
-//! runs and says what is wrong with a signature. Every command returns a [`Report`] or a [`Failure`]; only this file writes them out.
+//! It makes keys, checks manifests, shows what a gateway offers, explains routes, says what a deployment lacks, sends
+//! signed steps and customers' calls, looks after runs and says what is wrong with a signature. Every command returns a
+//! [`Report`] or a [`Failure`]; only this file writes them out.
 
 mod args;
 mod capture;
 mod commands;
 mod config;
+mod doctor;
 mod environment;
 mod explain;
 mod follow;
@@ -51,6 +53,7 @@ fn run(args: &Args) -> Result<Report, Failure> {
         Command::Manifest(Manifest::Check { directory }) => commands::manifest::check(directory),
         Command::Route(Route::Explain(explain)) => commands::route::explain(explain, style),
         Command::Discover(discover) => commands::discover::run(discover, style),
+        Command::Doctor(doctor) => commands::doctor::run(doctor, style),
         Command::Step(step) => commands::step::run(step, style),
         Command::Query(query) => commands::query::run(query, style),
         Command::Run(command) => commands::run::run(command, style),

@@ -9,7 +9,7 @@ use worker::{DurableObject, Env, Request, RequestInit, Response, SqlStorage, Sta
 use super::platform::EdgePlatform;
 use super::{clock, link_call, log};
 use crate::breaker::{Circuit, Verdict, Word};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::gateway::Gateway;
 use crate::link::{
     self, Call, CallResult, Calling, Input, KnownLease, Lease, Link, LinkReport, Order, Output, Received,
@@ -64,7 +64,7 @@ async fn ask<T: DeserializeOwned>(
     name: &str,
     message: &impl Serialize,
 ) -> worker::Result<T> {
-    let stub = env.durable_object("LINKS")?.get_by_name(orchestrator)?;
+    let stub = env.durable_object(config::LINKS)?.get_by_name(orchestrator)?;
     let mut init = RequestInit::new();
     init.with_method(worker::Method::Post)
         .with_body(Some(serde_json::to_string(message)?.into()));

@@ -119,6 +119,7 @@ pub fn report_panics() {
     });
 }
 
-fn line(value: &Value) {
+/// A line as it is.
+pub fn line(value: &Value) {
     console_log!("{value}");
 }

@@ -13,6 +13,7 @@ use crate::access::key::SECRET_BYTES;
 use crate::access::{Admission, ApiKey, KeyState, PresentedKey, Slot, Taken};
 use crate::agent::{Host, LocalBoxFuture};
 use crate::breaker::{Breaker, Verdict, Word};
+use crate::config;
 use crate::link::{KnownLease, LinkReport, Order};
 use crate::platform::{Platform, StorageUnavailable, Unanswered};
 use crate::run::delivery::DeadLetter;
@@ -52,7 +53,7 @@ impl EdgePlatform {
     }
 
     async fn post_once(&self, run: &RunName, name: &str, body: &str) -> worker::Result<String> {
-        let stub = self.env.durable_object("RUNS")?.get_by_name(&run.object())?;
+        let stub = self.env.durable_object(config::RUNS)?.get_by_name(&run.object())?;
         let mut init = RequestInit::new();
         init.with_method(worker::Method::Post).with_body(Some(body.into()));
         let request = worker::Request::new_with_init(&format!("http://run/{name}"), &init)?;
@@ -67,6 +68,10 @@ impl EdgePlatform {
 impl Host for EdgePlatform {
     fn now_ms(&self) -> u64 {
         PlatformHost.now_ms()
+    }
+
+    fn log(&self, line: &serde_json::Value) {
+        PlatformHost.log(line);
     }
 
     fn sleep_ms(&self, duration_ms: u64) -> LocalBoxFuture<'_, ()> {

@@ -164,6 +164,7 @@ impl<'a, 'e> Relay<'a, 'e> {
                 .ok_or_else(|| Failure::terminal("agent-unknown", "this version of the gateway has no such agent"))?;
             let span = span(&call.traceparent, self.hops.len());
             let context = Context {
+                agent: &agent.id,
                 run: &call.run,
                 step: &call.step,
                 attempt: call.attempt,

@@ -73,6 +73,8 @@ pub const RUST_AGENTS: &[&str] = &[
     #[cfg(feature = "fixtures")]
     "fail",
     #[cfg(feature = "fixtures")]
+    "greet",
+    #[cfg(feature = "fixtures")]
     "panic",
     #[cfg(feature = "fixtures")]
     "script",

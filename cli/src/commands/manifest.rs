@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use baton::manifest::Team;
+use baton::manifest::{Finding, Team};
 
 use crate::output::{Exit, Failure, Report};
 
@@ -28,14 +28,17 @@ pub fn load(directory: &Path) -> Result<Result<Team, Report>, Failure> {
             directory.display()
         )));
     }
-    let checked = baton::manifest::load(directory).and_then(|team| {
-        let findings = baton::agent::check(&team, directory);
-        if findings.is_empty() { Ok(team) } else { Err(findings) }
-    });
-    Ok(checked.map_err(|findings| {
+    Ok(checked(directory).map_err(|findings| {
         let lines: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
         Report::new(Exit::Bad, lines).note(counted(findings.len(), "finding"))
     }))
+}
+
+/// The team of a folder, checked with the agents' code, or everything that is wrong with it.
+pub fn checked(directory: &Path) -> Result<Team, Vec<Finding>> {
+    let team = baton::manifest::load(directory)?;
+    let findings = baton::agent::check(&team, directory);
+    if findings.is_empty() { Ok(team) } else { Err(findings) }
 }
 
 fn counted(count: usize, noun: &str) -> String {

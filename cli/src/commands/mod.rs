@@ -4,6 +4,7 @@ pub mod api_keys;
 pub mod completions;
 pub mod dead_letters;
 pub mod discover;
+pub mod doctor;
 pub mod keys;
 pub mod link;
 pub mod manifest;

@@ -5,6 +5,7 @@
 mod api_keys;
 mod cli;
 mod configuration;
+mod deploy;
 mod direct;
 mod documents;
 mod links;

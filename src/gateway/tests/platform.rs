@@ -3,6 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
+use serde_json::Value;
+
 use super::{NOW_S, object};
 use crate::access::key::SECRET_BYTES;
 use crate::access::{AddressState, Admission, ApiKey, KeyState, PresentedKey, Slot, Slots, Taken};
@@ -169,6 +171,10 @@ impl FakePlatform {
 impl Host for FakePlatform {
     fn now_ms(&self) -> u64 {
         self.now_ms.get()
+    }
+
+    fn log(&self, line: &Value) {
+        panic!("no agent of these tests logs: {line}");
     }
 
     fn sleep_ms(&self, _: u64) -> LocalBoxFuture<'_, ()> {
