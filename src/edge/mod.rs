@@ -12,6 +12,7 @@ mod incoming;
 mod link_object;
 mod log;
 mod notify;
+mod outside;
 mod platform;
 mod run_object;
 mod run_storage;

@@ -8,10 +8,11 @@ use serde::de::DeserializeOwned;
 use worker::{Env, RequestInit};
 
 use super::clock::PlatformHost;
+use super::outside::EdgeOutside;
 use super::{api_keys, clock, dead_letters, http_client, log};
 use crate::access::key::SECRET_BYTES;
 use crate::access::{Admission, ApiKey, KeyState, PresentedKey};
-use crate::agent::{Host, LocalBoxFuture};
+use crate::agent::{Host, LocalBoxFuture, Outside};
 use crate::breaker::Breaker;
 use crate::platform::{Platform, StorageUnavailable, Unanswered};
 use crate::run::delivery::DeadLetter;
@@ -21,12 +22,16 @@ use crate::run::{Asked, Question, RunName, Told};
 /// The platform as one request sees it.
 #[derive(Clone)]
 pub struct EdgePlatform {
+    outside: EdgeOutside,
     env: Env,
 }
 
 impl EdgePlatform {
     pub fn new(env: Env) -> Self {
-        Self { env }
+        Self {
+            outside: EdgeOutside::new(&env),
+            env,
+        }
     }
 
     /// Asks the run's object. A stub can be dead after a reset, so a second one is tried; all questions are safe to repeat.
@@ -66,6 +71,10 @@ impl Host for EdgePlatform {
 
     fn sleep_ms(&self, duration_ms: u64) -> LocalBoxFuture<'_, ()> {
         PlatformHost.sleep_ms(duration_ms)
+    }
+
+    fn outside(&self) -> &dyn Outside {
+        &self.outside
     }
 }
 
