@@ -11,8 +11,7 @@ use crate::platform::Unanswered;
 
 /// The wait before a call is made again, in milliseconds, where the other side names none; it doubles from then on.
 pub const AGAIN_MS: u64 = 200;
-/// The longest wait before a call is made again within one step, in milliseconds. Who wants more time gets it from the step's
-/// own retries.
+/// The longest of these waits, in milliseconds. The other side may ask for a longer one, which it gets within the deadline.
 pub const AGAIN_MAX_MS: u64 = 10_000;
 /// The time that is kept for what comes after the last call, in milliseconds.
 const MARGIN_MS: u64 = 50;
@@ -28,6 +27,8 @@ pub(super) struct Call<'a> {
     pub(super) silence_max_ms: u64,
     /// How long a call may take from beginning to end, in milliseconds.
     pub(super) whole_max_ms: u64,
+    /// For how long the next call is waited for, in milliseconds: less than the deadline where somebody else stands ready.
+    pub(super) wait_max_ms: u64,
 }
 
 /// Why a call came to no answer.
@@ -118,7 +119,7 @@ impl Call<'_> {
         let own_ms = backoff_ms(AGAIN_MS, AGAIN_MAX_MS, failures, host.outside().random());
         let wait_ms = asked_ms.unwrap_or(own_ms);
         let back_at_ms = host.now_ms().saturating_add(wait_ms).saturating_add(MARGIN_MS);
-        if wait_ms > AGAIN_MAX_MS || back_at_ms >= self.context.deadline_at_ms {
+        if wait_ms > self.wait_max_ms || back_at_ms >= self.context.deadline_at_ms {
             return false;
         }
         host.sleep_ms(wait_ms).await;

@@ -43,6 +43,7 @@ async fn exchange(
             breaker: format!("http {agent}"),
             silence_max_ms: config.timeout_ms.min(left_ms),
             whole_max_ms: config.timeout_ms.min(left_ms),
+            wait_max_ms: left_ms,
         };
         let read = async |mut incoming: super::Incoming| {
             let body = call.body(&mut incoming, config.response_max_bytes).await?;

@@ -101,6 +101,7 @@ impl Decoder for Reading {
                     "{}".clone_into(&mut call.arguments);
                 }
                 reply.end = self.end;
+                reply.over = reply.end.is_some();
             }
             "error" => {
                 return Err(Broken {

@@ -29,12 +29,13 @@ enum Tried {
 }
 
 /// Asks a model. `told` is called with all of the text so far whenever there is more of it, and with nothing when it begins
-/// anew.
+/// anew. Who asks to be left alone for longer than `wait_max_ms` is not asked again.
 pub(super) async fn ask(
     provider: &Provider,
     config: &ModelConfig,
     ask: &Ask<'_>,
     context: &Context<'_>,
+    wait_max_ms: u64,
     mut told: impl FnMut(Option<&str>),
 ) -> Result<Reply, Failure> {
     let request = request(provider, ask)?;
@@ -47,6 +48,7 @@ pub(super) async fn ask(
             breaker: format!("model {}", provider.origin),
             silence_max_ms: config.timeout_ms.min(left_ms),
             whole_max_ms: left_ms,
+            wait_max_ms,
         };
         let read = async |incoming| read(&call, provider, incoming, &mut told).await;
         let failed = |tried: &Tried| match tried {
@@ -123,8 +125,6 @@ async fn read(
             // The end of the stream is the end of the answer only where the answer says so.
             Ok(None) if reply.end.is_some() => return Ok(Tried::Answered(reply)),
             Ok(None) | Err(Unanswered::Failed(_)) => return Ok(Tried::Broken(None)),
-            // It has said all, and leaves the connection open.
-            Err(Unanswered::TimedOut { .. }) if reply.end.is_some() => return Ok(Tried::Answered(reply)),
             Err(silent) => return Err(silent),
         };
         received += chunk.len();
@@ -141,6 +141,9 @@ async fn read(
             }
             if reply.text.len() > before {
                 told(Some(&reply.text));
+            }
+            if reply.over {
+                return Ok(Tried::Answered(reply));
             }
         }
     }

@@ -24,6 +24,7 @@ use serde_json::Value;
 use self::form::Form;
 use self::shown::Shown;
 use self::wire::{Ask, End, Tool, Turn};
+use super::call::AGAIN_MAX_MS;
 use super::{Context, Failure, Retry, Spent, Stop, misconfigured};
 use crate::connections::Provider;
 use crate::manifest::{AgentManifest, ModelConfig, RenderError, Role, Template};
@@ -61,9 +62,12 @@ pub(super) async fn run(
         instructions: render(&templates.instructions)?,
         turns,
         rounds: 0,
+        is_last: false,
     };
     let mut failure = None;
+    let last = config.fallback_models.len();
     for (place, model) in config.models().enumerate() {
+        conversation.is_last = place == last;
         if place > 0 {
             context.journal.progress("Another model begins", None);
         }
@@ -89,6 +93,8 @@ struct Conversation<'a> {
     turns: Vec<Turn>,
     /// So often tools were used.
     rounds: u32,
+    /// Whether no other model stands ready.
+    is_last: bool,
 }
 
 impl Conversation<'_> {
@@ -117,7 +123,8 @@ impl Conversation<'_> {
                 max_output_tokens: self.config.max_output_tokens,
             };
             let mut shown = form.shown(config.stream.as_deref()).map(Shown::new);
-            let reply = ask::ask(provider, config, &ask, context, |text| {
+            let wait_max_ms = if self.is_last { u64::MAX } else { AGAIN_MAX_MS };
+            let reply = ask::ask(provider, config, &ask, context, wait_max_ms, |text| {
                 show(&mut shown, text, context);
             })
             .await?;

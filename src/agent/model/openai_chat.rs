@@ -28,7 +28,8 @@ pub(super) fn body(ask: &Ask<'_>) -> Value {
     let mut body = json!({
         "model": ask.model,
         "messages": messages,
-        "max_completion_tokens": ask.max_output_tokens,
+        // OpenAI calls it `max_completion_tokens` by now, which others refuse. Its newest models are for Responses.
+        "max_tokens": ask.max_output_tokens,
         "stream": true,
         "stream_options": {"include_usage": true},
     });
@@ -59,6 +60,10 @@ pub(super) struct Reading;
 
 impl Decoder for Reading {
     fn event(&mut self, event: &Event, reply: &mut Reply) -> Result<(), Broken> {
+        if event.data == "[DONE]" {
+            reply.over = reply.end.is_some();
+            return Ok(());
+        }
         let chunk = data(event);
         if let Some(error) = chunk.get("error") {
             let code = word(&error["code"]).or_else(|| word(&error["type"]));

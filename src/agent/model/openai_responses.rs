@@ -80,6 +80,7 @@ impl Decoder for Reading {
                     _ => End::Cut,
                 };
                 reply.end.get_or_insert(end);
+                reply.over = true;
             }
             "response.failed" => {
                 let code = word(&event["response"]["error"]["code"]);

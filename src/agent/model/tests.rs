@@ -96,6 +96,20 @@ fn stream(events: &[Value]) -> Reply {
     )
 }
 
+#[test]
+fn the_end_of_an_answer_is_not_waited_for() {
+    let mut all: String = chat_events(&[json!({"content": "Hi"})], "stop")
+        .iter()
+        .map(|event| format!("data: {event}\n\n"))
+        .collect();
+    all.push_str("data: [DONE]\n\n");
+    let outside = outside(vec![Reply::Stalls(vec![all.into_bytes()])]);
+    let ran = ask(&outside, json!({}), json!({}));
+    assert_eq!(ran.result, Ok(json!("Hi")));
+    assert_eq!(ran.journal.take_spent().unwrap().output_tokens, 3);
+    assert_eq!(outside.now_ms.get(), BEGIN_MS);
+}
+
 fn chat_events(deltas: &[Value], finish: &str) -> Vec<Value> {
     let mut events: Vec<_> = deltas
         .iter()
@@ -144,7 +158,7 @@ fn a_model_is_asked_and_answers() {
         [json!({
             "model": "small",
             "messages": [{"role": "system", "content": "Help them."}, {"role": "user", "content": "Hi"}],
-            "max_completion_tokens": 99, "temperature": 0.5, "stream": true, "stream_options": {"include_usage": true},
+            "max_tokens": 99, "temperature": 0.5, "stream": true, "stream_options": {"include_usage": true},
         })]
     );
     let sent = outside.sent.borrow();
@@ -216,7 +230,7 @@ fn each_api_is_spoken() {
         json!({
             "model": "small",
             "messages": [{"role": "system", "content": "Help them."}, {"role": "user", "content": "Hi"}],
-            "max_completion_tokens": 1024, "stream": true, "stream_options": {"include_usage": true},
+            "max_tokens": 1024, "stream": true, "stream_options": {"include_usage": true},
             "response_format": {"type": "json_schema", "json_schema": {"name": "output", "schema": schema, "strict": true}},
         }),
     );
@@ -472,6 +486,12 @@ fn another_model_goes_on() {
         let failure = ask(&outside, others.clone(), json!({})).result.unwrap_err();
         assert_eq!((failure.code.as_str(), failure.retry != Retry::Never), expected);
     };
+    // Nobody waits long for one model where there is another.
+    let patient = json!({"fallback_models": [{"provider": "chat", "model": "large"}]});
+    let busy = Reply::Answer(429, vec![("retry-after", "11".to_owned())], Vec::new());
+    let busy = outside(vec![busy, says("x")]);
+    assert_eq!(ask(&busy, patient, json!({})).result, Ok(json!("x")));
+    assert_eq!(busy.now_ms.get(), BEGIN_MS);
     check(503, 400, ("model-unavailable", true));
     check(400, 503, ("model-unavailable", true));
     check(401, 400, ("model-key-refused", false));

@@ -64,6 +64,8 @@ pub(super) struct Reply {
     pub(super) input_tokens: u64,
     pub(super) output_tokens: u64,
     pub(super) end: Option<End>,
+    /// Whether nothing more comes, though the stream may still be open.
+    pub(super) over: bool,
 }
 
 /// How an answer ended.
