@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use crate::access::slots::CONCURRENT_STEPS_MAX;
 use crate::access::{CorsOriginError, CorsOrigins};
+use crate::connections::{ConnectionError, Connections};
 use crate::outgoing::{Refusal, Rules, check_origin};
 use crate::signature::keys::KeyError;
 use crate::signature::origins::OriginError;
@@ -107,6 +108,8 @@ pub struct Config {
     pub run_retention_ms: u64,
     /// The web pages that may call with an API key: `BATON_CORS_ORIGINS`.
     pub cors_origins: CorsOrigins,
+    /// What agents reach outside: `BATON_HTTP_ORIGINS`, `BATON_MODELS`, `BATON_SECRETS`.
+    pub connections: Connections,
 }
 
 /// What is wrong with the configuration: for the operator's log, never for a caller.
@@ -151,6 +154,8 @@ pub enum ConfigError {
     RunRetention(String),
     #[error("BATON_CORS_ORIGINS: {0}")]
     CorsOrigins(#[from] CorsOriginError),
+    #[error("{0}")]
+    Connections(#[from] ConnectionError),
 }
 
 impl Config {
@@ -165,7 +170,9 @@ impl Config {
         let origins = variable("BATON_ORIGINS").ok_or(ConfigError::NoOrigins)?;
         let orchestrators = variable("BATON_ORCHESTRATORS").unwrap_or_else(|| "[]".into());
         let environment = Environment::of(variable("BATON_ENVIRONMENT"));
+        let connections = Connections::read(&variable, environment.is_development())?;
         Ok(Self {
+            connections,
             keyring: Keyring::parse(&keys)?,
             origins: Origins::parse(&origins)?,
             orchestrators: read_orchestrators(&orchestrators, &environment)?,

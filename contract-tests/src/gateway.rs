@@ -28,6 +28,8 @@ pub struct Options {
     pub orchestrators: Vec<Configured>,
     /// Other variables.
     pub variables: Vec<(&'static str, String)>,
+    /// Other secrets. wrangler's log shows variables; it does not show these.
+    pub secrets: Vec<(&'static str, String)>,
     /// Whether the operator's database is made before the gateway starts, as it is before a deployment.
     pub history: bool,
 }
@@ -137,7 +139,10 @@ impl Gateway {
         let port = free_port();
         let config = configuration(port, &options);
         folder.write("wrangler.json", config.to_string());
-        folder.write("secrets.env", format!("BATON_KEYS='{}'\n", options.keys.to_json()));
+        let keys = ("BATON_KEYS", options.keys.to_json().to_string());
+        let secrets = std::iter::once(&keys).chain(&options.secrets);
+        let secrets: String = secrets.map(|(name, value)| format!("{name}='{value}'\n")).collect();
+        folder.write("secrets.env", secrets);
         let mut gateway = Self {
             process: None,
             folder,

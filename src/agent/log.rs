@@ -38,6 +38,7 @@ fn line(context: &Context<'_>, message: &str, fields: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::super::Journal;
+    use crate::manifest::Team;
     use super::super::tests::FakeHost;
     use super::*;
 
@@ -51,6 +52,7 @@ mod tests {
             deadline_at_ms: 2_000,
             state: None,
             traceparent,
+            team: Team::embedded(),
             host: &host,
             cancellation: &host,
             journal: &Journal::default(),

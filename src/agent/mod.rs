@@ -1,8 +1,9 @@
 //! What an agent can be, and how one is run.
 //!
-//! A manifest declares an agent's kind: `rules` ([`rules`], conditions and templates in the manifest itself) or `rust`
-//! ([`registry`], a type that implements [`Agent`]). [`execute`] runs either. Agents are part of the core: the time and
-//! everything that is outside of them comes through [`Host`].
+//! A manifest declares an agent's kind: `rules` ([`rules`], conditions and templates in the manifest itself), `rust`
+//! ([`registry`], a type that implements [`Agent`]), `http` ([`http`], a call of somebody else's HTTP API) or `model`
+//! ([`model`], a language model). [`execute`] runs any of them. Agents are part of the core: the time and everything that is
+//! outside of them comes through [`Host`], and what is outside of the gateway through [`Outside`].
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,8 +12,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::manifest::{AgentManifest, Implementation};
+use crate::manifest::{AgentManifest, Implementation, Team};
 
+mod call;
 #[cfg(not(target_arch = "wasm32"))]
 mod check;
 mod embedded;
@@ -20,26 +22,31 @@ mod embedded;
 mod fixtures;
 #[cfg(feature = "fixtures")]
 mod greet;
+mod http;
 mod journal;
 mod log;
+mod model;
+mod outside;
 mod redact;
 mod registry;
 mod rules;
 #[cfg(not(target_arch = "wasm32"))]
 mod samples;
 mod summarize;
+#[cfg(test)]
+mod testing;
 mod triage;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use check::check;
-pub use journal::{Journal, StateChange};
+pub use journal::{Journal, Spent, StateChange};
 pub use log::{LOG_FIELDS_MAX_BYTES, LOG_MESSAGE_MAX_CHARS};
+pub use outside::{Chunks, Incoming, Outside};
 
 /// A future on the one thread that a Worker has.
 pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
-/// What an agent may ask of the platform; `src/edge` implements it, and tests have a fake. Outgoing requests join it with
-/// the model and HTTP agents.
+/// What an agent may ask of the platform; `src/edge` implements it, and tests have a fake.
 pub trait Host {
     /// The time now, in milliseconds since 1970. On the platform it stands still while an agent computes.
     fn now_ms(&self) -> u64;
@@ -47,6 +54,11 @@ pub trait Host {
     fn log(&self, line: &Value);
     /// Waits.
     fn sleep_ms(&self, duration_ms: u64) -> LocalBoxFuture<'_, ()>;
+    /// The way to the outside of the gateway. A host that has none leaves this as it is: then nothing is configured, and
+    /// every call fails.
+    fn outside(&self) -> &dyn Outside {
+        &outside::Nowhere
+    }
 }
 
 /// Whether a step was cancelled while it is executed.
@@ -72,6 +84,8 @@ pub struct Context<'a> {
     pub state: Option<&'a Value>,
     /// The trace that the step belongs to.
     pub traceparent: Option<&'a str>,
+    /// The agents of the gateway: what a model may use as its tools.
+    pub team: &'a Team,
     /// The platform.
     pub host: &'a dyn Host,
     /// Says when the step was cancelled. An agent that waits for something waits for this as well, and returns: it has
@@ -187,6 +201,8 @@ pub async fn execute(manifest: &AgentManifest, input: &Value, context: &Context<
     match &manifest.implementation {
         Implementation::Rules { rules } => rules::run(rules, input, context),
         Implementation::Rust { rust } => registry::run(rust, input, context).await,
+        Implementation::Http { http } => http::run(&manifest.id, http, input, context).await,
+        Implementation::Model { model } => model::run(manifest, model, input, context).await,
     }
 }
 
@@ -201,7 +217,6 @@ fn misconfigured(detail: impl std::fmt::Display) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::Team;
     use crate::schema::{Schema, VIOLATIONS_MAX};
     use std::cell::{Cell, RefCell};
     use std::task::{Poll, Waker};
@@ -270,6 +285,7 @@ mod tests {
             deadline_at_ms: 2_000,
             state,
             traceparent: None,
+            team: Team::embedded(),
             host: &host,
             cancellation: &host,
             journal: &journal,

@@ -102,6 +102,7 @@ mod tests {
             deadline_at_ms: 0,
             state,
             traceparent: None,
+            team: crate::manifest::Team::embedded(),
             host: &Nowhere,
             cancellation: &Nowhere,
             journal,

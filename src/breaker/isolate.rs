@@ -1,11 +1,12 @@
-//! An isolate's part: it counts how calls end, and knows how the shared circuit stood a moment ago.
+//! An isolate's part: it counts how calls end, and knows how the shared circuit stood a moment ago. Before an API that an
+//! agent calls it is the whole breaker.
 
 use std::collections::VecDeque;
 
 use super::circuit::{Circuit, Permit, Verdict, Word};
 use super::{End, FAILED_PERCENT_MAX, FRESH_MS, SAMPLES_MAX, SAMPLES_MIN, SLOW_PERCENT_MAX, STALE_MS, WINDOW_MS};
 
-/// An isolate's breaker before one orchestrator.
+/// An isolate's breaker before one orchestrator, or before one API of an agent.
 #[derive(Debug, Clone, Default)]
 pub struct Breaker {
     /// As the shared one was when it was heard of last. Where nothing is heard of it, the isolate goes on with it alone.
@@ -30,6 +31,17 @@ pub enum Plan {
 }
 
 impl Breaker {
+    /// Whether a call may pass, before somebody whose circuit no other isolate shares.
+    pub fn permit(&mut self, now_ms: u64) -> Permit {
+        self.circuit.hear(Word::Ask, now_ms, 0)
+    }
+
+    /// Takes down how a call ended that [`Breaker::permit`] let pass.
+    pub fn report(&mut self, permit: Permit, end: End, now_ms: u64, random: u32) {
+        // There is no shared circuit to be told.
+        self.ended(permit, end, now_ms, random);
+    }
+
     /// What a call does first. While the isolate knows the circuit for closed, no call waits for the Link object; while it
     /// knows it for open, one call in [`FRESH_MS`] does.
     pub fn plan(&mut self, now_ms: u64) -> Plan {

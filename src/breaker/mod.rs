@@ -4,6 +4,8 @@
 //! isolates, and the operator may hold it open or closed. A [`Breaker`] is an isolate's own: it counts how calls end,
 //! and has a copy of the circuit, so that most calls ask nobody. [`guard`] puts a call behind both.
 //!
+//! Agents' calls of APIs are behind a breaker of their isolate alone: [`Breaker::permit`] and [`Breaker::report`].
+//!
 //! Circuit and breaker are state machines without a clock: time and jitter are arguments.
 
 mod circuit;

@@ -257,3 +257,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn alone_it_is_a_whole_breaker() {
+    let mut breaker = Breaker::default();
+    for _ in 0..SAMPLES_MIN {
+        assert_eq!(breaker.permit(0), Permit::Pass);
+        breaker.report(Permit::Pass, End::Failed, 0, u32::MAX);
+    }
+    assert_eq!(breaker.permit(0), Permit::Reject);
+    let probe = breaker.permit(OPEN_MS);
+    assert!(matches!(probe, Permit::Probe(_)), "{probe:?}");
+    // One at a time.
+    assert_eq!(breaker.permit(OPEN_MS), Permit::Reject);
+    breaker.report(probe, End::Answered, OPEN_MS, 0);
+    assert_eq!(breaker.permit(OPEN_MS), Permit::Pass);
+}

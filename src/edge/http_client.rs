@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use worker::{AbortController, AbortSignal, Delay, Fetch, RequestInit, RequestRedirect, ResponseBody};
+use futures_util::StreamExt as _;
+use worker::{AbortController, AbortSignal, ByteStream, Delay, Fetch, RequestInit, RequestRedirect, ResponseBody};
 
 use super::body::read_capped;
+use crate::agent::{Chunks, Incoming, LocalBoxFuture};
 use crate::invocation::before;
 use crate::platform::Unanswered;
 
@@ -35,6 +37,45 @@ pub async fn send_and_ignore_body(
 ) -> Result<http::Response<()>, String> {
     let head = within(timeout_ms, async |signal| Ok(call(request, signal).await?.0)).await;
     head.map_err(|unanswered| unanswered.to_string())
+}
+
+/// Sends a request and answers when the head of its answer is there. There is no limit of time or size: whoever reads has its
+/// own. The call is aborted when the future or the body is dropped.
+///
+/// # Errors
+/// When the call fails.
+pub async fn open(request: &http::Request<Vec<u8>>) -> Result<Incoming, Unanswered> {
+    let failed = |error: worker::Error| Unanswered::Failed(error.to_string());
+    let abort = AbortOnDrop(AbortController::default());
+    let (head, mut answer) = call(request, abort.0.signal()).await.map_err(failed)?;
+    let stream = match answer.body() {
+        ResponseBody::Empty => None,
+        ResponseBody::Stream(_) | ResponseBody::Body(_) => Some(answer.stream().map_err(failed)?),
+    };
+    let (head, ()) = head.into_parts();
+    Ok(Incoming {
+        status: head.status.as_u16(),
+        headers: head.headers,
+        body: Box::new(Streaming { stream, _abort: abort }),
+    })
+}
+
+/// The body of an answer that is still coming.
+struct Streaming {
+    stream: Option<ByteStream>,
+    _abort: AbortOnDrop,
+}
+
+impl Chunks for Streaming {
+    fn next(&mut self) -> LocalBoxFuture<'_, Result<Option<Vec<u8>>, Unanswered>> {
+        Box::pin(async {
+            let Some(stream) = &mut self.stream else {
+                return Ok(None);
+            };
+            let chunk = stream.next().await.transpose();
+            chunk.map_err(|error| Unanswered::Failed(error.to_string()))
+        })
+    }
 }
 
 /// Aborts the call when it is dropped: at its end, when its time is over, and when nobody waits for it any more.

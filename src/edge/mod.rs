@@ -14,6 +14,7 @@ mod link_call;
 mod link_object;
 mod log;
 mod notify;
+mod outside;
 mod platform;
 mod run_object;
 mod run_storage;

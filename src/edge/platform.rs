@@ -8,10 +8,11 @@ use serde::de::DeserializeOwned;
 use worker::{Env, RequestInit};
 
 use super::clock::PlatformHost;
+use super::outside::EdgeOutside;
 use super::{api_keys, clock, dead_letters, http_client, lease, link_object, log, slots};
 use crate::access::key::SECRET_BYTES;
 use crate::access::{Admission, ApiKey, KeyState, PresentedKey, Slot, Taken};
-use crate::agent::{Host, LocalBoxFuture};
+use crate::agent::{Host, LocalBoxFuture, Outside};
 use crate::breaker::{Breaker, Verdict, Word};
 use crate::config;
 use crate::link::{KnownLease, LinkReport, Order};
@@ -23,12 +24,16 @@ use crate::run::{Asked, Question, RunName, Told};
 /// The platform as one request sees it.
 #[derive(Clone)]
 pub struct EdgePlatform {
+    outside: EdgeOutside,
     env: Env,
 }
 
 impl EdgePlatform {
     pub fn new(env: Env) -> Self {
-        Self { env }
+        Self {
+            outside: EdgeOutside::new(&env),
+            env,
+        }
     }
 
     pub fn env(&self) -> &Env {
@@ -76,6 +81,10 @@ impl Host for EdgePlatform {
 
     fn sleep_ms(&self, duration_ms: u64) -> LocalBoxFuture<'_, ()> {
         PlatformHost.sleep_ms(duration_ms)
+    }
+
+    fn outside(&self) -> &dyn Outside {
+        &self.outside
     }
 }
 

@@ -11,6 +11,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use worker::Delay;
 
 use super::notify::Notify;
+use super::platform::EdgePlatform;
 use super::run_object::{RunObject, Running};
 use super::{callback, clock, dead_letters, log, settle, slots};
 use crate::agent::{Cancellation, Host, Journal};
@@ -103,9 +104,10 @@ impl RunObject {
         });
         self.memory().running.borrow_mut().push(running.clone());
         let journal = Journal::default();
+        let host = EdgePlatform::new(self.env.clone());
         let executor = Executor {
             team: Team::embedded(),
-            host: &clock::PlatformHost,
+            host: &host,
             cancellation: running.as_ref(),
             journal: &journal,
         };

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::before;
 use super::containment::contained;
-use crate::agent::{self, Cancellation, Context, Failure, HandOff, Host, Journal, StateChange, Stop};
+use crate::agent::{self, Cancellation, Context, Failure, HandOff, Host, Journal, Spent, StateChange, Stop};
 use crate::manifest::{AgentManifest, Team};
 use crate::problem::Problem;
 use crate::run::StoredAnswer;
@@ -47,6 +47,8 @@ pub struct Executed<'a> {
     changes: Vec<StateChange>,
     hops: Vec<Hop>,
     duration_ms: u64,
+    /// What models took, whatever came of it.
+    spent: Option<Spent>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -96,6 +98,7 @@ impl<'a> Executor<'a> {
             changes: relay.changes,
             hops: relay.hops,
             duration_ms: self.host.now_ms().saturating_sub(started_at_ms),
+            spent: self.journal.take_spent(),
             execution,
         }
     }
@@ -174,6 +177,7 @@ impl<'a, 'e> Relay<'a, 'e> {
                     .as_ref()
                     .filter(|_| agent.state.is_some() || !call.state.is_kept()),
                 traceparent: Some(&span),
+                team: self.executor.team,
                 host: self.executor.host,
                 cancellation: self.executor.cancellation,
                 journal: self.executor.journal,
@@ -329,6 +333,7 @@ impl Executed<'_> {
             traceparent: &call.traceparent,
             duration_ms: self.duration_ms,
         })
+        .with_spent(self.spent.clone())
         .with_hops(
             self.hops.clone(),
             (1..=self.hops.len())

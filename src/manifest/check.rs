@@ -10,6 +10,7 @@ use super::{
     AgentManifest, BUDGET_MS, Finding, GatewayManifest, Implementation, RUST_AGENTS, RuleState, RulesConfig, Template,
     Visibility, budget_ms, input_of,
 };
+use super::{check_http, check_model};
 use crate::schema::{self, LazySchema, VIOLATIONS_MAX};
 use crate::text::phrase_problem;
 
@@ -28,8 +29,8 @@ const ABOUT_CONTENT: [&str; 9] = [
     "not",
 ];
 
-/// Checks one agent by itself.
-pub(super) fn agent(agent: &AgentManifest, file: &Path, findings: &mut Vec<Finding>) {
+/// Checks one agent by itself. `prompt` is the text of its prompt, where it has one that can be read.
+pub(super) fn agent(agent: &AgentManifest, file: &Path, prompt: Option<&str>, findings: &mut Vec<Finding>) {
     let mut found = |pointer: String, reason: String| {
         let file = file.to_owned();
         findings.push(Finding { file, pointer, reason });
@@ -62,6 +63,16 @@ pub(super) fn agent(agent: &AgentManifest, file: &Path, findings: &mut Vec<Findi
                 let known = RUST_AGENTS.join(", ");
                 let reason = format!("no Rust agent is registered as `{}`; there are {known}", rust.name);
                 found("/rust/name".into(), reason);
+            }
+        }
+        Implementation::Http { http } => {
+            for (at, reason) in check_http::problems(http) {
+                found(format!("/http{at}"), reason);
+            }
+        }
+        Implementation::Model { model } => {
+            for (at, reason) in check_model::problems(agent, model, prompt) {
+                found(at, reason);
             }
         }
     }
@@ -239,6 +250,10 @@ pub(super) fn team(
                 format!("there is no agent `{id}`")
             };
             let (file, pointer) = (file.clone(), format!("/handoffs/{index}"));
+            findings.push(Finding { file, pointer, reason });
+        }
+        for (pointer, reason) in check_model::tool_problems(agent, &by_id) {
+            let file = file.clone();
             findings.push(Finding { file, pointer, reason });
         }
         for (index, id) in agent.fallback.agents.iter().enumerate() {

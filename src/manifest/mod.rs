@@ -7,7 +7,9 @@
 mod agent;
 mod direct;
 mod gateway;
+mod http;
 mod kept;
+mod model;
 mod team;
 mod template;
 
@@ -15,6 +17,10 @@ mod template;
 mod bundle;
 #[cfg(not(target_arch = "wasm32"))]
 mod check;
+#[cfg(not(target_arch = "wasm32"))]
+mod check_http;
+#[cfg(not(target_arch = "wasm32"))]
+mod check_model;
 #[cfg(not(target_arch = "wasm32"))]
 mod finding;
 #[cfg(not(target_arch = "wasm32"))]
@@ -26,6 +32,14 @@ pub use agent::{
 };
 pub use direct::{BUDGET_MS, Direct, budget_ms, input_of};
 pub use gateway::{Discovery, GatewayLimits, GatewayManifest, GatewayRouting};
+pub use http::{
+    HTTP_TIMEOUT_MS, HeaderValue, HttpConfig, HttpTemplates, Method, RESPONSE_MAX_BYTES, RETRIES_MAX, SecretReference,
+    StatusFailure, StatusRule,
+};
+pub use model::{
+    FALLBACK_MODELS_MAX, MODEL_RETRIES, MODEL_TIMEOUT_MS, Message, ModelConfig, ModelName, ModelTemplates,
+    OUTPUT_TOKENS, Role, TOOL_ROUNDS, TOOL_ROUNDS_MAX, TOOLS_MAX,
+};
 pub use team::Team;
 pub use template::{RenderError, Template, TemplateError};
 

@@ -2,7 +2,8 @@
 //!
 //! A template is JSON. A string in it may be a [minijinja](https://docs.rs/minijinja) template over `input` and
 //! `state`; an object `{"$value": "/input/items/0"}` becomes the value at that JSON Pointer, of whatever type, or its
-//! `$default` when nothing is there. Everything else stands for itself.
+//! `$default` when nothing is there. Everything else stands for itself. Where there is more than input and state, such as
+//! an answer to be mapped, [`Template::compile_over`] names it.
 
 use std::cell::OnceCell;
 use std::fmt;
@@ -15,6 +16,9 @@ use crate::json::escape_token;
 
 /// What one template may spend: about as many instructions, and 64 times as many bytes of memory (3 MB).
 pub const TEMPLATE_FUEL: u64 = 50_000;
+
+/// What a template sees where nothing else is said.
+const USUAL_ROOTS: [&str; 2] = ["input", "state"];
 
 /// A compiled template.
 #[derive(Debug)]
@@ -62,16 +66,15 @@ impl fmt::Display for RenderError {
 
 /// What a template can see: as JSON for `$value`, and as minijinja sees it, converted when it is first needed.
 struct Scope<'a> {
-    input: &'a Value,
-    state: &'a Value,
+    roots: &'a [(&'a str, &'a Value)],
     converted: OnceCell<minijinja::Value>,
 }
 
 impl Scope<'_> {
     fn converted(&self) -> minijinja::Value {
         let convert = || {
-            let fields = [("input", self.input), ("state", self.state)];
-            minijinja::Value::from_pairs(fields.map(|(name, value)| (name, minijinja::Value::from(Serde(value)))))
+            let fields = self.roots.iter();
+            minijinja::Value::from_pairs(fields.map(|(name, value)| (*name, minijinja::Value::from(Serde(value)))))
         };
         self.converted.get_or_init(convert).clone()
     }
@@ -84,11 +87,19 @@ impl Template {
     /// The first string that is not a minijinja template, or the first `$value` that is not a pointer to `/input` or
     /// `/state`.
     pub fn compile(template: &Value) -> Result<Template, TemplateError> {
+        Self::compile_over(template, &USUAL_ROOTS)
+    }
+
+    /// Compiles a template over the values of these names, which [`Template::render_over`] is given.
+    ///
+    /// # Errors
+    /// As [`Template::compile`].
+    pub fn compile_over(template: &Value, roots: &[&str]) -> Result<Template, TemplateError> {
         let mut strings = Environment::new();
         strings.set_undefined_behavior(UndefinedBehavior::Strict);
         strings.set_auto_escape_callback(|_| AutoEscape::None);
         strings.set_fuel(Some(TEMPLATE_FUEL));
-        let root = part(template, String::new(), &mut strings)?;
+        let root = part(template, String::new(), roots, &mut strings)?;
         Ok(Template { root, strings })
     }
 
@@ -99,12 +110,28 @@ impl Template {
     /// [`TEMPLATE_FUEL`].
     pub fn render(&self, input: &Value, state: Option<&Value>) -> Result<Value, RenderError> {
         let state = state.unwrap_or(&Value::Null);
+        self.render_over(&[("input", input), ("state", state)])
+    }
+
+    /// Fills the template in with values by the names that it was compiled over.
+    ///
+    /// # Errors
+    /// As [`Template::render`].
+    pub fn render_over(&self, roots: &[(&str, &Value)]) -> Result<Value, RenderError> {
         let scope = Scope {
-            input,
-            state,
+            roots,
             converted: OnceCell::new(),
         };
         self.fill(&self.root, "", &scope)
+    }
+
+    /// The variables that the strings of the template use and do not set themselves, as in `input.name`.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn variables(&self) -> std::collections::BTreeSet<String> {
+        let templates = self.strings.templates();
+        templates
+            .flat_map(|(_, template)| template.undeclared_variables(true))
+            .collect()
     }
 
     fn fill(&self, part: &Part, at: &str, scope: &Scope<'_>) -> Result<Value, RenderError> {
@@ -147,10 +174,15 @@ impl Template {
 }
 
 fn resolve<'a>(pointer: &str, scope: &Scope<'a>) -> Option<&'a Value> {
-    match pointer.strip_prefix("/input") {
-        Some(rest) => scope.input.pointer(rest),
-        None => scope.state.pointer(pointer.strip_prefix("/state")?),
-    }
+    let (name, rest) = split_root(pointer)?;
+    let (_, value) = scope.roots.iter().find(|(root, _)| *root == name)?;
+    value.pointer(rest)
+}
+
+/// The first token of a pointer, which names a value, and the pointer into that.
+fn split_root(pointer: &str) -> Option<(&str, &str)> {
+    let tokens = pointer.strip_prefix('/')?;
+    Some(tokens.split_at(tokens.find('/').unwrap_or(tokens.len())))
 }
 
 /// A sentence of ours for an error of minijinja, whose own text may quote a value.
@@ -166,7 +198,12 @@ fn reason(error: &minijinja::Error) -> &'static str {
     }
 }
 
-fn part(template: &Value, at: String, strings: &mut Environment<'static>) -> Result<Part, TemplateError> {
+fn part(
+    template: &Value,
+    at: String,
+    roots: &[&str],
+    strings: &mut Environment<'static>,
+) -> Result<Part, TemplateError> {
     let wrong = |reason: String| TemplateError {
         pointer: at.clone(),
         reason,
@@ -182,13 +219,13 @@ fn part(template: &Value, at: String, strings: &mut Environment<'static>) -> Res
         }
         Value::Object(object) if object.contains_key("$value") => {
             let pointer = object.get("$value").and_then(Value::as_str);
-            let inside = |pointer: &&str| {
-                let rest = pointer.strip_prefix("/input").or(pointer.strip_prefix("/state"));
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            };
+            let inside = |pointer: &&str| split_root(pointer).is_some_and(|(root, _)| roots.contains(&root));
             let Some(pointer) = pointer.filter(inside) else {
-                let message = "`$value` must be a JSON Pointer that begins with /input or /state";
-                return Err(wrong(message.to_owned()));
+                let roots: Vec<_> = roots.iter().map(|root| format!("/{root}")).collect();
+                let roots = roots.join(" or ");
+                return Err(wrong(format!(
+                    "`$value` must be a JSON Pointer that begins with {roots}"
+                )));
             };
             if let Some(other) = object
                 .keys()
@@ -205,14 +242,14 @@ fn part(template: &Value, at: String, strings: &mut Environment<'static>) -> Res
         }
         Value::Object(object) => {
             let parts = object.iter().map(|(key, value)| {
-                let part = part(value, format!("{at}/{}", escape_token(key)), strings)?;
+                let part = part(value, format!("{at}/{}", escape_token(key)), roots, strings)?;
                 Ok((key.clone(), part))
             });
             Ok(Part::Object(parts.collect::<Result<_, TemplateError>>()?))
         }
         Value::Array(items) => {
             let parts = items.iter().enumerate();
-            let parts = parts.map(|(index, value)| part(value, format!("{at}/{index}"), strings));
+            let parts = parts.map(|(index, value)| part(value, format!("{at}/{index}"), roots, strings));
             Ok(Part::Array(parts.collect::<Result<_, TemplateError>>()?))
         }
         other => Ok(Part::Literal(other.clone())),

@@ -2,6 +2,7 @@
 //!
 //! One binary, so that its tests share one gateway wherever they need none of their own.
 
+mod agents;
 mod api_keys;
 mod cli;
 mod configuration;

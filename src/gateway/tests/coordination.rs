@@ -4,6 +4,8 @@ use super::direct::{World, completed};
 use super::object::after_polls;
 use super::*;
 use crate::config::Orchestrator;
+use crate::platform::Unanswered;
+use crate::run::{Asked, Told};
 use crate::run::status::{AskStep, StepStatus};
 
 /// A world with a second orchestrator, `p`, that may invoke these agents.
@@ -60,6 +62,7 @@ fn step_of(world: &World, orchestrator: &str, run: &Value) -> Option<Box<StepSta
     let asked = Asked {
         claimant: "test".into(),
         nonce: None,
+        named: None,
         question: AskStep { step: "query".into() },
     };
     let run = RunName::new(orchestrator, run.as_str().expect("a run"));

@@ -1,11 +1,14 @@
 //! Direct calls as server-sent events.
 
+use std::cell::RefCell;
+
 use http::header::ACCEPT;
 
 use super::direct::{World, completed};
 use super::*;
 use crate::run::listening::Listen;
-use crate::run::status::Cursor;
+use crate::run::Asked;
+use crate::run::status::{Cursor, Watch};
 
 /// The events of a call: id, name and data.
 type Told = Vec<(String, String, Value)>;
@@ -156,6 +159,7 @@ fn a_step_in_a_worker_is_told_of_where_somebody_listens() {
     let asked = Asked {
         claimant: "test".into(),
         nonce: None,
+        named: None,
         question: Listen {
             using: crate::run::Use {
                 name: run.clone(),

@@ -4,10 +4,12 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use super::*;
-use crate::agent::{Cancellation, Journal};
+use crate::agent::{Cancellation, Host, Journal, LocalBoxFuture};
 use crate::invocation::Executor;
 use crate::run::work::{self, Work};
-use crate::run::{Moment, events};
+use crate::run::storage::{Corrupt, MemoryStorage};
+use crate::run::transaction::Transaction;
+use crate::run::{Moment, Question as _, events};
 
 struct Never;
 
@@ -23,6 +25,10 @@ struct Patient(u64);
 impl Host for Patient {
     fn now_ms(&self) -> u64 {
         self.0
+    }
+
+    fn log(&self, line: &Value) {
+        panic!("no agent of these tests logs: {line}");
     }
 
     fn sleep_ms(&self, _: u64) -> LocalBoxFuture<'_, ()> {
