@@ -400,7 +400,7 @@ impl Problem {
                 "the agent does not say how text becomes its input: send `input`, by the agent's input schema".into()
             }
             Self::RunTakenOver => {
-                "the gateway answered this run in the orchestrator's place and settles it: nothing more is executed in it"
+                "the gateway answered this run in the orchestrator's place and settles it, or passed it on to another one: nothing more of it is executed for this one"
                     .into()
             }
             Self::TooManySteps { limit } => format!(

@@ -79,7 +79,7 @@ fn main() {
     // Each of the two is first in every other pair.
     let pair = |number: usize| {
         let begun = Instant::now();
-        let (without, open) = if number % 2 == 0 {
+        let (without, open) = if number.is_multiple_of(2) {
             let without = without.call();
             (without, open.call())
         } else {
