@@ -81,7 +81,7 @@ pub trait Platform: Host {
     fn breaker<T>(&self, orchestrator: &str, act: impl FnOnce(&mut Breaker) -> T) -> T;
 
     /// What the link to this orchestrator knows of its lease. It may be some seconds old, but not where its generation is
-    /// another than the one `named`. Nothing where the orchestrator is not configured, never granted a lease, or its link
+    /// higher than the one `named`. Nothing where the orchestrator is not configured, never granted a lease, or its link
     /// does not answer.
     async fn known_lease(&self, orchestrator: &str, named: Option<u64>) -> Option<KnownLease>;
 

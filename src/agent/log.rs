@@ -38,9 +38,9 @@ fn line(context: &Context<'_>, message: &str, fields: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::super::Journal;
-    use crate::manifest::Team;
     use super::super::tests::FakeHost;
     use super::*;
+    use crate::manifest::Team;
 
     fn logged(traceparent: Option<&str>, message: &str, fields: &Value) -> Value {
         let host = FakeHost::at(1_000);

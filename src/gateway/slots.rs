@@ -8,6 +8,7 @@ use crate::access::{Slot, Taken, slot_id};
 use crate::invocation::Caller;
 use crate::platform::Platform;
 use crate::problem::Problem;
+use crate::run::RunName;
 use crate::run::ledger::ClaimRequest;
 
 /// A slot that a request holds.
@@ -38,6 +39,15 @@ impl Gateway<'_> {
             Taken::Mine => Ok(Some(Held(slot))),
             Taken::Anothers => Ok(None),
             Taken::Full => Err(Problem::TooManySteps { limit: max }),
+        }
+    }
+
+    /// Gives the slot of an attempt that has ended back, where there may be one.
+    pub(super) async fn free_slot_of<P: Platform>(&self, caller: &Caller<'_, P>, run: &RunName, idempotency_key: &str) {
+        let orchestrator = caller.orchestrator();
+        if self.config.max_concurrent_steps(orchestrator).is_some() {
+            let id = slot_id(run, idempotency_key);
+            caller.platform.free_slot(orchestrator, &id).await;
         }
     }
 }

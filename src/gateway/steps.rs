@@ -141,8 +141,10 @@ impl Gateway<'_> {
         let run = caller.run(run);
         self.step_of(caller, &run, step).await?;
         let question = Cancel { step: step.to_owned() };
-        let status = caller.ask(&run, question).await?;
-        Ok(Acted::Reply(Reply::of(&status.ok_or(Problem::StepUnknown)?)?))
+        let status = caller.ask(&run, question).await?.ok_or(Problem::StepUnknown)?;
+        // It may never have been executed: then nobody else gives its slot back.
+        self.free_slot_of(caller, &run, &status.idempotency_key).await;
+        Ok(Acted::Reply(Reply::of(&status)?))
     }
 }
 

@@ -105,6 +105,7 @@ mod tests {
         let takeover = Takeover {
             gateway: "g".into(),
             reason: "hedged".into(),
+            generation: None,
         };
         bench.ask("g", TakeOver { takeover });
     }

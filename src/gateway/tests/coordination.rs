@@ -5,8 +5,8 @@ use super::object::after_polls;
 use super::*;
 use crate::config::Orchestrator;
 use crate::platform::Unanswered;
-use crate::run::{Asked, Told};
 use crate::run::status::{AskStep, StepStatus};
+use crate::run::{Asked, Told};
 
 /// A world with a second orchestrator, `p`, that may invoke these agents.
 fn with_a_second(agents: &[&str]) -> World {
@@ -29,6 +29,7 @@ fn with_a_second(agents: &[&str]) -> World {
         url: "https://p.example".into(),
         callback_origins: Vec::new(),
         fallback_when_refused: false,
+        max_concurrent_steps: None,
     });
     world
 }

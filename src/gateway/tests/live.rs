@@ -6,8 +6,8 @@ use http::header::ACCEPT;
 
 use super::direct::{World, completed};
 use super::*;
-use crate::run::listening::Listen;
 use crate::run::Asked;
+use crate::run::listening::Listen;
 use crate::run::status::{Cursor, Watch};
 
 /// The events of a call: id, name and data.

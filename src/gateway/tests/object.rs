@@ -6,9 +6,9 @@ use std::task::Poll;
 use super::*;
 use crate::agent::{Cancellation, Host, Journal, LocalBoxFuture};
 use crate::invocation::Executor;
-use crate::run::work::{self, Work};
 use crate::run::storage::{Corrupt, MemoryStorage};
 use crate::run::transaction::Transaction;
+use crate::run::work::{self, Work};
 use crate::run::{Moment, Question as _, events};
 
 struct Never;

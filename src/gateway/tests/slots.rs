@@ -55,6 +55,11 @@ fn a_step_too_many_is_refused_before_its_run_is_asked() {
     bench.check(&handoff(), 429, "steps-too-many");
     // The same step again takes no further slot.
     assert_eq!(bench.call(&in_background(of_step("a"))).0, 202);
+    // One that is cancelled has ended, also where nobody had begun it.
+    let cancel = Call::new("POST", "/runs/r/steps/b/cancel");
+    assert_eq!(bench.call(&cancel).1["status"], "ended");
+    assert_eq!(bench.call(&in_background(of_step("d"))).0, 202);
+    bench.check(&of_step("c"), 429, "steps-too-many");
     // A slot whose step is never heard of again ends with its claim.
     let now_ms = bench.platform.now_ms.get();
     bench.platform.now_ms.set(now_ms + 60_000);

@@ -95,6 +95,12 @@ fn forgotten() -> &'static (Gateway, Orchestrator) {
         orchestrator.post(&format!("/admin/forget/{id}"), None, 204);
         let second = wait_for("the next registration", || orchestrator.live());
         assert_eq!(second["generation"], 2);
+        // The link hears of its new lease a moment after the orchestrator has granted it.
+        wait_for("the link to hold its new lease", || {
+            let events = gateway.events();
+            let is_granted = |event: &Value| event["result"]["granted"]["generation"] == 2;
+            events.iter().any(is_granted).then_some(())
+        });
         (gateway, orchestrator)
     })
 }
@@ -107,14 +113,6 @@ fn a_late_retry_of_a_forgotten_lease_is_refused_by_a_run_that_saw_no_other() {
         message.signed(gateway.key("invoke")).send()
     };
     let run = fresh();
-    // The link hears of its new lease a moment after the orchestrator has granted it.
-    wait_for("the link to hold its new lease", || {
-        gateway
-            .events()
-            .iter()
-            .any(|event| event["result"]["granted"]["generation"] == 2)
-            .then_some(())
-    });
     is_outdated(&send("1", &run), 2);
     let _ = send("2", &run).completed();
 }
