@@ -4,13 +4,13 @@ use std::future::poll_fn;
 use std::pin::pin;
 
 use super::circuit::{Permit, Word};
-use super::isolate::Plan;
+use super::isolate::{Breaker, Plan};
 use super::{End, SLOW_BUDGET_PERCENT, TELL_MAX_MS};
 use crate::invocation::before;
 use crate::platform::Platform;
 
 /// Makes a call to this orchestrator, if its breaker lets it pass: else nothing. `budget_ms` is how long the call may
-/// take, and `judge` says how it ended.
+/// take, and `judge` says how it ended. A call that is dropped before its end counts as slow if it was that already.
 pub async fn guard<P: Platform, T>(
     orchestrator: &str,
     budget_ms: u64,
@@ -18,6 +18,9 @@ pub async fn guard<P: Platform, T>(
     judge: impl FnOnce(&T) -> End,
     platform: &P,
 ) -> Option<T> {
+    if let Some(word) = platform.breaker(orchestrator, Breaker::untold) {
+        tell(orchestrator, word, platform).await;
+    }
     let plan = platform.breaker(orchestrator, |breaker| breaker.plan(platform.now_ms()));
     let permit = match plan {
         Plan::Pass | Plan::PassAndLook => Permit::Pass,
@@ -27,15 +30,22 @@ pub async fn guard<P: Platform, T>(
     if permit == Permit::Reject {
         return None;
     }
-    let begun_at_ms = platform.now_ms();
+    let mut watched = Watched {
+        orchestrator,
+        budget_ms,
+        permit,
+        begun_at_ms: platform.now_ms(),
+        ended: false,
+        platform,
+    };
     let value = if plan == Plan::PassAndLook {
         beside(call, tell(orchestrator, Word::Look, platform)).await
     } else {
         call.await
     };
-    let took_ms = platform.now_ms().saturating_sub(begun_at_ms);
+    watched.ended = true;
     let end = match judge(&value) {
-        End::Answered if is_slow(took_ms, budget_ms) => End::Slow,
+        End::Answered if watched.is_slow() => End::Slow,
         end => end,
     };
     let (now_ms, random) = (platform.now_ms(), platform.random());
@@ -44,6 +54,37 @@ pub async fn guard<P: Platform, T>(
         tell(orchestrator, word, platform).await;
     }
     Some(value)
+}
+
+/// A permitted call that is under way.
+struct Watched<'a, P: Platform> {
+    orchestrator: &'a str,
+    budget_ms: u64,
+    permit: Permit,
+    begun_at_ms: u64,
+    ended: bool,
+    platform: &'a P,
+}
+
+impl<P: Platform> Watched<'_, P> {
+    fn is_slow(&self) -> bool {
+        let took_ms = self.platform.now_ms().saturating_sub(self.begun_at_ms);
+        is_slow(took_ms, self.budget_ms)
+    }
+}
+
+impl<P: Platform> Drop for Watched<'_, P> {
+    /// Nobody waits any more: the caller has gone, or something else was first. A probe must not be lost with it.
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let end = if self.is_slow() { End::Slow } else { End::Unknown };
+        let (now_ms, random) = (self.platform.now_ms(), self.platform.random());
+        self.platform.breaker(self.orchestrator, |breaker| {
+            breaker.abandoned(self.permit, end, now_ms, random);
+        });
+    }
 }
 
 /// Tells the shared circuit something, and the isolate's breaker what it answers. It is no single point of failure:

@@ -15,6 +15,8 @@ pub struct Breaker {
     looked_at_ms: Option<u64>,
     /// How calls ended, and when, in Unix milliseconds.
     samples: VecDeque<(u64, End)>,
+    /// What the shared circuit is still to be told.
+    untold: Option<Word>,
 }
 
 /// What a call does first.
@@ -96,6 +98,17 @@ impl Breaker {
         };
         self.circuit.hear(word, now_ms, random);
         Some(word)
+    }
+
+    /// The same for a call that was dropped: who drops cannot tell the shared circuit, so the next call does.
+    pub fn abandoned(&mut self, permit: Permit, end: End, now_ms: u64, random: u32) {
+        let word = self.ended(permit, end, now_ms, random);
+        self.untold = word.or(self.untold);
+    }
+
+    /// What the shared circuit is still to be told, by whoever asks first.
+    pub fn untold(&mut self) -> Option<Word> {
+        self.untold.take()
     }
 
     fn count(&mut self, end: End, now_ms: u64) {

@@ -3,7 +3,7 @@
 use http::header::AUTHORIZATION;
 
 use super::*;
-use crate::breaker::{FRESH_MS, Hold, SAMPLES_MIN};
+use crate::breaker::{End, FRESH_MS, Hold, OPEN_MS, SAMPLES_MIN, Word, guard};
 use crate::config::Orchestrator;
 use crate::direct;
 use crate::platform::Unanswered;
@@ -304,7 +304,7 @@ fn after_so_many_failures_it_is_not_asked() {
         )
     });
     let platform = &world.bench.platform;
-    platform.now_ms.set(platform.now_ms.get() + crate::breaker::OPEN_MS);
+    platform.now_ms.set(platform.now_ms.get() + OPEN_MS);
     assert_eq!(world.route().0, "orchestrated");
 }
 
@@ -383,6 +383,42 @@ fn calls_that_take_nearly_all_of_their_budget_trip_the_breaker() {
         assert_eq!(world.route().0, "orchestrated");
     }
     assert_eq!(world.route().1, "breaker-open");
+}
+
+/// A call with a budget of a second that is dropped after so long, with no end in sight.
+fn drop_call_after(platform: &FakePlatform, later_ms: u64) {
+    let call = guard("o", 1_000, std::future::pending::<()>(), |()| End::Answered, platform);
+    let mut call = std::pin::pin!(call);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(call.as_mut().poll(&mut context).is_pending(), "it is under way");
+    platform.now_ms.set(platform.now_ms.get() + later_ms);
+}
+
+#[test]
+fn a_probe_that_is_dropped_is_no_lost_one() {
+    let world = World::new().with(well);
+    let platform = &world.bench.platform;
+    block_on(platform.tell_breaker("o", Word::Tripped)).expect("told");
+    platform.now_ms.set(platform.now_ms.get() + OPEN_MS);
+    drop_call_after(platform, 0);
+    assert_eq!(
+        world.route().1,
+        "breaker-open",
+        "it tells that the probe came to nothing"
+    );
+    platform.now_ms.set(platform.now_ms.get() + FRESH_MS);
+    assert_eq!(world.route().0, "orchestrated");
+}
+
+#[test]
+fn calls_that_are_dropped_count_once_they_are_slow() {
+    for (later_ms, expected) in [(750, "orchestrated"), (751, "fallback")] {
+        let world = World::new().with(well);
+        for _ in 0..SAMPLES_MIN {
+            drop_call_after(&world.bench.platform, later_ms);
+        }
+        assert_eq!(world.route().0, expected, "{later_ms}");
+    }
 }
 
 #[test]
