@@ -10,7 +10,7 @@ use crate::manifest::{Finding, Implementation, Team};
 pub fn check(team: &Team, dir: &Path) -> Vec<Finding> {
     let rust_agents = team.agents.iter().filter_map(|agent| match &agent.implementation {
         Implementation::Rust { rust } => Some((agent, rust)),
-        Implementation::Rules { .. } => None,
+        _ => None,
     });
     let findings = rust_agents.filter_map(|(agent, rust)| {
         Some(Finding {

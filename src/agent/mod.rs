@@ -176,6 +176,8 @@ pub async fn execute(manifest: &AgentManifest, input: &Value, context: &Context<
     match &manifest.implementation {
         Implementation::Rules { rules } => rules::run(rules, input, context),
         Implementation::Rust { rust } => registry::run(rust, input, context).await,
+        // `invocation::execution` takes it out before: it needs the run's ledger, and no agent has that.
+        Implementation::Workflow { .. } => Err(misconfigured("a workflow is executed where its run is kept").into()),
     }
 }
 
@@ -245,7 +247,9 @@ mod tests {
 
     #[test]
     fn examples_give_what_they_declare() {
-        for agent in &Team::embedded().agents {
+        // Those of workflows are executed by the tests of `workflow`.
+        let alone = |agent: &&AgentManifest| agent.kind() != "workflow";
+        for agent in Team::embedded().agents.iter().filter(alone) {
             for example in &agent.examples {
                 let output = answer(&agent.id, &example.input, 1).unwrap();
                 if let Some(expected) = &example.output {

@@ -13,6 +13,7 @@ mod link_object;
 mod log;
 mod notify;
 mod platform;
+mod run_ledger;
 mod run_object;
 mod run_storage;
 mod run_work;

@@ -12,6 +12,7 @@ use crate::manifest::AgentManifest;
 use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::run::attempt::Phase;
+use crate::run::ledger::RETRY_AFTER_MAX_MS;
 use crate::run::status::{AskStep, Cancel, StepStatus};
 use crate::run::{RunName, StoredAnswer};
 
@@ -35,6 +36,11 @@ impl Gateway<'_> {
         let invocation = Invocation::read(agent, (self.team, self.config), caller, request.body(), mode)?;
         let run = invocation.request.using.name.clone();
         let step = invocation.request.call.step.clone();
+        // The run's object executes a workflow also for who waits: until its end, which its deadline brings.
+        let wait_ms = match mode {
+            Mode::Waiting => invocation.request.hold_ms,
+            Mode::Background => preferences.wait_ms(),
+        };
         let progress = invocation.claim().await?;
         record.replayed = matches!(progress, Progress::Answered(_));
         if streams {
@@ -52,10 +58,14 @@ impl Gateway<'_> {
             Progress::Claimed(claimed) => claimed.execute().await?,
             Progress::Answered(answer) => answer,
             Progress::Accepted(status) => {
-                let ended = ended(caller, &run, &step, key_of(caller)?, preferences.wait_ms()).await?;
-                match ended {
-                    Some(answer) => answer,
-                    None => return accepted(&status, preferences),
+                let ended = ended(caller, &run, &step, key_of(caller)?, wait_ms).await?;
+                match (ended, mode) {
+                    (Some(answer), _) => answer,
+                    (None, Mode::Background) => return accepted(&status, preferences),
+                    (None, Mode::Waiting) => {
+                        let retry_after_ms = RETRY_AFTER_MAX_MS;
+                        return Err(Problem::InFlight { retry_after_ms });
+                    }
                 }
             }
         };

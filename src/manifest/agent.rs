@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::kept::Kept;
-use super::{DEADLINE_MS, Direct, Template};
+use super::{DEADLINE_MS, Direct, Template, WorkflowConfig};
 use crate::schema::LazySchema;
 use crate::text::{NEGATIONS, Phrases};
 
@@ -80,6 +80,7 @@ impl AgentManifest {
         match self.implementation {
             Implementation::Rules { .. } => "rules",
             Implementation::Rust { .. } => "rust",
+            Implementation::Workflow { .. } => "workflow",
         }
     }
 }
@@ -97,7 +98,7 @@ pub struct Example {
     pub output: Option<Value>,
 }
 
-/// What runs an agent. Kinds to come (`model`, `http`, `service`, `workflow`) join here.
+/// What runs an agent. Kinds to come (`model`, `http`, `service`) join here.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Implementation {
@@ -110,6 +111,11 @@ pub enum Implementation {
     Rust {
         /// Which one, and its configuration.
         rust: RustConfig,
+    },
+    /// Other agents of the team, called in an order.
+    Workflow {
+        /// The order.
+        workflow: Box<WorkflowConfig>,
     },
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     AgentManifest, Finding, GatewayManifest, Implementation, RUST_AGENTS, RuleState, RulesConfig, Template, Visibility,
-    input_of,
+    input_of, workflow,
 };
 use crate::schema::{self, LazySchema, VIOLATIONS_MAX};
 use crate::text::phrase_problem;
@@ -64,6 +64,7 @@ pub(super) fn agent(agent: &AgentManifest, file: &Path, findings: &mut Vec<Findi
                 found("/rust/name".into(), reason);
             }
         }
+        Implementation::Workflow { workflow } => workflow::check::alone(workflow, &mut found),
     }
     if let Some(text) = &agent.direct.text {
         template(text, "/direct/text", &mut found);
@@ -213,6 +214,10 @@ pub(super) fn team(
         }
     }
     for (file, agent) in agents {
+        workflow::check::in_team(agent, &by_id, &mut |pointer, reason| {
+            let file = file.clone();
+            findings.push(Finding { file, pointer, reason });
+        });
         for (index, id) in agent.handoffs.iter().enumerate() {
             let reason = if *id == agent.id {
                 "an agent does not hand off to itself".to_owned()

@@ -10,6 +10,7 @@ mod gateway;
 mod kept;
 mod team;
 mod template;
+pub mod workflow;
 
 #[cfg(not(target_arch = "wasm32"))]
 mod bundle;
@@ -27,7 +28,8 @@ pub use agent::{
 pub use direct::{Direct, input_of};
 pub use gateway::{Discovery, GatewayLimits, GatewayManifest, GatewayRouting};
 pub use team::Team;
-pub use template::{RenderError, Template, TemplateError};
+pub use template::{Names, Reference, RenderError, Template, TemplateError};
+pub use workflow::WorkflowConfig;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use finding::Finding;

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`ledger`] | who may execute an attempt, and which answer counts |
 //! | [`attempt`] | the attempts' rows, and their end |
+//! | [`child`] | the calls of a workflow |
 //! | [`state`] | the state's versions |
 //! | [`handoff`] | to whom the run was handed |
 //! | [`events`] | what an execution tells while it lasts |
@@ -18,6 +19,7 @@
 
 pub mod attempt;
 pub mod call;
+pub mod child;
 pub mod delivery;
 pub mod events;
 pub mod handoff;

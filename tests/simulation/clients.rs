@@ -122,6 +122,7 @@ impl Clients {
             hold_ms: HOLD_MS,
             background: world.random.percent(60),
             callback_url: (step != "s2").then(|| "https://orchestrator.example/callback".into()),
+            workflow: false,
             takeover: None,
         }
     }

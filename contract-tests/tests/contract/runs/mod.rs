@@ -10,3 +10,4 @@ mod retention;
 mod state;
 mod steps;
 mod streams;
+mod workflows;
