@@ -2,7 +2,8 @@
 //!
 //! A manifest declares an agent's kind: `rules` ([`rules`], conditions and templates in the manifest itself) or `rust`
 //! ([`registry`], a type that implements [`Agent`]). [`execute`] runs either. Agents are part of the core: the time and
-//! everything that is outside of them comes through [`Host`].
+//! everything that is outside of them comes through [`Host`]. The third kind, `workflow`, calls agents: see
+//! [`crate::workflow`].
 
 use std::future::Future;
 use std::pin::Pin;

@@ -306,7 +306,7 @@ fn check_workflow(agent: &AgentManifest, team: &Team, body: &StepBody, at: &str)
             violation(member, message.to_owned());
         }
     }
-    let step_max_bytes = RUN_ID_MAX_BYTES - place_max_bytes(agent, &|id| team.agent(id));
+    let step_max_bytes = RUN_ID_MAX_BYTES.saturating_sub(place_max_bytes(agent, &|id| team.agent(id)));
     if body.step.len() > step_max_bytes {
         let message = format!(
             "A step of this workflow has an id of {step_max_bytes} bytes at most: its calls' ids go on from it."

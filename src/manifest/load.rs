@@ -447,6 +447,21 @@ mod tests {
     }
 
     #[test]
+    fn the_workflow_in_the_documentation_passes() {
+        let page = include_str!("../../docs/workflows.md");
+        let (_, rest) = page.split_once("```json\n").unwrap();
+        let (manifest, _) = rest.split_once("```").unwrap();
+        check(
+            &[
+                ("brief.json".to_owned(), manifest.to_owned()),
+                agent("redact", json!({})),
+                agent("summarize", json!({})),
+            ],
+            &[],
+        );
+    }
+
+    #[test]
     fn fallbacks_exist_and_end() {
         let to = |id: &str, agents: Value| agent(id, json!({"fallback": {"agents": agents}}));
         let eight: Vec<_> = (0..8).map(|n| format!("x{n}")).collect();

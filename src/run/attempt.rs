@@ -272,7 +272,9 @@ pub(super) fn end<S: Storage>(
     if attempt.workflow {
         child::end_all(storage, attempt, now_ms)?;
     }
-    settlement::changed(storage, now_ms)?;
+    if attempt.parent.is_none() {
+        settlement::changed(storage, now_ms)?;
+    }
     match &attempt.callback_url {
         Some(url) => delivery::create(storage, attempt.ordinal, url, now_ms),
         None => Ok(()),

@@ -169,6 +169,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::{Implementation, Team};
     use serde_json::json;
 
     #[test]
@@ -235,6 +236,16 @@ flowchart TD
     step_each_last --> finish
 "##;
         assert_eq!(graph("sample", &workflow), expected);
+    }
+
+    #[test]
+    fn the_graph_in_the_documentation_is_that_of_the_sample() {
+        let agent = Team::embedded().agent("support-desk").unwrap();
+        let Implementation::Workflow { workflow } = &agent.implementation else {
+            panic!("it is a workflow");
+        };
+        let drawn = graph(&agent.title, workflow);
+        assert!(include_str!("../../docs/workflows.md").contains(&drawn), "{drawn}");
     }
 
     #[test]

@@ -71,6 +71,7 @@ impl Clients {
                     generation,
                     call,
                     kept,
+                    used_ms: 0,
                 };
                 let job = Job::new(claimant, incarnation, execution, now_ms + hold_ms);
                 world.workers.push(job);

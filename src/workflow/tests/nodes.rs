@@ -6,6 +6,8 @@ use super::stage::Stage;
 use crate::manifest::{Implementation, Team};
 use crate::run::attempt::ATTEMPTS_MAX;
 use crate::run::ledger::{BACKGROUND_MAX, ClaimRequest};
+use crate::run::settlement::Takeover;
+use crate::run::storage::Storage as _;
 use crate::schema::{Schema, VIOLATIONS_MAX};
 
 fn output(outcome: &Value) -> &Value {
@@ -310,11 +312,7 @@ fn the_time_of_a_workflow_is_that_of_all_its_calls() {
         .into_iter()
         .map(|(step, _, ending)| (step, ending.unwrap()))
         .collect();
-    let expected = [
-        ("w", "deadline-exceeded"),
-        ("w/before", "completed"),
-        ("w/nap", "cancelled"),
-    ];
+    let expected = [("w", "failed"), ("w/before", "completed"), ("w/nap", "failed")];
     assert_eq!(
         steps,
         expected.map(|(step, ending)| (step.to_owned(), ending.to_owned()))
@@ -439,7 +437,6 @@ fn the_step_of_a_call_is_the_workflows_alone() {
     stage.invoke("tested", json!({}), 1);
     let taken = stage.keep("attempt/000001").unwrap().replace("\"w\"", "\"w/a\"");
     stage.transact(|storage| {
-        use crate::run::storage::Storage as _;
         storage.put("attempt/000009", &taken)?;
         storage.put("latest/w/a", "9")
     });
@@ -452,31 +449,42 @@ fn the_step_of_a_call_is_the_workflows_alone() {
 }
 
 #[test]
-fn a_run_that_is_full_ends_the_workflow() {
-    let stage = Stage::of(&json!([echo("a", json!(1))]), &json!(1));
-    stage.invoke("tested", json!({}), 1);
-    let full = |attempts: u32| {
-        let run: Value = serde_json::from_str(&stage.keep("run/only").unwrap()).unwrap();
-        let mut run = run;
-        run["attempts"] = attempts.into();
-        stage.transact(|storage| crate::run::storage::Storage::put(storage, "run/only", &run.to_string()));
-    };
-    full(ATTEMPTS_MAX);
-    assert!(stage.work(None));
-    assert!(
-        stage.answer("w")["error"]["message"]
-            .as_str()
-            .unwrap()
-            .contains("run-full: ")
-    );
+fn an_orchestrator_is_told_of_the_workflow_and_not_of_its_calls() {
+    let mut stage = Stage::of(&json!([echo("a", json!(1))]), &json!(1));
+    stage.takeover = Some(Takeover {
+        gateway: "g".into(),
+        reason: "timeout".into(),
+    });
+    stage.outcome("tested", json!({}));
+    let told = stage.settlement();
+    let steps: Vec<_> = told["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| &step["step"])
+        .collect();
+    assert_eq!(steps, ["w"]);
+}
 
-    let stage = Stage::of(&json!([echo("a", json!(1))]), &json!(1));
-    stage.invoke("tested", json!({}), 1);
-    let mut run: Value = serde_json::from_str(&stage.keep("run/only").unwrap()).unwrap();
-    run["attempts"] = (ATTEMPTS_MAX - 1).into();
-    stage.transact(|storage| crate::run::storage::Storage::put(storage, "run/only", &run.to_string()));
-    assert!(stage.work(None));
-    assert_eq!(stage.answer("w")["status"], "completed");
+#[test]
+fn a_run_that_is_full_ends_the_workflow() {
+    for (attempts, expected) in [
+        (ATTEMPTS_MAX - 1, Value::Null),
+        (ATTEMPTS_MAX, json!("workflow-call-failed")),
+    ] {
+        let stage = Stage::of(&json!([echo("a", json!(1))]), &json!(1));
+        stage.invoke("tested", json!({}), 1);
+        let mut run: Value = serde_json::from_str(&stage.keep("run/only").unwrap()).unwrap();
+        run["attempts"] = attempts.into();
+        stage.transact(|storage| storage.put("run/only", &run.to_string()));
+        assert!(stage.work(None));
+        let error = &stage.answer("w")["error"];
+        assert_eq!(error["code"], expected);
+        let is_full = error["message"]
+            .as_str()
+            .is_some_and(|message| message.contains("run-full: "));
+        assert_eq!(is_full, attempts == ATTEMPTS_MAX, "{error}");
+    }
 }
 
 #[test]

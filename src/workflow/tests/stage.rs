@@ -16,6 +16,7 @@ use crate::run::call::{Call, StateSource};
 use crate::run::child::{self, Child, ChildClaim, Decision, Hold};
 use crate::run::ledger::{Claim, ClaimRequest, Commit, CommitRequest};
 use crate::run::record::Use;
+use crate::run::settlement::{SETTLE_AFTER_MS, Takeover};
 use crate::run::status::{AskStep, Cancel, Describe, IsOver, StepStatus};
 use crate::run::storage::{Corrupt, MemoryStorage};
 use crate::run::transaction::Transaction;
@@ -49,6 +50,8 @@ pub(super) struct Stage {
     pub(super) begun: RefCell<Vec<(String, u32, u32)>>,
     /// What the workflow's step tells.
     pub(super) told: RefCell<Vec<String>>,
+    /// Why the gateway coordinates the run, if it does.
+    pub(super) takeover: Option<Takeover>,
     /// A step that is cancelled at this time.
     pub(super) cancel_at: RefCell<Option<(u64, String)>>,
 }
@@ -67,6 +70,7 @@ impl Stage {
             completed: RefCell::default(),
             begun: RefCell::default(),
             told: RefCell::default(),
+            takeover: None,
             cancel_at: RefCell::new(None),
         }
     }
@@ -142,7 +146,7 @@ impl Stage {
             background: true,
             workflow: true,
             callback_url: None,
-            takeover: None,
+            takeover: self.takeover.clone(),
         });
         assert!(matches!(claim, Claim::Accepted(_)), "{claim:?}");
     }
@@ -228,6 +232,15 @@ impl Stage {
             Ok(Commit::Stored | Commit::Cancelled(_)) => true,
             Ok(other) => panic!("{other:?}"),
             Err(Interrupted) => false,
+        }
+    }
+
+    /// What the orchestrator is told of the run, once that is due.
+    pub(super) fn settlement(&self) -> Value {
+        let at_ms = self.now_ms.get() + SETTLE_AFTER_MS;
+        match self.transact(|storage| work::next(storage, &self.instance(), at_ms, 0)) {
+            Some(Work::Settle(notice)) => notice.body,
+            other => panic!("{other:?}"),
         }
     }
 

@@ -143,7 +143,7 @@ fn a_workflow_has_its_time() {
     let body = step(json!({ "ms": 1_500 }));
     invoke("flow-brief", &body).problem(504, "deadline-exceeded");
     let endings = steps(&body);
-    assert_eq!(endings[0], ("s1".to_owned(), "deadline-exceeded".to_owned()));
+    assert_eq!(endings[0], ("s1".to_owned(), "failed".to_owned()));
     assert_eq!(endings[1], ("s1/before".to_owned(), "completed".to_owned()));
     assert_ne!(endings[2].1, "completed");
     assert_eq!(

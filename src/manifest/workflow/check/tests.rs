@@ -209,6 +209,14 @@ fn nodes_and_nesting_are_bounded() {
     check(json!([nested(NESTING_MAX + 1)]), &[(&deepest, "8 deep")]);
 }
 
+#[test]
+fn the_nodes_in_the_documentation_are_good() {
+    let page = include_str!("../../../../docs/workflows.md");
+    let nodes = page.split("```json\n").nth(2).unwrap();
+    let (nodes, _) = nodes.split_once("```").unwrap();
+    check(serde_json::from_str(nodes).unwrap(), &[]);
+}
+
 fn agent(id: &str, steps: Value) -> AgentManifest {
     let kind = match steps {
         Value::Null => json!({"kind": "rust", "rust": {"name": "echo"}}),
