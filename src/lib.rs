@@ -37,3 +37,4 @@ pub mod telemetry;
 pub mod text;
 pub mod time;
 pub mod wire;
+pub mod workflow;

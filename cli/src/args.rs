@@ -37,6 +37,7 @@ Examples:
   baton run show run_01
   baton manifest check
   baton doctor --env staging
+  baton manifest graph support-desk
   baton route explain 'Summarize this report'
   baton keys new --orchestrator acme --valid-for 90d > acme.key.json
   baton verify --key acme.key.json captured.http
@@ -225,6 +226,21 @@ Examples:
         /// The folder
         #[arg(default_value = "manifests")]
         directory: PathBuf,
+    },
+    /// Draw a workflow agent as a Mermaid flowchart
+    #[command(after_help = "\
+Examples:
+  baton manifest graph support-desk
+  baton manifest graph support-desk > support-desk.mmd
+  baton manifest graph nightly --manifests ../other-team/manifests
+
+What reads Markdown draws it, where it stands in a code block of the language `mermaid`.")]
+    Graph {
+        /// The agent's id
+        workflow: String,
+        /// The folder of the manifests
+        #[arg(long, value_name = "DIR", default_value = "manifests")]
+        manifests: PathBuf,
     },
 }
 

@@ -51,6 +51,7 @@ fn run(args: &Args) -> Result<Report, Failure> {
         Command::Keys(Keys::New(new)) => commands::keys::new(new),
         Command::Keys(Keys::WebhookSecret(secret)) => commands::keys::webhook_secret(secret),
         Command::Manifest(Manifest::Check { directory }) => commands::manifest::check(directory),
+        Command::Manifest(Manifest::Graph { workflow, manifests }) => commands::manifest::graph(workflow, manifests),
         Command::Route(Route::Explain(explain)) => commands::route::explain(explain, style),
         Command::Discover(discover) => commands::discover::run(discover, style),
         Command::Doctor(doctor) => commands::doctor::run(doctor, style),

@@ -16,6 +16,7 @@ mod log;
 mod notify;
 mod outside;
 mod platform;
+mod run_ledger;
 mod run_object;
 mod run_storage;
 mod run_work;

@@ -12,6 +12,7 @@ use worker::Delay;
 
 use super::notify::Notify;
 use super::platform::EdgePlatform;
+use super::run_ledger::RunLedger;
 use super::run_object::{RunObject, Running};
 use super::{callback, clock, dead_letters, log, settle, slots};
 use crate::agent::{Cancellation, Host, Journal};
@@ -71,7 +72,7 @@ impl RunObject {
     }
 
     /// Now, as this instance of the object.
-    fn moment(&self) -> Moment<'_> {
+    pub(super) fn moment(&self) -> Moment<'_> {
         Moment {
             now_ms: clock::now_ms(),
             random: clock::random_number(),
@@ -105,19 +106,24 @@ impl RunObject {
         self.memory().running.borrow_mut().push(running.clone());
         let journal = Journal::default();
         let host = EdgePlatform::new(self.env.clone());
+        let ledger = RunLedger::new(self);
         let executor = Executor {
             team: Team::embedded(),
             host: &host,
             cancellation: running.as_ref(),
             journal: &journal,
+            ledger: Some(&ledger),
         };
         let started_at_ms = clock::now_ms();
-        let executed = before(executor.execute(execution), self.tell_all(&question, &journal)).await;
+        let let_go = async {
+            before(self.tell_all(&question, &journal), ledger.interrupted()).await;
+        };
+        let executed = before(executor.execute(execution), let_go).await;
         self.memory()
             .running
             .borrow_mut()
             .retain(|other| !Rc::ptr_eq(other, &running));
-        // `tell_all` never ends.
+        // `tell_all` never ends, and an interrupted workflow is brought back by its timer.
         let Some(mut executed) = executed else { return Ok(()) };
         self.tell(&question, &journal)?;
         loop {

@@ -12,6 +12,7 @@ use crate::manifest::AgentManifest;
 use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::run::attempt::Phase;
+use crate::run::ledger::RETRY_AFTER_MAX_MS;
 use crate::run::status::{AskStep, Cancel, StepStatus};
 use crate::run::{RunName, StoredAnswer};
 
@@ -30,6 +31,8 @@ impl Gateway<'_> {
         let invocation = Invocation::read(agent, (self.team, self.config), caller, request.body(), mode)?;
         let run = invocation.request.using.name.clone();
         let step = invocation.request.call.step.clone();
+        // The run's object executes a workflow also for who waits: until its end, which its deadline brings.
+        let wait_ms = (mode == Mode::Waiting).then_some(invocation.request.hold_ms);
         let slot = self.take_slot(caller, &invocation.request).await?;
         let progress = invocation.claim().await;
         // What runs in the background gives its slot back by itself, when it ends.
@@ -37,7 +40,7 @@ impl Gateway<'_> {
         let acted = match progress {
             Ok(progress) => {
                 record.replayed = matches!(progress, Progress::Answered(_));
-                self.go_on(agent, caller, (&run, &step), (progress, request.headers()), record)
+                self.go_on(agent, caller, (&run, &step), (progress, request.headers(), wait_ms), record)
                     .await
             }
             Err(problem) => Err(problem),
@@ -48,13 +51,14 @@ impl Gateway<'_> {
         acted
     }
 
-    /// From the claim to the answer, in the way that the caller wants it.
+    /// From the claim to the answer, in the way that the caller wants it. `wait_ms` is how long it waits where it wants the
+    /// answer alone, in milliseconds.
     async fn go_on<P: Platform>(
         &self,
         agent: &AgentManifest,
         caller: &Caller<'_, P>,
         (run, step): (&RunName, &str),
-        (progress, headers): (Progress<'_, P>, &HeaderMap),
+        (progress, headers, wait_ms): (Progress<'_, P>, &HeaderMap, Option<u64>),
         record: &mut Record,
     ) -> Result<Acted, Problem> {
         if wants_stream(headers) {
@@ -68,10 +72,15 @@ impl Gateway<'_> {
             Progress::Answered(answer) => answer,
             Progress::Accepted(status) => {
                 let preferences = Preferences::of(headers);
-                let ended = ended(caller, run, step, key_of(caller)?, preferences.wait_ms()).await?;
-                match ended {
-                    Some(answer) => answer,
-                    None => return accepted(&status, preferences),
+                let whole_ms = wait_ms.unwrap_or(preferences.wait_ms());
+                let ended = ended(caller, run, step, key_of(caller)?, whole_ms).await?;
+                match (ended, wait_ms) {
+                    (Some(answer), _) => answer,
+                    (None, None) => return accepted(&status, preferences),
+                    (None, Some(_)) => {
+                        let retry_after_ms = RETRY_AFTER_MAX_MS;
+                        return Err(Problem::InFlight { retry_after_ms });
+                    }
                 }
             }
         };

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::before;
 use super::containment::contained;
 use crate::agent::{self, Cancellation, Context, Failure, HandOff, Host, Journal, Spent, StateChange, Stop};
-use crate::manifest::{AgentManifest, Team};
+use crate::manifest::{AgentManifest, Implementation, Team, WorkflowConfig};
 use crate::problem::Problem;
 use crate::run::StoredAnswer;
 use crate::run::call::{Call, StateSource};
@@ -16,6 +16,7 @@ use crate::run::work::Execution;
 use crate::schema::LazySchema;
 use crate::signature::digest::content_digest;
 use crate::telemetry::trace_context::TraceContext;
+use crate::workflow::{self, Halt};
 
 /// So often an execution goes on with the next agent.
 pub const HOPS_MAX: usize = 8;
@@ -33,6 +34,8 @@ pub struct Executor<'a> {
     pub cancellation: &'a dyn Cancellation,
     /// Takes down what the agent tells.
     pub journal: &'a Journal,
+    /// The run's ledger, where it is at hand: a workflow's calls are claimed there.
+    pub ledger: Option<&'a dyn workflow::Ledger>,
 }
 
 /// What an execution came to. It counts once it is committed.
@@ -70,7 +73,7 @@ impl<'a> Executor<'a> {
     /// Runs the agent under the deadline. Whatever comes of it is an answer.
     pub async fn execute(&self, execution: Execution) -> Executed<'a> {
         let started_at_ms = self.host.now_ms();
-        let deadline_ms = execution.call.deadline_ms;
+        let deadline_ms = execution.call.deadline_ms.saturating_sub(execution.used_ms);
         let mut relay = Relay::new(self, &execution, started_at_ms + deadline_ms);
         let interrupted = async {
             let cancelled = async {
@@ -182,7 +185,12 @@ impl<'a, 'e> Relay<'a, 'e> {
                 cancellation: self.executor.cancellation,
                 journal: self.executor.journal,
             };
-            let result = agent::execute(agent, &input, &context).await;
+            let result = match &agent.implementation {
+                Implementation::Workflow { workflow } => {
+                    self.workflow(workflow, &input, &span).await.map_err(Stop::from)
+                }
+                _ => agent::execute(agent, &input, &context).await,
+            };
             let change = self.executor.journal.take_state();
             let handoff = match result {
                 Ok(output) => {
@@ -209,7 +217,9 @@ impl<'a, 'e> Relay<'a, 'e> {
                 );
                 return Err(Failure::terminal("handoff-not-declared", message));
             }
-            if !call.follow_handoffs {
+            let next_is_workflow = self.executor.team.agent(&handoff.agent).is_some_and(is_workflow);
+            if !call.follow_handoffs || next_is_workflow {
+                // A workflow is a step of its own, with its own place in the ledger.
                 return Ok(Ending::HandOff(handoff));
             }
             let next = self.next(agent, &handoff, span)?;
@@ -231,6 +241,27 @@ impl<'a, 'e> Relay<'a, 'e> {
                 )?;
             }
             self.agent = Some(next);
+        }
+    }
+
+    /// Does a workflow's work.
+    async fn workflow(&self, workflow: &WorkflowConfig, input: &Value, span: &str) -> Result<Value, Failure> {
+        let Some(ledger) = self.executor.ledger else {
+            let message = "a workflow is executed where its run is kept, and not in a Worker";
+            return Err(Failure::terminal("agent-misconfigured", message));
+        };
+        let running = workflow::Running {
+            executor: self.executor,
+            ledger,
+            execution: self.execution,
+            deadline_at_ms: self.deadline_at_ms,
+            span,
+        };
+        match workflow::run(workflow, input, &running).await {
+            Ok(output) => Ok(output),
+            Err(Halt::Failed(failure)) => Err(failure),
+            // Whoever executes this has seen it, and lets go of it: nothing may be said of it any more.
+            Err(Halt::Interrupted) => std::future::pending().await,
         }
     }
 
@@ -394,6 +425,10 @@ impl Executed<'_> {
         };
         Ok((told, Some(StateWrite { base, content })))
     }
+}
+
+fn is_workflow(agent: &AgentManifest) -> bool {
+    matches!(agent.implementation, Implementation::Workflow { .. })
 }
 
 /// The span of the agent that is at work after so many hops: the step's own, and those that follow it.

@@ -9,7 +9,8 @@ use super::telling::Teller;
 use super::{Executor, before, check, read_message, satisfies};
 use crate::agent::{Cancellation, Journal, LocalBoxFuture};
 use crate::config::Config;
-use crate::manifest::{AgentManifest, RetryPolicy, Team};
+use crate::manifest::workflow::place_max_bytes;
+use crate::manifest::{AgentManifest, Implementation, RetryPolicy, Team};
 use crate::outgoing::check_url;
 use crate::platform::Platform;
 use crate::problem::Problem;
@@ -192,6 +193,10 @@ impl<'a, P: Platform> Invocation<'a, P> {
                 });
             }
         }
+        let workflow = matches!(agent.implementation, Implementation::Workflow { .. });
+        if workflow {
+            check_workflow(agent, team, &body, at)?;
+        }
         let fingerprint = fingerprint(agent, &body)?;
         let cap_ms = agent.deadline_ms.min(limits.deadline_max_ms);
         let deadline_ms = body.deadline_ms.map_or(cap_ms, |wanted| wanted.min(cap_ms));
@@ -209,7 +214,8 @@ impl<'a, P: Platform> Invocation<'a, P> {
             agent_version: agent.version.clone(),
             retry: agent.retry.clone(),
             hold_ms: deadline_ms + COMMIT_GRACE_MS,
-            background: mode == Mode::Background,
+            background: mode == Mode::Background || workflow,
+            workflow,
             callback_url: body.callback.map(|callback| callback.url),
             takeover: None,
             call: Call {
@@ -255,6 +261,7 @@ impl<'a, P: Platform> Invocation<'a, P> {
                     generation,
                     call,
                     kept,
+                    used_ms: 0,
                 },
                 listened,
             }))),
@@ -292,6 +299,35 @@ fn check_id(id: &str, at: &str) -> Result<(), Problem> {
         schema: "/maxLength".to_owned(),
         message: format!("An id has {RUN_ID_MAX_BYTES} bytes at most, in UTF-8."),
     }])
+}
+
+/// What a workflow cannot do: its calls work on the state that the run keeps, and their steps' ids go on from its own.
+fn check_workflow(agent: &AgentManifest, team: &Team, body: &StepBody, at: &str) -> Result<(), Problem> {
+    let mut violations = Vec::new();
+    let mut violation = |member: &str, message: String| {
+        violations.push(Violation {
+            instance: format!("{at}/{member}"),
+            schema: String::new(),
+            message,
+        });
+    };
+    for (member, is_there) in [
+        ("state", body.state.is_some()),
+        ("state_version", body.state_version.is_some()),
+    ] {
+        if is_there {
+            let message = "A workflow works on the state that the run keeps, as its agents find it: leave this out.";
+            violation(member, message.to_owned());
+        }
+    }
+    let step_max_bytes = RUN_ID_MAX_BYTES.saturating_sub(place_max_bytes(agent, &|id| team.agent(id)));
+    if body.step.len() > step_max_bytes {
+        let message = format!(
+            "A step of this workflow has an id of {step_max_bytes} bytes at most: its calls' ids go on from it."
+        );
+        violation("step", message);
+    }
+    satisfies(violations)
 }
 
 /// What must be the same for a call to be the same call. The deadline is not part of it: a retry has less time left. Nor is
@@ -340,6 +376,8 @@ impl<P: Platform> Claimed<'_, P> {
             host: caller.platform,
             cancellation: &over,
             journal: &journal,
+            // A workflow is executed where its run is kept.
+            ledger: None,
         };
         let executed = if listened {
             let executed = before(executor.execute(execution), teller.tell_all(&journal)).await;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::kept::Kept;
-use super::{DEADLINE_MS, Direct, HttpConfig, ModelConfig, Template};
+use super::{DEADLINE_MS, Direct, HttpConfig, ModelConfig, Template, WorkflowConfig};
 use crate::schema::LazySchema;
 use crate::text::{NEGATIONS, Phrases};
 
@@ -82,6 +82,7 @@ impl AgentManifest {
             Implementation::Rust { .. } => "rust",
             Implementation::Http { .. } => "http",
             Implementation::Model { .. } => "model",
+            Implementation::Workflow { .. } => "workflow",
         }
     }
 }
@@ -99,7 +100,7 @@ pub struct Example {
     pub output: Option<Value>,
 }
 
-/// What runs an agent. Kinds to come (`service`, `workflow`) join here.
+/// What runs an agent. Another kind to come, `service`, joins here.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Implementation {
@@ -122,6 +123,11 @@ pub enum Implementation {
     Model {
         /// Which one, and how it is instructed.
         model: Box<ModelConfig>,
+    },
+    /// Other agents of the team, called in an order.
+    Workflow {
+        /// The order.
+        workflow: Box<WorkflowConfig>,
     },
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     AgentManifest, BUDGET_MS, Finding, GatewayManifest, Implementation, RUST_AGENTS, RuleState, RulesConfig, Template,
-    Visibility, budget_ms, input_of,
+    Visibility, budget_ms, input_of, workflow,
 };
 use super::{check_http, check_model};
 use crate::schema::{self, LazySchema, VIOLATIONS_MAX};
@@ -75,6 +75,7 @@ pub(super) fn agent(agent: &AgentManifest, file: &Path, prompt: Option<&str>, fi
                 found(at, reason);
             }
         }
+        Implementation::Workflow { workflow } => workflow::check::alone(workflow, &mut found),
     }
     if let Some(text) = &agent.direct.text {
         template(text, "/direct/text", &mut found);
@@ -241,6 +242,10 @@ pub(super) fn team(
         }
     }
     for (file, agent) in agents {
+        workflow::check::in_team(agent, &by_id, &mut |pointer, reason| {
+            let file = file.clone();
+            findings.push(Finding { file, pointer, reason });
+        });
         for (index, id) in agent.handoffs.iter().enumerate() {
             let reason = if *id == agent.id {
                 "an agent does not hand off to itself".to_owned()

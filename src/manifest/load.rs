@@ -18,7 +18,7 @@ const GATEWAY_SCHEMA: &str = include_str!("../../manifests/schema/gateway.schema
 const GATEWAY_FILE: &str = "gateway.json";
 
 /// Kinds that are designed and not there yet.
-const LATER_KINDS: [&str; 2] = ["service", "workflow"];
+const LATER_KINDS: [&str; 1] = ["service"];
 
 /// Loads and checks `gateway.json` and every other `*.json` of a folder. Folders in it are not searched; definitions that
 /// schemas share by `$ref` may be there.
@@ -103,7 +103,7 @@ impl Loader {
         let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default();
         if LATER_KINDS.contains(&kind) {
             let reason = format!(
-                "agents of kind `{kind}` are not supported yet by this version; it has `rules`, `rust`, `http` and `model`"
+                "agents of kind `{kind}` are not supported yet by this version; it has `rules`, `rust`, `http`, `model` and `workflow`"
             );
             self.found(file, "/kind", reason);
             return None;
@@ -250,7 +250,7 @@ mod tests {
     use super::*;
     use crate::manifest::{
         ATTEMPTS_MAX, BACKOFF_MAX_MS, BODY_MAX_BYTES_LIMIT, DEADLINE_MAX_MS, FALLBACK_AGENTS_MAX, RETRIES_MAX,
-        RUST_AGENTS,
+        RUST_AGENTS, workflow,
     };
     use serde_json::json;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -374,6 +374,70 @@ mod tests {
             )],
             &["a.json#/rust/name: no Rust agent is registered as `none`; there are redact, summarize, triage"],
         );
+    }
+
+    #[test]
+    fn a_workflow_is_checked() {
+        let flow = |steps: Value, changes: Value| {
+            let mut manifest = json!({"kind": "workflow", "rules": null, "workflow": {"steps": steps, "output": "x"}});
+            manifest
+                .as_object_mut()
+                .unwrap()
+                .extend(changes.as_object().unwrap().clone());
+            [agent("flow", manifest), agent("a", json!({}))]
+        };
+        let call = |id: &str| json!({"id": id, "call": "a", "input": {}});
+        check(&flow(json!([call("one")]), json!({})), &[]);
+        for (node, finding) in [
+            (
+                json!({"id": "x"}),
+                "flow.json#/workflow/steps/0: The value must match exactly one",
+            ),
+            (
+                json!({"id": "x", "call": "a", "input": {}, "sequence": [call("y")]}),
+                "flow.json#/workflow/steps/0: The value matches several alternatives",
+            ),
+            (
+                json!({"id": "x", "call": "a", "input": {}, "until": "true"}),
+                "flow.json#/workflow/steps/0: The property \"loop\" is required.",
+            ),
+            (
+                json!({"id": "x", "map": [call("y")], "over": []}),
+                "flow.json#/workflow/steps/0: The property \"items_max\" is required.",
+            ),
+            (
+                json!({"id": "x", "call": "a", "input": {}, "retries": 3}),
+                "flow.json#/workflow/steps/0/retries: a manifest has no such field",
+            ),
+            (
+                json!({"id": "x-y", "call": "a", "input": {}}),
+                "flow.json#/workflow/steps/0/id: The string must match",
+            ),
+            (
+                json!({"id": "x", "call": "b", "input": {"$value": "/steps/y/output"}}),
+                "flow.json#/workflow/steps/0/input: there is no step `y`",
+            ),
+        ] {
+            let folder = flow(json!([node]), json!({}));
+            let files: Vec<_> = folder
+                .iter()
+                .map(|(name, text)| (name.as_str(), text.clone()))
+                .collect();
+            let found = findings(&files);
+            assert!(
+                found.iter().any(|found| found.starts_with(finding)),
+                "{found:#?}\nhas not: {finding}"
+            );
+        }
+        for field in ["state", "retry", "handoffs", "rules"] {
+            let value = match field {
+                "handoffs" => json!(["a"]),
+                "rules" => json!({"rules": [{"name": "x", "when": true, "then": 1}]}),
+                _ => json!({}),
+            };
+            let finding = format!("flow.json#/{field}: No value is allowed here.");
+            check(&flow(json!([call("one")]), json!({ field: value })), &[&finding]);
+        }
     }
 
     #[test]
@@ -516,6 +580,21 @@ mod tests {
                 "j.json#/model/tools/1: `keeps` keeps a state",
                 "j.json#/model/tools/2: the input of `text` is not of the type `object`",
             ],
+        );
+    }
+
+    #[test]
+    fn the_workflow_in_the_documentation_passes() {
+        let page = include_str!("../../docs/workflows.md");
+        let (_, rest) = page.split_once("```json\n").unwrap();
+        let (manifest, _) = rest.split_once("```").unwrap();
+        check(
+            &[
+                ("brief.json".to_owned(), manifest.to_owned()),
+                agent("redact", json!({})),
+                agent("summarize", json!({})),
+            ],
+            &[],
         );
     }
 
@@ -792,6 +871,25 @@ mod tests {
             ),
         ] {
             assert_eq!(schema.pointer(pointer), Some(&json!(limit)), "{pointer}");
+        }
+        for (pointer, limit) in [
+            ("Condition/maxLength", workflow::CONDITION_MAX_CHARS as u64),
+            ("Nodes/maxItems", workflow::NODES_MAX as u64),
+            ("Node/properties/parallel/maxItems", workflow::FAN_OUT_MAX as u64),
+            ("Node/properties/concurrency/maximum", workflow::FAN_OUT_MAX as u64),
+            ("Node/properties/items_max/maximum", workflow::ITEMS_MAX),
+            ("Node/properties/times_max/maximum", workflow::TIMES_MAX),
+            (
+                "Node/properties/retry/properties/max_attempts/maximum",
+                ATTEMPTS_MAX.into(),
+            ),
+            (
+                "Node/properties/retry/properties/backoff_max_ms/maximum",
+                BACKOFF_MAX_MS,
+            ),
+        ] {
+            let pointer = format!("/$defs/{pointer}");
+            assert_eq!(schema.pointer(&pointer), Some(&json!(limit)), "{pointer}");
         }
         let id = format!("^[a-z][a-z0-9-]{{0,{}}}$", super::super::AGENT_ID_MAX_CHARS - 1);
         assert_eq!(schema.pointer("/properties/id/pattern"), Some(&json!(id)));

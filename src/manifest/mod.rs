@@ -12,6 +12,7 @@ mod kept;
 mod model;
 mod team;
 mod template;
+pub mod workflow;
 
 #[cfg(not(target_arch = "wasm32"))]
 mod bundle;
@@ -41,7 +42,8 @@ pub use model::{
     OUTPUT_TOKENS, Role, TOOL_ROUNDS, TOOL_ROUNDS_MAX, TOOLS_MAX,
 };
 pub use team::Team;
-pub use template::{RenderError, Template, TemplateError};
+pub use template::{Names, Reference, RenderError, Template, TemplateError};
+pub use workflow::WorkflowConfig;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use finding::Finding;

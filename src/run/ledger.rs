@@ -43,6 +43,9 @@ pub struct ClaimRequest {
     pub hold_ms: u64,
     /// Whether the run's object is to execute it, and not the one who asks.
     pub background: bool,
+    /// Whether the agent is a workflow. The run's object executes it then.
+    #[serde(default)]
+    pub workflow: bool,
     /// Where its end is to be told, if anywhere.
     pub callback_url: Option<String>,
     /// Why the gateway itself asks for it, in the place of the run's orchestrator.
@@ -125,6 +128,8 @@ impl ClaimRequest {
             return self.again(storage, known, moment);
         }
         match attempt::latest(storage, &self.call.step)? {
+            // A call of a workflow is the workflow's alone.
+            Some(latest) if latest.parent.is_some() => Ok(Claim::StepMismatch),
             Some(latest) => self.next(storage, &latest, moment),
             None => self.first(storage, moment),
         }
@@ -132,7 +137,10 @@ impl ClaimRequest {
 
     /// Whether the attempt of this idempotency key is this very call.
     fn is_same(&self, known: &Attempt) -> bool {
-        known.step == self.call.step && known.attempt == self.call.attempt && known.fingerprint == self.fingerprint
+        known.parent.is_none()
+            && known.step == self.call.step
+            && known.attempt == self.call.attempt
+            && known.fingerprint == self.fingerprint
     }
 
     /// The idempotency key is known: the same attempt, or a mistake.
@@ -236,6 +244,8 @@ impl ClaimRequest {
             claimed_until_ms: 0,
             phase: Phase::Accepted,
             background: self.background,
+            parent: None,
+            workflow: self.workflow,
             retry: self.retry.clone(),
             retryable: false,
             cancelled: false,

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`ledger`] | who may execute an attempt, and which answer counts |
 //! | [`attempt`] | the attempts' rows, and their end |
+//! | [`child`] | the calls of a workflow |
 //! | [`state`] | the state's versions |
 //! | [`handoff`] | to whom the run was handed |
 //! | [`fence`] | which lease of its orchestrator a call may belong to |
@@ -21,6 +22,7 @@
 
 pub mod attempt;
 pub mod call;
+pub mod child;
 pub mod coordination;
 pub mod delivery;
 pub mod events;

@@ -183,7 +183,8 @@ pub(super) fn begin<S: Storage>(storage: &S, now_ms: u64) -> Result<Option<Notic
     SETTLEMENTS.put(storage, ONLY, &settlement)?;
     timers::set(storage, Timer::Settle, now_ms + 2 * SETTLE_TIMEOUT_MS)?;
     let mut steps = Vec::new();
-    for attempt in attempts {
+    // The calls of a workflow are the gateway's own business: its step has the answer.
+    for attempt in attempts.into_iter().filter(|attempt| attempt.parent.is_none()) {
         // One whose owner died has none: it came to nothing, or a later attempt took its place.
         if let Some(answer) = attempt::answer(storage, attempt.ordinal)? {
             steps.push(json!({

@@ -174,6 +174,7 @@ pub(super) fn request(key: &str, attempt: u32) -> ClaimRequest {
         retry: RetryPolicy::default(),
         hold_ms: HOLD_MS,
         background: false,
+        workflow: false,
         callback_url: None,
         takeover: None,
     }

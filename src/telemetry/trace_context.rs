@@ -40,7 +40,13 @@ impl TraceContext {
     /// The span of what follows this one in the same trace, by its place. It is the same whenever it is asked for.
     #[must_use]
     pub fn following(&self, place: usize) -> Self {
-        let digest = hex_digest(format!("{}/{place}", self.span_id).as_bytes());
+        self.part(&place.to_string())
+    }
+
+    /// The span of a part of this one, by its name. It is the same whenever it is asked for.
+    #[must_use]
+    pub fn part(&self, name: &str) -> Self {
+        let digest = hex_digest(format!("{}/{name}", self.span_id).as_bytes());
         Self {
             trace_id: self.trace_id.clone(),
             // One hash in 2^64 would be no id.

@@ -97,6 +97,7 @@ impl Clients {
                     generation,
                     call,
                     kept,
+                    used_ms: 0,
                 };
                 let job = Job::new(claimant, incarnation, execution, now_ms + hold_ms);
                 world.workers.push(job);
@@ -148,6 +149,7 @@ impl Clients {
             hold_ms: HOLD_MS,
             background: world.random.percent(60),
             callback_url: (step != "s2").then(|| "https://orchestrator.example/callback".into()),
+            workflow: false,
             takeover: None,
         }
     }

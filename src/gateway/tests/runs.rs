@@ -25,6 +25,7 @@ impl Bench {
                 host: &self.platform,
                 cancellation: &Never,
                 journal: &journal,
+                ledger: None,
             };
             let executed = block_on(executor.execute(*execution));
             let request = executed.commit_request();

@@ -11,3 +11,4 @@ mod retention;
 mod state;
 mod steps;
 mod streams;
+mod workflows;
