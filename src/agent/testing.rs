@@ -110,9 +110,7 @@ impl Host for FakeOutside {
         Box::pin(async move { self.now_ms.set(self.now_ms.get() + duration_ms) })
     }
 
-    fn log(&self, line: &Value) {
-        panic!("no agent of these tests logs: {line}");
-    }
+    fn log(&self, _: &Value) {}
 
     fn outside(&self) -> &dyn Outside {
         self

@@ -88,10 +88,9 @@ impl<'a, P: Platform> Coordinator<'a, P> {
                 orchestrator: id.clone(),
                 tried: tried.clone(),
             };
-            let (reason, detail) = match self
-                .handed_on(orchestrator, &caller, budget_ms, &orchestrated, place)
-                .await?
-            {
+            // On the heap: a call behind breaker, hedge and signature is a large future.
+            let handed_on = Box::pin(self.handed_on(orchestrator, &caller, budget_ms, &orchestrated, place));
+            let (reason, detail) = match handed_on.await? {
                 Handed::Answered(outcome) => return Ok((Answer::of(outcome), orchestrated)),
                 Handed::Declined(problem) => return Err(problem),
                 Handed::Hedged(outcome) => {
@@ -235,7 +234,8 @@ impl<'a, P: Platform> Coordinator<'a, P> {
             steps: self.steps(caller, takeover, mode),
             text: self.call.text,
         };
-        Ok((local.answer(self.call.agent, self.call.input.clone()).await?, route))
+        let answer = Box::pin(local.answer(self.call.agent, self.call.input.clone()));
+        Ok((answer.await?, route))
     }
 
     /// Whether the same call was answered before, for good.

@@ -34,7 +34,11 @@ pub async fn known(env: &Env, orchestrator: &str, named: Option<u64>) -> Option<
     // A link that was never asked for is not made by asking.
     let config = super::config(env).ok()?;
     config.orchestrators.iter().find(|known| known.id == orchestrator)?;
-    let asked = before(link_object::lease(env, orchestrator), Delay::from(Duration::from_millis(ASK_MAX_MS))).await;
+    let asked = before(
+        link_object::lease(env, orchestrator),
+        Delay::from(Duration::from_millis(ASK_MAX_MS)),
+    )
+    .await;
     let lease = match asked {
         Some(Ok(lease)) => lease,
         // What it said before stands for a while: the next call need not wait as long again.
