@@ -11,8 +11,9 @@ use std::task::Poll;
 use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
-use crate::breaker::{End, guard};
+use crate::breaker::{End, TELL_MAX_MS, guard};
 use crate::config::{Config, Orchestrator};
+use crate::invocation::before;
 use crate::json::parse_strict;
 use crate::platform::{Platform, Unanswered};
 use crate::problem::Problem;
@@ -166,7 +167,9 @@ const fn end(handed: &Handed) -> End {
 
 async fn call<P: Platform>(handing: Handing<'_>, config: &Config, nonce: String, platform: &P) -> Handed {
     let orchestrator = handing.orchestrator;
-    let lease = platform.known_lease(&orchestrator.id, None).await;
+    // A link that does not answer costs the call no more than that: every valid key is one that the orchestrator knows.
+    let lease = platform.known_lease(&orchestrator.id, None);
+    let lease = before(lease, platform.sleep_ms(TELL_MAX_MS)).await.flatten();
     let call = SignedCall {
         orchestrator,
         asked_keyid: lease.and_then(|lease| lease.signing_keyid),
