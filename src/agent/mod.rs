@@ -261,7 +261,9 @@ mod tests {
 
     #[test]
     fn examples_give_what_they_declare() {
-        for agent in &Team::embedded().agents {
+        // What an API or a model answers is not in the gateway's hands.
+        let alone = |agent: &&AgentManifest| matches!(agent.kind(), "rules" | "rust");
+        for agent in Team::embedded().agents.iter().filter(alone) {
             for example in &agent.examples {
                 let output = answer(&agent.id, &example.input, 1).unwrap();
                 if let Some(expected) = &example.output {

@@ -209,7 +209,7 @@ impl HttpConfig {
 }
 
 fn compile(value: &Value, at: &str, roots: &[&str]) -> Result<Template, TemplateError> {
-    Template::compile_over(value, roots).map_err(|error| TemplateError {
+    Template::compile_over(roots, value).map_err(|error| TemplateError {
         pointer: format!("{at}{}", error.pointer),
         reason: error.reason,
     })
