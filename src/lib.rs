@@ -31,6 +31,7 @@ pub mod routing;
 pub mod run;
 pub mod schema;
 pub mod signature;
+pub mod signed_call;
 pub mod sse;
 pub mod telemetry;
 pub mod text;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::outside::{Chunks, Incoming, Outside};
 use super::{Cancellation, Context, Host, Journal, LocalBoxFuture};
-use crate::breaker::{Breaker, End, Permit};
+use crate::breaker::{Breaker, End, Permit, Word};
 use crate::connections::Connections;
 use crate::manifest::Team;
 use crate::platform::Unanswered;
@@ -160,11 +160,12 @@ impl Outside for FakeOutside {
     }
 
     fn permit(&self, _: &str) -> Permit {
-        self.breaker.borrow_mut().permit(self.now_ms.get())
+        let mut breaker = self.breaker.borrow_mut();
+        breaker.heard(Word::Ask, None, self.now_ms.get(), 0)
     }
 
     fn report(&self, _: &str, permit: Permit, end: End) {
-        self.breaker.borrow_mut().report(permit, end, self.now_ms.get(), 0);
+        let _ = self.breaker.borrow_mut().ended(permit, end, self.now_ms.get(), 0);
     }
 
     fn random(&self) -> u32 {

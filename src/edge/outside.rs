@@ -7,7 +7,7 @@ use worker::Env;
 
 use super::{clock, http_client};
 use crate::agent::{Incoming, LocalBoxFuture, Outside};
-use crate::breaker::{Breaker, End, Permit};
+use crate::breaker::{Breaker, End, Permit, Word};
 use crate::connections::Connections;
 use crate::platform::Unanswered;
 
@@ -25,7 +25,7 @@ impl EdgeOutside {
     }
 }
 
-/// Asks the breaker of that name, which all executions of this isolate share.
+/// Asks the breaker of that name, which all executions of this isolate share, and no other isolate does.
 fn breaker<T>(name: &str, act: impl FnOnce(&mut Breaker) -> T) -> T {
     thread_local!(static BREAKERS: RefCell<HashMap<String, Breaker>> = RefCell::default());
     BREAKERS.with_borrow_mut(|breakers| act(breakers.entry(name.to_owned()).or_default()))
@@ -41,13 +41,14 @@ impl Outside for EdgeOutside {
     }
 
     fn permit(&self, name: &str) -> Permit {
-        breaker(name, |breaker| breaker.permit(clock::now_ms()))
+        let (now_ms, random) = (clock::now_ms(), clock::random_number());
+        breaker(name, |breaker| breaker.heard(Word::Ask, None, now_ms, random))
     }
 
     fn report(&self, name: &str, permit: Permit, end: End) {
-        breaker(name, |breaker| {
-            breaker.report(permit, end, clock::now_ms(), clock::random_number())
-        });
+        let (now_ms, random) = (clock::now_ms(), clock::random_number());
+        // What it would tell other isolates is for nobody.
+        let _ = breaker(name, |breaker| breaker.ended(permit, end, now_ms, random));
     }
 
     fn random(&self) -> u32 {

@@ -10,6 +10,7 @@
 //! | [`attempt`] | the attempts' rows, and their end |
 //! | [`state`] | the state's versions |
 //! | [`handoff`] | to whom the run was handed |
+//! | [`fence`] | which lease of its orchestrator a call may belong to |
 //! | [`events`] | what an execution tells while it lasts |
 //! | [`delivery`] | callbacks on their way |
 //! | [`settlement`] | what the gateway coordinated in an orchestrator's place, on its way to it |
@@ -20,6 +21,7 @@ pub mod attempt;
 pub mod call;
 pub mod delivery;
 pub mod events;
+pub mod fence;
 pub mod handoff;
 pub mod ledger;
 mod nonce;
