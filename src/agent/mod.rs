@@ -331,8 +331,8 @@ mod tests {
 
     #[test]
     fn examples_give_what_they_declare() {
-        // Those of workflows are executed by the tests of `workflow`.
-        let alone = |agent: &&AgentManifest| agent.kind() != "workflow";
+        // What an API or a model answers is not in the gateway's hands; workflows are executed by the tests of `workflow`.
+        let alone = |agent: &&AgentManifest| matches!(agent.kind(), "rules" | "rust");
         for agent in Team::embedded().agents.iter().filter(alone) {
             for example in &agent.examples {
                 let output = answer(&agent.id, &example.input, 1).unwrap();

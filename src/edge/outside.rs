@@ -25,7 +25,7 @@ impl EdgeOutside {
     }
 }
 
-/// Asks the breaker of that name, which all executions of this isolate share.
+/// Asks the breaker of that name, which all executions of this isolate share, and no other isolate does.
 fn breaker<T>(name: &str, act: impl FnOnce(&mut Breaker) -> T) -> T {
     thread_local!(static BREAKERS: RefCell<HashMap<String, Breaker>> = RefCell::default());
     BREAKERS.with_borrow_mut(|breakers| act(breakers.entry(name.to_owned()).or_default()))

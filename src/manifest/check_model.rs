@@ -46,8 +46,8 @@ pub(super) fn problems(agent: &AgentManifest, model: &ModelConfig, prompt: Optio
             let messages =
                 messages.map(|(index, (_, template))| (format!("/model/messages/{index}/content"), template));
             for (at, template) in instructions.chain(messages) {
-                for variable in template.variables() {
-                    if let Some(reason) = variable_problem(agent, &variable) {
+                for reference in template.references() {
+                    if let Some(reason) = reference_problem(agent, &reference.path) {
                         found(&at, reason);
                     }
                 }
@@ -57,9 +57,9 @@ pub(super) fn problems(agent: &AgentManifest, model: &ModelConfig, prompt: Optio
     problems
 }
 
-/// What is wrong with a variable such as `input.name`: it must be one that the schemas declare, where they say what there is.
-fn variable_problem(agent: &AgentManifest, variable: &str) -> Option<String> {
-    let (root, rest) = variable.split_once('.').unwrap_or((variable, ""));
+/// What is wrong with a reference such as `input.name`: it must be to what the schemas declare, where they say what there is.
+fn reference_problem(agent: &AgentManifest, path: &[String]) -> Option<String> {
+    let root = path.first()?.as_str();
     let schema = match root {
         "input" => agent.input.document(),
         "state" => match &agent.state {
@@ -74,7 +74,7 @@ fn variable_problem(agent: &AgentManifest, variable: &str) -> Option<String> {
         }
     };
     let declared = schema.get("properties").and_then(Value::as_object)?;
-    let name = rest.split('.').next().filter(|name| !name.is_empty())?;
+    let name = path.get(1)?;
     let missing = !declared.contains_key(name);
     missing.then(|| format!("uses `{root}.{name}`, which the schema of the {root} does not declare"))
 }

@@ -441,15 +441,11 @@ mod tests {
     }
 
     #[test]
-    fn the_manifests_in_the_documentation_pass() {
-        for (page, name) in [
-            (include_str!("../../docs/agents.md"), "greet.json"),
-            (include_str!("../../docs/models.md"), "support.json"),
-        ] {
-            let (_, rest) = page.split_once("```json\n").unwrap();
-            let (manifest, _) = rest.split_once("```").unwrap();
-            check(&[(name.to_owned(), manifest.to_owned())], &[]);
-        }
+    fn the_manifest_in_the_documentation_passes() {
+        let page = include_str!("../../docs/agents.md");
+        let (_, rest) = page.split_once("```json\n").unwrap();
+        let (manifest, _) = rest.split_once("```").unwrap();
+        check(&[("greet.json".to_owned(), manifest.to_owned())], &[]);
     }
 
     fn calling(id: &str, http: Value) -> (String, String) {

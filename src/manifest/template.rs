@@ -138,15 +138,6 @@ impl Template {
         found
     }
 
-    /// The variables that the strings of the template use and do not set themselves, as in `input.name`.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn variables(&self) -> BTreeSet<String> {
-        let templates = self.strings.templates();
-        templates
-            .flat_map(|(_, template)| template.undeclared_variables(true))
-            .collect()
-    }
-
     fn refer(&self, part: &Part, at: &str, found: &mut Vec<Reference>) {
         let mut refers = |path: Vec<String>| {
             let at = at.to_owned();

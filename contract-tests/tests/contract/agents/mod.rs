@@ -43,6 +43,8 @@ fn world() -> &'static World {
             "responses": provider("openai-responses", &models),
             "claude": provider("anthropic", &models),
             "shaky": provider("openai-chat", &shaky),
+            // What the sample team's `support` asks.
+            "openai": provider("openai-responses", &models),
         });
         let secrets = json!({"MODEL_KEY": MODEL_KEY, "CRM_TOKEN": CRM_TOKEN});
         let gateway = Gateway::start(Options {

@@ -264,3 +264,27 @@ fn without_a_model_the_declared_answer_stands_in_and_says_so() {
     assert_eq!(body["output"]["urgent"], false, "{body}");
     assert_eq!(body["failed"][0]["code"], "model-not-configured", "{body}");
 }
+
+#[test]
+fn a_customer_is_answered_by_the_sample_teams_model() {
+    let word = fresh();
+    let key = api_key(&world().gateway, "operator", &json!({"name": word}));
+    let said = json!({"text": "In your account, under Addresses.", "needs_person": false});
+    world().models.plan(&word, [says(&said)]);
+    let text = json!({"text": format!("How do I change my address? ({word})")});
+    let body = answered(&call(&world().gateway, &key, "/query", &text).send());
+    assert_eq!(body["output"], said, "{body}");
+    assert_eq!(
+        (&body["agent"], &body["choice"]["agent"]),
+        (&json!("support"), &json!("support"))
+    );
+    assert_eq!(body.get("stand_in"), None, "{body}");
+    assert_eq!(body["usage"]["output_tokens"], 8, "{body}");
+    let asked = world().models.asked(&word);
+    assert_eq!(asked.len(), 1);
+    let instructions = asked[0].body["instructions"].as_str().expect("text");
+    assert!(
+        instructions.starts_with("You answer customers of a shop"),
+        "{instructions}"
+    );
+}
