@@ -40,8 +40,14 @@ impl Gateway<'_> {
         let acted = match progress {
             Ok(progress) => {
                 record.replayed = matches!(progress, Progress::Answered(_));
-                self.go_on(agent, caller, (&run, &step), (progress, request.headers(), wait_ms), record)
-                    .await
+                self.go_on(
+                    agent,
+                    caller,
+                    (&run, &step),
+                    (progress, request.headers(), wait_ms),
+                    record,
+                )
+                .await
             }
             Err(problem) => Err(problem),
         };
