@@ -162,6 +162,7 @@ impl ChildClaim {
             ended_at_ms: None,
             events: 0,
             event_bytes: 0,
+            tells: 0,
         };
         attempt::insert(storage, &attempt)?;
         self.begin(storage, attempt, moment)

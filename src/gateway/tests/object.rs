@@ -53,6 +53,7 @@ pub(super) async fn work(platform: &FakePlatform, run: &RunName) {
             host: &Patient(moment.now_ms),
             cancellation: &Never,
             journal: &journal,
+            ledger: None,
         };
         let executed = executor.execute(*execution).await;
         within(platform, run, |storage| {

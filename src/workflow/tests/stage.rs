@@ -375,6 +375,10 @@ impl Host for Stage {
         self.now_ms.get()
     }
 
+    fn log(&self, line: &Value) {
+        panic!("no agent of these tests logs: {line}");
+    }
+
     fn sleep_ms(&self, duration_ms: u64) -> LocalBoxFuture<'_, ()> {
         let at_ms = self.now_ms.get() + duration_ms;
         Box::pin(poll_fn(move |_| {
