@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::access::slots::CONCURRENT_STEPS_MAX;
 use crate::access::{CorsOriginError, CorsOrigins};
 use crate::outgoing::{Refusal, Rules, check_origin};
 use crate::signature::keys::KeyError;
@@ -60,6 +61,8 @@ pub struct Orchestrator {
     /// Whether direct calls are answered here also while it refuses the gateway's own credentials: `fallback_when_refused`,
     /// which is false where it is not set.
     pub fallback_when_refused: bool,
+    /// How many of its steps may be under way at once; as many as it likes where there is none.
+    pub max_concurrent_steps: Option<u32>,
 }
 
 /// An entry of `BATON_ORCHESTRATORS`.
@@ -71,6 +74,7 @@ struct Entry {
     callback_origins: Option<Vec<String>>,
     #[serde(default)]
     fallback_when_refused: bool,
+    max_concurrent_steps: Option<u32>,
 }
 
 /// Everything that is configured and not declared in a manifest.
@@ -101,7 +105,7 @@ pub enum ConfigError {
     #[error("BATON_ORIGINS is not set: set it to the address that callers use, such as https://agents.example.com")]
     NoOrigins,
     #[error(
-        "BATON_ORCHESTRATORS: expected a JSON array of {{\"id\", \"url\", \"callback_origins\"?, \"fallback_when_refused\"?}}, at most {ORCHESTRATORS_MAX}: wrong at line {0}, column {1}"
+        "BATON_ORCHESTRATORS: expected a JSON array of {{\"id\", \"url\", \"callback_origins\"?, \"fallback_when_refused\"?, \"max_concurrent_steps\"?}}, at most {ORCHESTRATORS_MAX}: wrong at line {0}, column {1}"
     )]
     Orchestrators(usize, usize),
     #[error(
@@ -114,6 +118,10 @@ pub enum ConfigError {
         "BATON_ORCHESTRATORS: `{0}` has the URL `{1}`: write scheme and host as in https://orchestrator.example.com"
     )]
     OrchestratorUrl(String, String),
+    #[error(
+        "BATON_ORCHESTRATORS: `{0}` has max_concurrent_steps {1}: write 1 to {CONCURRENT_STEPS_MAX}, or leave it out for no limit"
+    )]
+    ConcurrentSteps(String, u32),
     #[error("BATON_ORCHESTRATORS: `{0}` has {1} callback_origins, at most {CALLBACK_ORIGINS_MAX} are allowed")]
     TooManyCallbackOrigins(String, usize),
     #[error("BATON_ORCHESTRATORS: `{0}` has the callback origin `{1}`: {2}")]
@@ -150,6 +158,13 @@ impl Config {
             run_retention_ms: read_run_retention_ms(variable("BATON_RUN_RETENTION_S"))?,
             cors_origins: CorsOrigins::parse(&variable("BATON_CORS_ORIGINS").unwrap_or_default())?,
         })
+    }
+
+    /// How many steps of this orchestrator may be under way at once, where that is limited.
+    #[must_use]
+    pub fn max_concurrent_steps(&self, orchestrator: &str) -> Option<u32> {
+        let known = self.orchestrators.iter().find(|known| known.id == orchestrator)?;
+        known.max_concurrent_steps
     }
 
     /// Where callbacks of this orchestrator may go; nowhere where it is not configured.
@@ -192,6 +207,7 @@ fn read_orchestrator(entry: Entry, environment: &Environment) -> Result<Orchestr
         url,
         callback_origins,
         fallback_when_refused,
+        max_concurrent_steps,
     } = entry;
     // It names a Durable Object and stands in a query.
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
@@ -206,12 +222,16 @@ fn read_orchestrator(entry: Entry, environment: &Environment) -> Result<Orchestr
     let Some(own) = own else {
         return Err(ConfigError::OrchestratorUrl(id, url));
     };
+    if let Some(max) = max_concurrent_steps.filter(|max| !(1..=CONCURRENT_STEPS_MAX).contains(max)) {
+        return Err(ConfigError::ConcurrentSteps(id, max));
+    }
     let callback_origins = read_callback_origins(&id, &own, callback_origins, environment)?;
     Ok(Orchestrator {
         id,
         url: url.trim_end_matches('/').to_owned(),
         callback_origins,
         fallback_when_refused,
+        max_concurrent_steps,
     })
 }
 
@@ -287,6 +307,14 @@ mod tests {
         check_orchestrators(&named(&"a".repeat(ORCHESTRATOR_ID_MAX_BYTES)), "ok");
         for id in ["", "a b", "a&b", &"a".repeat(ORCHESTRATOR_ID_MAX_BYTES + 1)] {
             check_orchestrators(&named(id), "is no id");
+        }
+        let limited =
+            |max: u32| format!(r#"[{{"id":"a","url":"https://b.example.com","max_concurrent_steps":{max}}}]"#);
+        for max in [1, CONCURRENT_STEPS_MAX] {
+            check_orchestrators(&limited(max), "ok");
+        }
+        for max in [0, CONCURRENT_STEPS_MAX + 1] {
+            check_orchestrators(&limited(max), "write 1 to 500");
         }
         let one = r#"{"id":"a","url":"https://b.example.com"}"#;
         let many = |count: usize| format!("[{}]", vec![one; count].join(","));

@@ -30,6 +30,7 @@ pub mod routing;
 pub mod run;
 pub mod schema;
 pub mod signature;
+pub mod signed_call;
 pub mod telemetry;
 pub mod text;
 pub mod time;

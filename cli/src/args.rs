@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod dead_letters;
+mod link;
 mod query;
 mod route;
 mod run;
@@ -18,6 +19,7 @@ use crate::input::Source;
 
 pub use api_keys::{ApiKeys, CreateApiKey, ListApiKeys, RevokeApiKey};
 pub use dead_letters::{DeadLetters, ListDeadLetters, ResendDeadLetter};
+pub use link::{Link, LinkBreaker, LinkOrder, LinkStatus};
 pub use query::Query;
 pub use route::{ExplainRoute, Route};
 pub use run::{
@@ -91,6 +93,9 @@ pub enum Command {
     /// Make, list and revoke the API keys of customers, with an operator's key
     #[command(subcommand)]
     ApiKeys(ApiKeys),
+    /// Look at the links to orchestrators and command them, with an operator's key
+    #[command(subcommand)]
+    Link(Link),
     /// Say which rule a captured request or response breaks, and what to do
     Verify(Verify),
     /// Print shell completions

@@ -56,6 +56,7 @@ fn run(args: &Args) -> Result<Report, Failure> {
         Command::Run(command) => commands::run::run(command, style),
         Command::DeadLetters(command) => commands::dead_letters::run(command, style),
         Command::ApiKeys(command) => commands::api_keys::run(command, style),
+        Command::Link(command) => commands::link::run(command, style),
         Command::Verify(verify) => commands::verify::run(verify, style),
         Command::Completions { shell } => Ok(commands::completions::run(*shell)),
     }

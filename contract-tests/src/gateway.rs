@@ -41,6 +41,8 @@ pub struct Configured {
     pub url: String,
     /// Where its callbacks may go; left out where it is `None`.
     pub callback_origins: Option<Vec<String>>,
+    /// How many of its steps may be under way; left out where it is `None`.
+    pub max_concurrent_steps: Option<u32>,
 }
 
 impl Configured {
@@ -51,6 +53,7 @@ impl Configured {
             id: id.to_owned(),
             url: url.to_owned(),
             callback_origins: None,
+            max_concurrent_steps: None,
         }
     }
 
@@ -61,8 +64,18 @@ impl Configured {
         self
     }
 
+    /// The same with so many steps under way at once.
+    #[must_use]
+    pub fn limited_to(mut self, steps: u32) -> Self {
+        self.max_concurrent_steps = Some(steps);
+        self
+    }
+
     fn to_json(&self) -> Value {
         let mut entry = json!({ "id": self.id, "url": self.url });
+        if let Some(steps) = self.max_concurrent_steps {
+            entry["max_concurrent_steps"] = steps.into();
+        }
         if let Some(origins) = &self.callback_origins {
             entry["callback_origins"] = origins.clone().into();
         }

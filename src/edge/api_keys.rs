@@ -47,7 +47,7 @@ pub async fn revoke(env: &Env, id: &str) -> Result<Option<ApiKey>, StorageUnavai
 
 /// Asks an object. A stub can be dead after a reset, so a second one is tried: what is asked is safe to repeat, or costs a
 /// token more.
-async fn ask<T: DeserializeOwned>(
+pub(super) async fn ask<T: DeserializeOwned>(
     env: &Env,
     object: &str,
     name: &str,

@@ -8,23 +8,11 @@ use super::body::read_capped;
 use crate::invocation::before;
 use crate::platform::Unanswered;
 
-/// An answer is read up to this size, in bytes.
-const ANSWER_MAX_BYTES: usize = 64 * 1024;
-
-/// Sends a request and reads its answer.
-///
-/// # Errors
-/// A sentence for the operator: what failed, without the request's content.
-pub async fn send(request: &http::Request<Vec<u8>>, timeout_ms: u64) -> Result<http::Response<Vec<u8>>, String> {
-    let answer = send_capped(request, timeout_ms, ANSWER_MAX_BYTES).await;
-    answer.map_err(|unanswered| unanswered.to_string())
-}
-
-/// The same, for an answer of so many bytes at most.
+/// Sends a request and reads its answer, which may have so many bytes at most.
 ///
 /// # Errors
 /// Why there is no answer.
-pub async fn send_capped(
+pub async fn send(
     request: &http::Request<Vec<u8>>,
     timeout_ms: u64,
     answer_max_bytes: usize,
@@ -40,7 +28,7 @@ pub async fn send_capped(
 /// Sends a request and looks at the head of its answer alone.
 ///
 /// # Errors
-/// As [`send`].
+/// A sentence for the operator: what failed, without the request's content.
 pub async fn send_and_ignore_body(
     request: &http::Request<Vec<u8>>,
     timeout_ms: u64,

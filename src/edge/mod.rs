@@ -9,6 +9,8 @@ mod clock;
 mod dead_letters;
 mod http_client;
 mod incoming;
+mod lease;
+mod link_call;
 mod link_object;
 mod log;
 mod notify;
@@ -18,6 +20,7 @@ mod run_object;
 mod run_storage;
 mod run_work;
 mod settle;
+mod slots;
 mod sync_transaction;
 
 use std::cell::Cell;

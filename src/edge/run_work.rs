@@ -13,14 +13,14 @@ use worker::Delay;
 use super::notify::Notify;
 use super::run_ledger::RunLedger;
 use super::run_object::{RunObject, Running};
-use super::{callback, clock, dead_letters, log, settle};
+use super::{callback, clock, dead_letters, log, settle, slots};
 use crate::agent::{Cancellation, Host, Journal};
 use crate::invocation::{Executor, before};
 use crate::manifest::Team;
 use crate::run::delivery::{self, DeadLetter, Parcel};
 use crate::run::ledger::Commit;
 use crate::run::settlement::{self, Notice};
-use crate::run::status::IsOver;
+use crate::run::status::{self, IsOver};
 use crate::run::work::{self, Execution, Work};
 use crate::run::{Moment, Question, events, next_at_ms};
 
@@ -137,10 +137,21 @@ impl RunObject {
                         &ended,
                         clock::now_ms() - started_at_ms,
                     );
+                    if matches!(ended, Commit::Stored | Commit::Cancelled(_)) {
+                        self.free_slot(question.ordinal).await?;
+                    }
                     return Ok(());
                 }
             }
         }
+    }
+
+    /// A step in the background that has ended counts no more among those of its orchestrator.
+    async fn free_slot(&self, ordinal: u32) -> worker::Result<()> {
+        if let Some((run, key)) = self.transact(|storage| status::name_of(storage, ordinal))? {
+            slots::free_attempt(&self.env, &run, &key).await;
+        }
+        Ok(())
     }
 
     /// Keeps what the agent tells, a little at a time.

@@ -144,6 +144,11 @@ impl Gateway<'_> {
             takeover = Some(Takeover {
                 gateway: self.team.gateway.id.clone(),
                 reason: reason.code().to_owned(),
+                generation: caller
+                    .platform
+                    .known_lease(&orchestrator.id, None)
+                    .await
+                    .map(|lease| lease.least()),
             });
             route = Route::Fallback {
                 orchestrator: orchestrator.id.clone(),

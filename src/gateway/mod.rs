@@ -6,11 +6,14 @@
 mod access;
 mod api_keys;
 mod cors;
+mod description;
 mod direct;
+mod links;
 mod operator;
 mod preferences;
 mod reply;
 mod runs;
+mod slots;
 mod steps;
 mod stream;
 
@@ -28,12 +31,13 @@ use self::reply::Reply;
 use crate::config::Config;
 use crate::documents::{Document, discovery, health, openapi};
 use crate::invocation::{Caller, Identity, Occasion, read_message};
+use crate::link::Order;
 use crate::manifest::{AgentManifest, Team, Visibility};
 use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::routes::{self, Access, Action, Parameters, Route};
-use crate::run::StoredAnswer;
 use crate::run::state::STATE_MAX_BYTES;
+use crate::run::{RunName, StoredAnswer};
 use crate::signature::{self, Policy, Purpose, Rejection, RequestView, Verified, sign_response};
 
 /// An open document may be kept for a minute before a client asks again.
@@ -279,7 +283,11 @@ impl Gateway<'_> {
                     self.invoke(agent, caller, request, record).await
                 }
             }
-            Action::DescribeRun => self.describe(caller, parameter("run")).await,
+            Action::DescribeRun => self.describe(caller, &caller.run(parameter("run"))).await,
+            Action::OperatorRun => {
+                let run = RunName::new(parameter("orchestrator"), parameter("run"));
+                self.describe(caller, &run).await
+            }
             Action::ForgetRun => self.forget(caller, parameter("run")).await,
             Action::ReadState => self.read_state(caller, parameter("run"), request).await,
             Action::PutState => self.put_state(caller, parameter("run"), request).await,
@@ -290,6 +298,16 @@ impl Gateway<'_> {
             Action::CreateApiKey => self.create_api_key(caller, request.body()).await,
             Action::ApiKeys => self.api_keys(caller, request.uri().query()).await,
             Action::RevokeApiKey => self.revoke_api_key(caller, parameter("key")).await,
+            Action::Links => self.links(caller).await,
+            Action::Link => self.link(caller, parameter("orchestrator")).await,
+            Action::OrderLink(command) => {
+                let order = Order::Link(command);
+                self.order_link(caller, parameter("orchestrator"), order).await
+            }
+            Action::SetBreaker => {
+                let id = parameter("orchestrator");
+                self.set_breaker(caller, id, request.body()).await
+            }
         }
     }
 

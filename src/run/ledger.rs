@@ -106,6 +106,14 @@ impl Question for ClaimRequest {
         }
         Ok(claim)
     }
+
+    fn answered_before<S: Storage>(&self, storage: &S) -> Result<Option<Claim>, S::Error> {
+        let known = attempt::by_key(storage, &self.idempotency_key)?;
+        match known.filter(|known| self.is_same(known)) {
+            Some(known) => Ok(attempt::answer(storage, known.ordinal)?.map(Claim::Answered)),
+            None => Ok(None),
+        }
+    }
 }
 
 impl ClaimRequest {
@@ -121,13 +129,17 @@ impl ClaimRequest {
         }
     }
 
-    /// The idempotency key is known: the same attempt, or a mistake.
-    fn again<S: Storage>(&self, storage: &S, mut known: Attempt, moment: Moment<'_>) -> Result<Claim, S::Error> {
-        let same = known.parent.is_none()
+    /// Whether the attempt of this idempotency key is this very call.
+    fn is_same(&self, known: &Attempt) -> bool {
+        known.parent.is_none()
             && known.step == self.call.step
             && known.attempt == self.call.attempt
-            && known.fingerprint == self.fingerprint;
-        if !same {
+            && known.fingerprint == self.fingerprint
+    }
+
+    /// The idempotency key is known: the same attempt, or a mistake.
+    fn again<S: Storage>(&self, storage: &S, mut known: Attempt, moment: Moment<'_>) -> Result<Claim, S::Error> {
+        if !self.is_same(&known) {
             return Ok(Claim::KeyMismatch);
         }
         if let Some(answer) = attempt::answer(storage, known.ordinal)? {
@@ -148,6 +160,10 @@ impl ClaimRequest {
         }
         if known.claimed_until_ms > moment.now_ms {
             return Ok(in_flight(&known, moment.now_ms));
+        }
+        // What the gateway took over it executes by itself, under keys of its own.
+        if self.takeover.is_none() && settlement::find(storage)?.is_some() {
+            return Ok(Claim::TakenOver);
         }
         if known.generation >= EXECUTIONS_MAX {
             // Its owners die again and again: that is its answer.

@@ -11,6 +11,7 @@
 //! | [`child`] | the calls of a workflow |
 //! | [`state`] | the state's versions |
 //! | [`handoff`] | to whom the run was handed |
+//! | [`fence`] | which lease of its orchestrator a call may belong to |
 //! | [`events`] | what an execution tells while it lasts |
 //! | [`delivery`] | callbacks on their way |
 //! | [`settlement`] | what the gateway coordinated in an orchestrator's place, on its way to it |
@@ -22,6 +23,7 @@ pub mod call;
 pub mod child;
 pub mod delivery;
 pub mod events;
+pub mod fence;
 pub mod handoff;
 pub mod ledger;
 mod nonce;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::question::{Moment, Question, RunName};
 use super::storage::{Storage, Table, delete_all};
 use super::timers::{self, Timer};
-use super::{attempt, handoff, nonce, settlement, state};
+use super::{attempt, fence, handoff, nonce, settlement, state};
 
 /// A run's id is at most this long; a step's id likewise.
 pub const RUN_ID_MAX_BYTES: usize = 128;
@@ -108,6 +108,7 @@ pub(super) fn expire<S: Storage>(storage: &S, now_ms: u64) -> Result<Expiry, S::
     if nonce::is_empty(storage)? {
         // Nothing is left then, also where the object dies before it has removed everything: no timer would bring it back.
         delete_all(storage, attempt::PLACE)?;
+        delete_all(storage, fence::PREFIX)?;
         return Ok(Expiry::Gone);
     }
     timers::set(storage, Timer::Expire, now_ms + LOOK_AGAIN_MS)?;
@@ -117,7 +118,8 @@ pub(super) fn expire<S: Storage>(storage: &S, now_ms: u64) -> Result<Expiry, S::
 /// How long until a run that cannot be forgotten yet is looked at again, in milliseconds.
 const LOOK_AGAIN_MS: u64 = 60_000;
 
-/// Removes all rows but the nonces, which a captured request must still meet, and the last attempt's place.
+/// Removes all rows but the nonces, which a captured request must still meet, the fence, which a late one must, and the last
+/// attempt's place.
 fn forget<S: Storage>(storage: &S) -> Result<(), S::Error> {
     let tables = attempt::PREFIXES.iter().chain(state::PREFIXES).chain(handoff::PREFIXES);
     for prefix in tables.copied().chain([settlement::PREFIX, "run/", "timer/", "due/"]) {
@@ -250,6 +252,7 @@ mod tests {
                 value: "n".into(),
                 expires_at_ms: 100_000,
             }),
+            named: None,
             question: background("k", 1),
         };
         bench.told(&asked("c"));

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::attempt::{self, Phase};
 use super::delivery::shortened;
+use super::fence;
 use super::question::{Moment, RunName};
 use super::record;
 use super::state;
@@ -40,6 +41,9 @@ pub struct Takeover {
     pub gateway: String,
     /// Why the orchestrator does not, for programs.
     pub reason: String,
+    /// The least generation of a lease under which the orchestrator's calls may still come, where the gateway ever had one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub generation: Option<u64>,
 }
 
 /// Where a settlement stands.
@@ -75,6 +79,19 @@ pub enum SettlementStatus {
     Dead,
 }
 
+impl SettlementStatus {
+    /// As it is told to whoever asks for the run.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Settled => "acknowledged",
+            Self::Conflict => "conflict",
+            Self::Dead => "given_up",
+        }
+    }
+}
+
 /// A settlement to send.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Notice {
@@ -107,6 +124,9 @@ pub(super) fn find<S: Storage>(storage: &S) -> Result<Option<Settlement>, S::Err
 
 /// The gateway coordinates the run from now on. Once noted, that stays.
 pub(super) fn take_over<S: Storage>(storage: &S, takeover: &Takeover, moment: Moment<'_>) -> Result<(), S::Error> {
+    if let Some(generation) = takeover.generation {
+        fence::raise(storage, generation)?;
+    }
     if find(storage)?.is_some() {
         return Ok(());
     }
@@ -270,6 +290,7 @@ mod tests {
             takeover: Some(Takeover {
                 gateway: "gw".into(),
                 reason: "timeout".into(),
+                generation: None,
             }),
             ..request
         }

@@ -7,8 +7,9 @@ use super::attempt::{self, Attempt, Phase, StoredAnswer};
 use super::delivery::{self, DeliveryStatus};
 use super::events::{self, Numbered};
 use super::handoff::{self, Handoff};
-use super::question::{Moment, Question};
+use super::question::{Moment, Question, RunName};
 use super::record::{self, Run};
+use super::settlement::{self, Settlement};
 use super::state::{self, Version};
 use super::storage::Storage;
 
@@ -189,6 +190,17 @@ impl Watch {
     }
 }
 
+/// The run, and the key of one of its attempts.
+///
+/// # Errors
+/// When the storage fails.
+pub fn name_of<S: Storage>(storage: &S, ordinal: u32) -> Result<Option<(RunName, String)>, S::Error> {
+    let (Some(run), Some(attempt)) = (record::find(storage)?, attempt::get(storage, ordinal)?) else {
+        return Ok(None);
+    };
+    Ok(Some((run.name, attempt.idempotency_key)))
+}
+
 /// Whether whoever executes an attempt should stop: it was cancelled, taken over, or forgotten with its run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IsOver {
@@ -260,6 +272,9 @@ pub struct Description {
     pub steps: Vec<(Attempt, Option<String>)>,
     /// Its handoffs, oldest first.
     pub handoffs: Vec<Handoff>,
+    /// Where its settlement stands, where the gateway took it over.
+    #[serde(default)]
+    pub settlement: Option<Settlement>,
 }
 
 impl Question for Describe {
@@ -283,6 +298,7 @@ impl Question for Describe {
             versions: state::versions(storage)?,
             steps,
             handoffs: handoff::all(storage)?,
+            settlement: settlement::find(storage)?,
         })))
     }
 }

@@ -40,11 +40,12 @@ impl Bench {
         let asked = Asked {
             claimant: claimant.to_owned(),
             nonce: None,
+            named: None,
             question,
         };
         match self.told(&asked) {
             Told::Answer(answer) => answer,
-            Told::Replayed => panic!("there was no nonce to replay"),
+            Told::Replayed | Told::Outdated { .. } => panic!("there was no nonce and no lease to refuse"),
         }
     }
 

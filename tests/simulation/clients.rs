@@ -9,6 +9,7 @@ use baton::run::delivery::{DeliveryState, Resend};
 use baton::run::handoff::{HandOffRequest, Handed, HandedOff, Handoff};
 use baton::run::ledger::{Claim, ClaimRequest};
 use baton::run::record::{Forget, Use};
+use baton::run::settlement::Takeover;
 use baton::run::state::{Expected, Put, PutState, Read, ReadState};
 use baton::run::status::{Cancel, Cursor, Watch};
 use baton::run::work::Execution;
@@ -33,6 +34,20 @@ pub struct Clients {
 
 impl Clients {
     pub fn invoke(&mut self, world: &mut World) {
+        self.call_a_step(world, None);
+    }
+
+    /// The gateway coordinates the run from now on, and invokes the step by itself.
+    pub fn take_over(&mut self, world: &mut World) {
+        let takeover = Takeover {
+            gateway: "gw".into(),
+            reason: "timeout".into(),
+            generation: Some(world.generation + world.random.between(0, 2)),
+        };
+        self.call_a_step(world, Some(takeover));
+    }
+
+    fn call_a_step(&mut self, world: &mut World, takeover: Option<Takeover>) {
         let step = format!("s{}", world.random.between(0, 5));
         let version = self.seen[0].1;
         let (attempts, version) = *self.steps.entry(step.clone()).or_insert((1, version));
@@ -42,7 +57,11 @@ impl Clients {
             _ => attempts + 1,
         };
         self.steps.insert(step.clone(), (attempts.max(attempt), version));
-        let request = self.call(world, &step, attempt, version);
+        let mut request = self.call(world, &step, attempt, version);
+        request.background &= takeover.is_none();
+        request.takeover = takeover;
+        let is_refused = request.takeover.is_none() && world.model.is_taken_over();
+        let attempts = world.model.attempts();
         let key = request.idempotency_key.clone();
         let (call, hold_ms, is_background) = (request.call.clone(), request.hold_ms, request.background);
         let claimant = world.claimant();
@@ -50,7 +69,13 @@ impl Clients {
         let Ok(claim) = world.ask_as(&claimant, request, false) else {
             return;
         };
+        let is_new = world.model.attempts() > attempts || matches!(claim, Claim::Granted { .. });
+        assert!(!(is_refused && is_new), "{key} runs beside what the gateway took over");
         match claim {
+            Claim::TakenOver => {
+                assert!(is_refused);
+                world.count("a step of a run that was taken over is refused");
+            }
             Claim::Granted {
                 ordinal,
                 generation,
@@ -240,6 +265,7 @@ impl Clients {
                 world.model.handed_off(&key, format!("{handoff:?}"));
             }
             Ok(HandedOff::Conflict(_)) | Err(_) => {}
+            Ok(HandedOff::StepRefused(claim)) if *claim == Claim::TakenOver => assert!(world.model.is_taken_over()),
             Ok(other) => panic!("{other:?}"),
         }
     }

@@ -5,6 +5,7 @@ pub mod completions;
 pub mod dead_letters;
 pub mod discover;
 pub mod keys;
+pub mod link;
 pub mod manifest;
 pub mod query;
 pub mod route;

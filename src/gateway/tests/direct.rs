@@ -3,8 +3,10 @@
 use http::header::AUTHORIZATION;
 
 use super::*;
-use crate::breaker::SAMPLES_MIN;
+use crate::breaker::{FRESH_MS, Hold, SAMPLES_MIN};
 use crate::config::Orchestrator;
+use crate::direct;
+use crate::platform::Unanswered;
 use crate::signature::Origins;
 
 const URL: &str = "https://o.example";
@@ -33,6 +35,7 @@ impl World {
             url: URL.into(),
             callback_origins: Vec::new(),
             fallback_when_refused: false,
+            max_concurrent_steps: None,
         }];
         bench.signer.set("operator");
         let create = Call {
@@ -199,6 +202,69 @@ fn a_refusal_of_the_gateway_is_an_alarm_and_falls_back_where_that_is_allowed() {
     for _ in 0..2 * SAMPLES_MIN {
         assert_eq!(world.triage().1["route"]["reason"], "refused");
     }
+    // It is told once, however often it is met.
+    assert_eq!(world.bench.platform.alarms.borrow().len(), 1);
+}
+
+#[test]
+fn trouble_is_told_once_until_it_is_over() {
+    let gone = |world: World| {
+        let gone: Box<super::platform::Orchestrator> = Box::new(|_| Err(Unanswered::Failed("no route".into())));
+        *world.bench.platform.orchestrator.borrow_mut() = Some(gone);
+        world
+    };
+    let is_told = |world: &World, times| {
+        assert_eq!(world.route().1, "unreachable");
+        assert_eq!(world.bench.platform.alarms.borrow().len(), times);
+    };
+    let world = gone(World::new());
+    is_told(&world, 1);
+    is_told(&world, 1);
+    let world = world.with(|_| (404, json!({"code": "agent-unknown"})));
+    assert_eq!(world.triage().0, 404);
+    is_told(&gone(world), 2);
+}
+
+/// The run as the operator sees it.
+fn of_operator(bench: &Bench, orchestrator: &str, run: &Value) -> (u16, Value) {
+    bench.signer.set("operator");
+    let run = run.as_str().expect("a run");
+    let (status, body, _) = bench.call(&Call::new("GET", &format!("/operator/runs/{orchestrator}/{run}")));
+    bench.signer.set("k");
+    (status, body)
+}
+
+#[test]
+fn a_settlement_is_shown_with_its_run() {
+    let world = World::new();
+    let (_, answer) = world.triage();
+    let own = Call::new("GET", &format!("/runs/{}", answer["run"].as_str().expect("a run")));
+    let (status, run, _) = world.bench.call(&own);
+    let schema = crate::wire::compiled("run").expect("the schema");
+    assert_eq!(schema.get().expect("compiles").violations(&run, 9), [], "{run}");
+    let settlement = json!({
+        "status": "pending", "reason": "timeout", "routed_at_ms": NOW_S * 1_000, "edition": 2, "tries": 0,
+    });
+    assert_eq!((status, &run["settlement"]), (200, &settlement));
+    assert_eq!(of_operator(&world.bench, "o", &answer["run"]), (200, run));
+    assert_eq!(of_operator(&world.bench, "p", &answer["run"]).0, 404);
+    // Nobody else may look.
+    let of_another = Call::new("GET", "/operator/runs/o/r");
+    let (request, _) = world.bench.sign(&of_another);
+    assert_eq!(world.bench.handle(&request).1.problem, Some("key-not-allowed"));
+}
+
+#[test]
+fn the_operator_sees_runs_that_no_orchestrator_plans() {
+    let mut world = World::new();
+    world.bench.config.orchestrators.clear();
+    let (_, answer) = world.triage();
+    assert_eq!(answer["route"]["by"], "local");
+    let (status, run) = of_operator(&world.bench, direct::NOBODY, &answer["run"]);
+    assert_eq!(
+        (status, &run["run"], run.get("settlement")),
+        (200, &answer["run"], None)
+    );
 }
 
 #[test]
@@ -231,6 +297,83 @@ fn after_so_many_failures_it_is_not_asked() {
     assert_eq!(world.route().0, "orchestrated");
 }
 
+/// An orchestrator that does what it should.
+fn well(run: &Value) -> (u16, Value) {
+    let body = json!({"run": run["run"], "status": "completed", "outcome": outcome(run), "verified": true});
+    (200, body)
+}
+
+#[test]
+fn while_the_breaker_is_closed_no_call_asks_for_it_again_within_a_second() {
+    let world = World::new().with(well);
+    let platform = &world.bench.platform;
+    let told_after = |later_ms: u64| {
+        platform.now_ms.set(platform.now_ms.get() + later_ms);
+        assert_eq!(world.route().0, "orchestrated");
+        platform.told.get()
+    };
+    // A new isolate asks first.
+    assert_eq!([told_after(0), told_after(0), told_after(FRESH_MS - 1)], [1, 1, 1]);
+    assert_eq!([told_after(1), told_after(0)], [2, 2]);
+}
+
+#[test]
+fn what_one_isolate_finds_the_others_go_by() {
+    let world = World::new().with(|_| (503, json!({})));
+    for _ in 0..SAMPLES_MIN {
+        assert_eq!(world.route().1, "unavailable");
+    }
+    // Another isolate has a breaker of its own, which has counted nothing.
+    let platform = &world.bench.platform;
+    platform.breakers.borrow_mut().clear();
+    assert_eq!(world.route().1, "breaker-open");
+    assert_eq!(platform.sent.borrow().len(), SAMPLES_MIN);
+}
+
+#[test]
+fn an_operator_holds_the_breaker_open_or_closed() {
+    let world = World::new().with(well);
+    let platform = &world.bench.platform;
+    let hold = |hold| {
+        let mut links = platform.links.borrow_mut();
+        links.get_mut("o").expect("the link").circuit.hold(hold);
+        platform.now_ms.set(platform.now_ms.get() + FRESH_MS);
+    };
+    assert_eq!(world.route().0, "orchestrated");
+    hold(Some(Hold::Open));
+    // The call that learns of it is on its way already; after that none is.
+    assert_eq!(world.route().0, "orchestrated");
+    let sent = platform.sent.borrow().len();
+    assert_eq!(world.route().1, "breaker-open");
+    assert_eq!(platform.sent.borrow().len(), sent);
+    hold(Some(Hold::Closed));
+    assert_eq!(world.route().0, "orchestrated");
+    let world = world.with(|_| (503, json!({})));
+    for _ in 0..2 * SAMPLES_MIN {
+        assert_eq!(world.route().1, "unavailable");
+    }
+}
+
+#[test]
+fn a_link_object_that_does_not_answer_stops_no_call() {
+    let world = World::new().with(well);
+    // The last one is taken first: the customer's address and key are asked before the link.
+    *world.bench.platform.faults.borrow_mut() = vec![Fault::BeforeDoing, Fault::None, Fault::None];
+    assert_eq!(world.route().0, "orchestrated");
+    assert_eq!(world.bench.platform.faults.borrow().len(), 0);
+}
+
+#[test]
+fn calls_that_take_nearly_all_of_their_budget_trip_the_breaker() {
+    let world = World::new().with(well);
+    let platform = &world.bench.platform;
+    platform.slowness_ms.set(crate::direct::BUDGET_MS);
+    for _ in 0..SAMPLES_MIN {
+        assert_eq!(world.route().0, "orchestrated");
+    }
+    assert_eq!(world.route().1, "breaker-open");
+}
+
 #[test]
 fn a_call_that_was_answered_is_not_handed_on_again() {
     let world = World::new();
@@ -256,4 +399,25 @@ fn a_run_that_the_gateway_took_over_takes_no_further_step() {
     let (status, same, _) = world.bench.call(&step("query"));
     assert_eq!((status, same["status"].as_str()), (200, Some("completed")));
     world.bench.check(&step("another"), 409, "run-taken-over");
+}
+
+#[test]
+fn what_the_gateway_took_over_no_call_of_the_lease_before_touches() {
+    let world = World::new();
+    let lease = crate::link::KnownLease {
+        granted: 3,
+        ended: true,
+        signing_keyid: None,
+    };
+    world.bench.platform.lease.replace(Some(lease));
+    let (_, body) = world.triage();
+    assert_eq!(body["route"]["by"], "fallback");
+    let run = body["run"].as_str().expect("a run");
+    let handoff = |generation: &str| Call {
+        body: json!({"run": run, "from": "me", "reason": "late"}).to_string(),
+        key: "h".into(),
+        ..Call::new("POST", "/agents/triage/handoffs").with(HeaderName::from_static("baton-generation"), generation)
+    };
+    world.bench.check(&handoff("3"), 409, "generation-outdated");
+    assert_eq!(world.bench.call(&handoff("4")).0, 201);
 }

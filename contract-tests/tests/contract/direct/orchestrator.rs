@@ -6,6 +6,7 @@ use std::time::Instant;
 use contract_tests::answer::Answer;
 use contract_tests::gateway::{Configured, Gateway, Options};
 use contract_tests::keys::{Key, Keys};
+use contract_tests::message::Message;
 use contract_tests::orchestrator::Orchestrator;
 use contract_tests::outside::wait_for;
 use serde_json::{Value, json};
@@ -98,6 +99,13 @@ impl World {
         let steps = settlement["steps"].as_array().expect("steps");
         assert_eq!(steps.len(), 1, "{settlement}");
         assert_eq!(steps[0]["answer"]["body"]["output"], answer["output"], "{settlement}");
+        // And the operator sees that it was told.
+        let shown = wait_for("the acknowledgement", || {
+            let look = Message::new(&self.gateway, "GET", &format!("/operator/runs/reference/{run}"));
+            let shown = look.signed(self.gateway.key("operator")).send().message(200, "run");
+            (shown["settlement"]["status"] == "acknowledged").then_some(shown)
+        });
+        assert_eq!(shown["settlement"]["reason"], answer["route"]["reason"], "{shown}");
     }
 }
 

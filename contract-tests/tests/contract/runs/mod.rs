@@ -3,6 +3,7 @@
 mod background;
 mod callbacks;
 mod calls;
+mod generations;
 mod handoffs;
 mod kills;
 mod orchestrated;
