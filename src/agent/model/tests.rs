@@ -272,9 +272,9 @@ fn a_member_of_the_output_is_told_while_it_comes() {
 
 #[test]
 fn tools_are_used() {
-    let with_tool = || agent("helper", json!({"tools": ["greet"]}), json!({}));
+    let with_tool = || agent("helper", json!({"tools": ["greeter"]}), json!({}));
     let greet: AgentManifest = serde_json::from_value(json!({
-        "id": "greet", "version": "1.0.0", "title": "Greeter", "description": "Greets.", "kind": "rules",
+        "id": "greeter", "version": "1.0.0", "title": "Greeter", "description": "Greets.", "kind": "rules",
         "input": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string", "maxLength": 9}}},
         "output": {"type": "object"},
         "rules": {"rules": [{"name": "any", "when": true, "then": {"text": "Hello {{ input.name }}"}}]}
@@ -289,7 +289,7 @@ fn tools_are_used() {
         let bodies = outside.sent_bodies();
         let tool = json!({
             "type": "function",
-            "function": {"name": "greet", "description": "Greets.", "parameters": greet.input.document()}
+            "function": {"name": "greeter", "description": "Greets.", "parameters": greet.input.document()}
         });
         assert_eq!(bodies[0]["tools"], json!([tool]));
         assert_eq!(
@@ -302,14 +302,14 @@ fn tools_are_used() {
             ]
         );
     };
-    check("greet", r#"{"name": "Ada"}"#, r#"{"text":"Hello Ada"}"#);
+    check("greeter", r#"{"name": "Ada"}"#, r#"{"text":"Hello Ada"}"#);
     check(
-        "greet",
+        "greeter",
         r#"{"name": "{{ input }}!"}"#,
         "the input is wrong at `/name`: The string must have 9 characters at most.",
     );
-    check("greet", r#"{"name": "{{n}}"}"#, r#"{"text":"Hello {{n}}"}"#);
-    check("greet", "{", "the input is not JSON: line 1, column 1");
+    check("greeter", r#"{"name": "{{n}}"}"#, r#"{"text":"Hello {{n}}"}"#);
+    check("greeter", "{", "the input is not JSON: line 1, column 1");
     // Agents that the manifest does not give to it are not there.
     check("triage", r#"{"text": "x"}"#, "there is no such tool");
 }
