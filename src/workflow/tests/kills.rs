@@ -43,6 +43,15 @@ fn forget_times(value: &mut Value) {
     }
 }
 
+/// Whether both came to the same. Where a call failed for good, it raced with whatever went on beside it: how far that had come
+/// may depend on the accident, what the workflow came to may not.
+fn is_same(came: &Came, expected: &Came) -> bool {
+    if expected.status[0] == "failed" {
+        return came.status == expected.status && came.output == expected.output;
+    }
+    came == expected
+}
+
 fn undisturbed(steps: &Value, output: &Value) -> Came {
     let stage = Stage::of(steps, output);
     stage.outcome("tested", json!({"n": 1}));
@@ -139,12 +148,14 @@ fn workflow(racing: bool) -> impl Strategy<Value = (Value, Value)> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
-    /// Where nobody races, an interrupted workflow comes to the same as one that was left alone: the same output, by the same
+    /// Where nobody races and nothing fails, an interrupted workflow comes to the same as one that was left alone: the same output, by the same
     /// steps and attempts. That no completed step is executed again the stage sees to.
     #[test]
     fn a_workflow_that_is_killed_at_any_point_comes_to_the_same((steps, output) in workflow(false)) {
         let expected = undisturbed(&steps, &output);
-        at_every_point(&steps, &output, |death, came| assert_eq!(came, expected, "{death:?} in {steps}"));
+        at_every_point(&steps, &output, |death, came| {
+            assert!(is_same(&came, &expected), "{death:?} in {steps}: {came:?}, and not {expected:?}");
+        });
     }
 
     /// Where branches race, who wins may depend on the accident; that enough of them complete does not, and what was decided
@@ -166,7 +177,7 @@ proptest! {
         let deaths: Vec<_> = deaths.into_iter().map(|(at, written)| Death { at, written }).collect();
         let expected = undisturbed(&steps, &output);
         let (came, _) = killed(&steps, &output, &deaths);
-        prop_assert_eq!(came, expected, "{:?} in {}", deaths, steps);
+        prop_assert!(is_same(&came, &expected), "{deaths:?} in {steps}: {came:?}, and not {expected:?}");
     }
 }
 
