@@ -90,6 +90,12 @@ impl Call<'_> {
         reported.end = match &answer {
             Ok(answer) if failed(answer) => End::Failed,
             Ok(_) => End::Answered,
+            // The step's own time was over: whose fault that is, nobody knows.
+            Err(Unanswered::TimedOut { .. })
+                if host.now_ms().saturating_add(MARGIN_MS) >= self.context.deadline_at_ms =>
+            {
+                End::Unknown
+            }
             Err(_) => End::Failed,
         };
         answer.map_err(Missed::from)

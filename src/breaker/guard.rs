@@ -9,13 +9,13 @@ use super::{End, SLOW_BUDGET_PERCENT, TELL_MAX_MS};
 use crate::invocation::before;
 use crate::platform::Platform;
 
-/// Makes a call to this orchestrator, if its breaker lets it pass: else nothing. `budget_ms` is how long the call may
-/// take, and `judge` says how it ended. A call that is dropped before its end counts as slow if it was that already.
+/// Makes a call to this orchestrator, if its breaker lets it pass: else nothing. `budget_ms` is how long such a call may
+/// usually take; `judge` says how it ended, and is told whether it was slow by that.
 pub async fn guard<P: Platform, T>(
     orchestrator: &str,
     budget_ms: u64,
     call: impl Future<Output = T>,
-    judge: impl FnOnce(&T) -> End,
+    judge: impl FnOnce(&T, bool) -> End,
     platform: &P,
 ) -> Option<T> {
     if let Some(word) = platform.breaker(orchestrator, Breaker::untold) {
@@ -44,10 +44,7 @@ pub async fn guard<P: Platform, T>(
         call.await
     };
     watched.ended = true;
-    let end = match judge(&value) {
-        End::Answered if watched.is_slow() => End::Slow,
-        end => end,
-    };
+    let end = judge(&value, watched.is_slow());
     let (now_ms, random) = (platform.now_ms(), platform.random());
     let word = platform.breaker(orchestrator, |breaker| breaker.ended(permit, end, now_ms, random));
     if let Some(word) = word {

@@ -13,7 +13,7 @@ use crate::manifest::{AgentManifest, Team};
 use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::run::RunName;
-use crate::run::coordination::{PassOn, Passed, PassedTo};
+use crate::run::coordination::{IsTakenOver, PassOn, Passed, PassedTo};
 use crate::run::listening::Listen;
 use crate::run::settlement::Takeover;
 use crate::run::status::AskStep;
@@ -76,20 +76,24 @@ impl<'a, P: Platform> Coordinator<'a, P> {
         loop {
             let orchestrator = orchestrators.get(place).copied();
             let caller = self.caller(orchestrator);
-            if self.call.repeatable && self.is_answered(&caller).await? {
+            if self.call.repeatable && self.is_completed(&caller).await? {
                 return self.locally(&caller, None, Route::Stored).await;
             }
             let Some(orchestrator) = orchestrator else {
                 return self.locally(&caller, None, Route::Local).await;
             };
             let id = &orchestrator.id;
-            let budget_ms = budget_ends_at_ms.saturating_sub(self.platform.now_ms());
+            if self.call.repeatable && self.is_taken_over(&caller).await? {
+                // The gateway coordinates it already, and goes on where that stopped.
+                let takeover = self.takeover(orchestrator, Reason::Timeout).await;
+                return self.locally(&caller, Some(takeover), Route::Stored).await;
+            }
             let orchestrated = Route::Orchestrated {
                 orchestrator: id.clone(),
                 tried: tried.clone(),
             };
             // On the heap: a call behind breaker, hedge and signature is a large future.
-            let handed_on = Box::pin(self.handed_on(orchestrator, &caller, budget_ms, &orchestrated, place));
+            let handed_on = Box::pin(self.handed_on(orchestrator, &caller, budget_ends_at_ms, &orchestrated, place));
             let (reason, detail) = match handed_on.await? {
                 Handed::Answered(outcome) => return Ok((Answer::of(outcome), orchestrated)),
                 Handed::Declined(problem) => return Err(problem),
@@ -175,7 +179,7 @@ impl<'a, P: Platform> Coordinator<'a, P> {
         &self,
         orchestrator: &Orchestrator,
         caller: &Caller<'_, P>,
-        budget_ms: u64,
+        budget_ends_at_ms: u64,
         route: &Route,
         place: usize,
     ) -> Result<Handed, Problem> {
@@ -192,13 +196,20 @@ impl<'a, P: Platform> Coordinator<'a, P> {
         }
         self.tell(route, caller);
         let traceparent = caller.traceparent();
+        let after_ms = agent.direct.hedge_after_ms.filter(|_| agent.direct.fallback);
+        let takeover = match after_ms {
+            Some(_) => Some(self.takeover(orchestrator, Reason::Hedged).await),
+            None => None,
+        };
+        let cap_ms = agent.deadline_ms.min(self.team.gateway.limits.deadline_max_ms);
         let handing = Handing {
             orchestrator,
             gateway: &self.team.gateway.id,
             run,
             agent: &agent.id,
             input,
-            budget_ms,
+            budget_ms: budget_ends_at_ms.saturating_sub(self.platform.now_ms()),
+            usual_ms: budget_ms(agent.direct.budget_ms, cap_ms),
             deadline_ms,
             traceparent: &traceparent,
         };
@@ -208,8 +219,8 @@ impl<'a, P: Platform> Coordinator<'a, P> {
             steps: self.steps(caller, None, Mode::Background),
             agent,
             input,
-            after_ms: agent.direct.hedge_after_ms.filter(|_| agent.direct.fallback),
-            takeover: self.takeover(orchestrator, Reason::Hedged).await,
+            after_ms,
+            takeover,
             begun: Cell::new(false),
         };
         let handed = hand_on(handing, self.config, nonce, self.platform, hedge.completed()).await;
@@ -238,12 +249,16 @@ impl<'a, P: Platform> Coordinator<'a, P> {
         Ok((answer.await?, route))
     }
 
-    /// Whether the same call was answered before, for good.
-    async fn is_answered(&self, caller: &Caller<'_, P>) -> Result<bool, Problem> {
+    /// Whether the first step of the same call completed before.
+    async fn is_completed(&self, caller: &Caller<'_, P>) -> Result<bool, Problem> {
         let question = AskStep { step: STEP.to_owned() };
         let status = caller.ask(&caller.run(self.call.run), question).await?;
         let answer = status.and_then(|status| status.answer);
-        Ok(answer.is_some_and(|answer| answer.status == 200 && answer.body["error"]["retryable"] != true))
+        Ok(answer.is_some_and(|answer| answer.status == 200 && answer.body["status"] == "completed"))
+    }
+
+    async fn is_taken_over(&self, caller: &Caller<'_, P>) -> Result<bool, Problem> {
+        caller.ask(&caller.run(self.call.run), IsTakenOver).await
     }
 
     /// The gateway itself, as the orchestrator whose run it is.

@@ -44,6 +44,9 @@ pub struct Handing<'a> {
     pub input: &'a Value,
     /// How long the orchestrator may take, in milliseconds.
     pub budget_ms: u64,
+    /// How long it may take where the customer is in no hurry, in milliseconds: what counts as slow, or as no answer, is not
+    /// the customer's to say.
+    pub usual_ms: u64,
     /// How long the run's step may take, in milliseconds: longer than the budget, for the gateway waits for a step that is
     /// executed already, whoever invoked it.
     pub deadline_ms: u64,
@@ -126,7 +129,15 @@ pub async fn hand_on<P: Platform>(
 ) -> Handed {
     let id = &handing.orchestrator.id;
     let call = first_of(call(handing, config, nonce, platform), hedge);
-    let Some(handed) = guard(id, handing.budget_ms, call, end, platform).await else {
+    let Some(handed) = guard(
+        id,
+        handing.usual_ms,
+        call,
+        |handed, slow| end(handed, slow, handing),
+        platform,
+    )
+    .await
+    else {
         let detail = "the orchestrator did not answer before, or an operator holds its breaker open: it is not asked";
         return Handed::Without(Reason::BreakerOpen, detail.to_owned());
     };
@@ -156,10 +167,13 @@ async fn first_of(call: impl Future<Output = Handed>, hedge: impl Future<Output 
 }
 
 /// What the breaker is to think of it.
-const fn end(handed: &Handed) -> End {
+const fn end(handed: &Handed, is_slow: bool, handing: Handing<'_>) -> End {
     match handed {
+        Handed::Answered(_) | Handed::Declined(_) | Handed::Hedged(_) if is_slow => End::Slow,
         Handed::Answered(_) | Handed::Declined(_) => End::Answered,
-        Handed::Hedged(_) => End::Slow,
+        Handed::Hedged(_) => End::Unknown,
+        // The customer's hurry, or what another orchestrator had taken, says nothing of this one.
+        Handed::Without(Reason::Timeout, _) if handing.budget_ms < handing.usual_ms => End::Unknown,
         Handed::Without(Reason::Refused | Reason::NotRegistered | Reason::BreakerOpen, _) => End::Unknown,
         Handed::Without(..) => End::Failed,
     }

@@ -29,9 +29,9 @@ pub(super) struct Hedge<'a, P> {
     pub(super) input: &'a Value,
     /// How long the orchestrator has before it begins, in milliseconds; it never begins where there is none.
     pub(super) after_ms: Option<u64>,
-    /// Why the gateway has the run, if it ends first.
-    pub(super) takeover: Takeover,
-    /// Whether the step was begun here.
+    /// Why the gateway has the run, if it ends first; known where it may begin.
+    pub(super) takeover: Option<Takeover>,
+    /// Whether the step was begun here, as far as is known.
     pub(super) begun: Cell<bool>,
 }
 
@@ -59,14 +59,16 @@ impl<P: Platform> Hedge<'_, P> {
         }
         let left_ms = self.steps.left_ms();
         let invocation = self.steps.invocation(self.agent, STEP, 1, self.input).ok()?;
-        let Ok(Progress::Accepted(_)) = invocation.claim().await else {
+        // Also where nobody waits for the claim any more when it is accepted.
+        self.begun.set(true);
+        let Ok(Progress::Accepted(_)) = invocation.as_hedge().claim().await else {
+            self.begun.set(false);
             return None;
         };
-        self.begun.set(true);
         let answer = ended(caller, &run, STEP, None, left_ms).await.ok()??;
         match read(&answer) {
             Ended::Outcome(outcome) if outcome["status"] == "completed" => {
-                let takeover = self.takeover.clone();
+                let takeover = self.takeover.clone()?;
                 caller.ask(&run, TakeOver { takeover }).await.ok()?;
                 Some(outcome)
             }

@@ -39,16 +39,18 @@ pub async fn known(env: &Env, orchestrator: &str, named: Option<u64>) -> Option<
         Delay::from(Duration::from_millis(ASK_MAX_MS)),
     )
     .await;
-    let lease = match asked {
-        Some(Ok(lease)) => lease,
-        // What it said before stands for a while: the next call need not wait as long again.
+    match asked {
+        Some(Ok(lease)) => {
+            KNOWN.with_borrow_mut(|known| known.insert(orchestrator.to_owned(), (lease.clone(), now_ms)));
+            lease
+        }
         unanswered => {
             let error = unanswered.and_then(Result::err).map(|error| error.to_string());
             let error = error.unwrap_or_else(|| format!("its object did not answer within {ASK_MAX_MS} ms"));
             log::alarm("link", &format!("{orchestrator}: {error}"));
-            known.and_then(|(lease, _)| lease)
+            // What may be old refuses nobody: a run would remember it.
+            let (lease, _) = known?;
+            lease.filter(|lease| named.is_none_or(|named| lease.granted <= named))
         }
-    };
-    KNOWN.with_borrow_mut(|known| known.insert(orchestrator.to_owned(), (lease.clone(), now_ms)));
-    lease
+    }
 }

@@ -123,8 +123,11 @@ impl RunObject {
             .running
             .borrow_mut()
             .retain(|other| !Rc::ptr_eq(other, &running));
-        // `tell_all` never ends, and an interrupted workflow is brought back by its timer.
-        let Some(mut executed) = executed else { return Ok(()) };
+        // `tell_all` never ends: a workflow's ledger did not answer.
+        let Some(mut executed) = executed else {
+            let IsOver { ordinal, generation } = question;
+            return self.transact(|storage| work::let_go(storage, ordinal, generation, self.moment()));
+        };
         self.tell(&question, &journal)?;
         loop {
             let request = executed.commit_request();

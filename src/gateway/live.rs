@@ -145,6 +145,7 @@ impl<'a> Live<'a> {
             idempotency_key: None,
             cursor,
             follows: true,
+            ends_only: false,
         };
         let Some(watched) = platform.watch(run, &watch, wait_ms).await.ok()? else {
             return Some(false);

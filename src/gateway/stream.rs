@@ -46,6 +46,7 @@ impl Stream {
                 idempotency_key: caller.idempotency_key().map(str::to_owned),
                 cursor: last_event(headers).unwrap_or_default(),
                 follows: false,
+                ends_only: false,
             },
             caller,
             request_id: request_id.to_owned(),

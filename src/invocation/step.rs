@@ -217,6 +217,7 @@ impl<'a, P: Platform> Invocation<'a, P> {
             background: mode == Mode::Background || workflow,
             workflow,
             callback_url: body.callback.map(|callback| callback.url),
+            hedge: false,
             takeover: None,
             call: Call {
                 run: run.to_owned(),
@@ -231,6 +232,13 @@ impl<'a, P: Platform> Invocation<'a, P> {
                 request_id: caller.occasion.request_id.clone(),
             },
         })
+    }
+
+    /// The same, begun beside the run's orchestrator.
+    #[must_use]
+    pub fn as_hedge(mut self) -> Self {
+        self.request.hedge = true;
+        self
     }
 
     /// Claims the attempt in the run's ledger.

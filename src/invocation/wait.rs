@@ -24,6 +24,7 @@ pub async fn ended<P: Platform>(
         idempotency_key: idempotency_key.map(str::to_owned),
         cursor: Cursor::default(),
         follows: false,
+        ends_only: true,
     };
     loop {
         let left_ms = ends_at_ms.saturating_sub(caller.platform.now_ms());
@@ -36,7 +37,7 @@ pub async fn ended<P: Platform>(
         if watched.answer.is_some() {
             return Ok(watched.answer);
         }
-        // Events end a watch, too: past them.
+        // What it told is no answer: past it.
         watch.cursor = Cursor {
             ordinal: watched.ordinal,
             seq: watched.events.last().map_or(watch.cursor.seq, |event| event.seq),

@@ -86,6 +86,9 @@ pub struct Attempt {
     /// The step of the workflow that calls it, if one does.
     #[serde(default)]
     pub parent: Option<String>,
+    /// Whether the gateway began it beside the run's orchestrator.
+    #[serde(default)]
+    pub hedge: bool,
     /// Whether its agent is a workflow: what is lost of it goes on where it was.
     #[serde(default)]
     pub workflow: bool,

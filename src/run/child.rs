@@ -152,6 +152,7 @@ impl ChildClaim {
             background: true,
             parent: Some(parent.step),
             workflow: self.workflow,
+            hedge: false,
             // The workflow itself tries again.
             retry: RetryPolicy::default(),
             retryable: false,

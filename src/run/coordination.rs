@@ -67,6 +67,20 @@ impl Question for PassedTo {
     }
 }
 
+/// Whether the gateway coordinates the run in its orchestrator's place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IsTakenOver;
+
+impl Question for IsTakenOver {
+    const NAME: &'static str = "is-taken-over";
+    const USES_NONCE: bool = false;
+    type Answer = bool;
+
+    fn answer<S: Storage>(&self, storage: &S, _: Moment<'_>) -> Result<bool, S::Error> {
+        Ok(settlement::find(storage)?.is_some())
+    }
+}
+
 /// The gateway takes the run over without a claim: its own execution of a step, which it had begun beside the
 /// orchestrator, is what the customer is answered with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

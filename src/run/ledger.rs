@@ -48,6 +48,9 @@ pub struct ClaimRequest {
     pub workflow: bool,
     /// Where its end is to be told, if anywhere.
     pub callback_url: Option<String>,
+    /// Whether the gateway asks for it beside the run's orchestrator, which then gets the answer as its own attempt's.
+    #[serde(default)]
+    pub hedge: bool,
     /// Why the gateway itself asks for it, in the place of the run's orchestrator.
     #[serde(default)]
     pub takeover: Option<Takeover>,
@@ -105,7 +108,13 @@ impl Question for ClaimRequest {
 
     fn answer<S: Storage>(&self, storage: &S, moment: Moment<'_>) -> Result<Claim, S::Error> {
         let claim = self.claim(storage, moment)?;
+        // A claim that is refused is no reason to take a run from whoever coordinates it.
+        let goes_on = matches!(
+            claim,
+            Claim::Granted { .. } | Claim::Accepted(_) | Claim::Answered(_) | Claim::InFlight { .. }
+        );
         if let Some(takeover) = &self.takeover
+            && goes_on
             && record::find(storage)?.is_some()
         {
             settlement::take_over(storage, takeover, moment)?;
@@ -192,6 +201,8 @@ impl ClaimRequest {
         }
         match attempt::answer(storage, latest.ordinal)? {
             Some(answer) if !latest.retryable => return Ok(Claim::Answered(answer)),
+            // The orchestrator's attempt of this number is the one that was begun beside it.
+            Some(answer) if latest.hedge && self.call.attempt == latest.attempt => return Ok(Claim::Answered(answer)),
             None if latest.background || latest.claimed_until_ms > moment.now_ms => {
                 return self.under_way(storage, latest, moment);
             }
@@ -246,6 +257,7 @@ impl ClaimRequest {
             background: self.background,
             parent: None,
             workflow: self.workflow,
+            hedge: self.hedge,
             retry: self.retry.clone(),
             retryable: false,
             cancelled: false,

@@ -124,6 +124,9 @@ pub struct Watch {
     pub cursor: Cursor,
     /// Whether it waits for what is not there yet: the step's first attempt, and after an attempt's end the next one.
     pub follows: bool,
+    /// Whether events are no news to it: it waits for the end.
+    #[serde(default)]
+    pub ends_only: bool,
 }
 
 /// Where a reader of events is.
@@ -159,6 +162,7 @@ impl Watch {
     pub fn is_news(&self, watched: Option<&Watched>) -> bool {
         match watched {
             None => !self.follows,
+            Some(watched) if self.ends_only => watched.ended,
             Some(watched) => {
                 let past_the_end = self.cursor.ordinal == watched.ordinal && self.cursor.seq > watched.last_seq;
                 !watched.events.is_empty() || watched.ended && !(self.follows && past_the_end)
@@ -329,6 +333,7 @@ mod tests {
             idempotency_key: None,
             cursor: Cursor { ordinal, seq },
             follows: false,
+            ends_only: false,
         };
         watch.ask(&bench.storage).unwrap().expect("a step")
     }
@@ -345,6 +350,7 @@ mod tests {
             idempotency_key: None,
             cursor: Cursor::default(),
             follows: false,
+            ends_only: false,
         };
         assert_eq!(unknown.ask(&bench.storage), Ok(None));
         bench.ask("c1", background("k1", 1));
@@ -394,6 +400,7 @@ mod tests {
                 idempotency_key: None,
                 cursor: Cursor { ordinal: 1, seq },
                 follows,
+                ends_only: false,
             };
             watch.is_news(watch.ask(&bench.storage).unwrap().as_ref())
         };

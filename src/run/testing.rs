@@ -175,6 +175,7 @@ pub(super) fn request(key: &str, attempt: u32) -> ClaimRequest {
         hold_ms: HOLD_MS,
         background: false,
         workflow: false,
+        hedge: false,
         callback_url: None,
         takeover: None,
     }

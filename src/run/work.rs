@@ -109,6 +109,17 @@ pub fn recover<S: Storage>(storage: &S, executor: &str, now_ms: u64, random: u32
     Ok(())
 }
 
+/// The run's object lets an execution go that it cannot go on with: it is lost at once, and not only when its claim ends.
+///
+/// # Errors
+/// When the storage fails.
+pub fn let_go<S: Storage>(storage: &S, ordinal: u32, generation: u32, moment: Moment<'_>) -> Result<(), S::Error> {
+    match attempt::get(storage, ordinal)? {
+        Some(mut attempt) if attempt.is_owned(generation) => attempt::lost(storage, &mut attempt, moment),
+        _ => Ok(()),
+    }
+}
+
 fn begin<S: Storage>(storage: &S, ordinal: u32, moment: Moment<'_>) -> Result<Option<Execution>, S::Error> {
     let (attempt, call) = (attempt::get(storage, ordinal)?, attempt::call(storage, ordinal)?);
     let (Some(mut attempt), Some(call)) = (attempt, call) else {

@@ -150,6 +150,7 @@ impl Clients {
             background: world.random.percent(60),
             callback_url: (step != "s2").then(|| "https://orchestrator.example/callback".into()),
             workflow: false,
+            hedge: false,
             takeover: None,
         }
     }
@@ -281,6 +282,7 @@ impl Clients {
                 idempotency_key: None,
                 cursor,
                 follows: false,
+                ends_only: false,
             };
             let Some(watched) = watch.ask(world.storage.as_ref()).unwrap() else {
                 return;

@@ -387,7 +387,13 @@ fn calls_that_take_nearly_all_of_their_budget_trip_the_breaker() {
 
 /// A call with a budget of a second that is dropped after so long, with no end in sight.
 fn drop_call_after(platform: &FakePlatform, later_ms: u64) {
-    let call = guard("o", 1_000, std::future::pending::<()>(), |()| End::Answered, platform);
+    let call = guard(
+        "o",
+        1_000,
+        std::future::pending::<()>(),
+        |(), _| End::Answered,
+        platform,
+    );
     let mut call = std::pin::pin!(call);
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(call.as_mut().poll(&mut context).is_pending(), "it is under way");

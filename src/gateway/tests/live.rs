@@ -151,6 +151,7 @@ fn a_step_in_a_worker_is_told_of_where_somebody_listens() {
             idempotency_key: None,
             cursor: Cursor::default(),
             follows: false,
+            ends_only: false,
         };
         let watched = block_on(bench.platform.watch(run, &watch, 0));
         watched.expect("storage").expect("the step").events.len()

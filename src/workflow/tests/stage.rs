@@ -145,6 +145,7 @@ impl Stage {
             hold_ms: 1,
             background: true,
             workflow: true,
+            hedge: false,
             callback_url: None,
             takeover: self.takeover.clone(),
         });
