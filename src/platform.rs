@@ -1,7 +1,7 @@
 //! What the core asks of the platform: the one port that `edge` implements, and tests fake.
 
 use crate::access::key::SECRET_BYTES;
-use crate::access::{Admission, ApiKey, KeyState, PresentedKey, Slot, Taken};
+use crate::access::{Admission, ApiKey, Arrival, KeyState, PresentedKey, Slot, Taken};
 use crate::agent::Host;
 use crate::breaker::{Breaker, Verdict, Word};
 use crate::link::{KnownLease, LinkReport, Order};
@@ -136,6 +136,12 @@ pub trait Platform: Host {
         presented: Option<&PresentedKey>,
         address: &str,
     ) -> Result<Admission, StorageUnavailable>;
+
+    /// Decides about a call from this client address whose caller is known by something other than an API key.
+    ///
+    /// # Errors
+    /// When the address's object did not answer. A token may have been taken all the same.
+    async fn admit_address(&self, address: &str) -> Result<Arrival, StorageUnavailable>;
 
     /// The secret of a new API key: random bytes, fit for that. Nothing where there are none to be had.
     fn key_secret(&self) -> Option<[u8; SECRET_BYTES]>;

@@ -135,6 +135,10 @@ pub enum Problem {
     Misconfigured,
     /// A fault of ours.
     Internal,
+    /// A browser's session is not good, or not any more.
+    SessionInvalid,
+    /// A call by a browser's session that no page of the gateway made.
+    OriginNotAllowed,
     /// The call needs an API key and has none.
     ApiKeyMissing,
     /// The API key is not known, or not good any more.
@@ -196,6 +200,8 @@ impl Problem {
             Self::StorageUnavailable => "storage-unavailable",
             Self::Misconfigured => "gateway-misconfigured",
             Self::Internal => "internal",
+            Self::SessionInvalid => "session-invalid",
+            Self::OriginNotAllowed => "origin-not-allowed",
             Self::ApiKeyMissing => "api-key-missing",
             Self::ApiKeyInvalid => "api-key-invalid",
             Self::ApiKeyUnknown => "api-key-unknown",
@@ -217,8 +223,8 @@ impl Problem {
             | Self::StateUnknown
             | Self::ApiKeyUnknown
             | Self::OrchestratorUnknown => 404,
-            Self::ApiKeyMissing | Self::ApiKeyInvalid => 401,
-            Self::AgentNotAllowed => 403,
+            Self::ApiKeyMissing | Self::ApiKeyInvalid | Self::SessionInvalid => 401,
+            Self::AgentNotAllowed | Self::OriginNotAllowed => 403,
             Self::StateGone => 410,
             Self::StateConflict(_) => 412,
             Self::PreconditionRequired => 428,
@@ -319,6 +325,8 @@ impl Problem {
             Self::StorageUnavailable => "Storage unavailable",
             Self::Misconfigured => "Gateway misconfigured",
             Self::Internal => "Internal error",
+            Self::SessionInvalid => "Session over",
+            Self::OriginNotAllowed => "Origin not allowed",
             Self::ApiKeyMissing => "API key missing",
             Self::ApiKeyInvalid => "API key refused",
             Self::ApiKeyUnknown => "Unknown API key",
@@ -414,6 +422,10 @@ impl Problem {
                 "the gateway cannot serve this call: its operator finds the reason in the log".into()
             }
             Self::Internal => "an internal fault: the operator finds it under the request id".into(),
+            Self::SessionInvalid => "the session has ended, or its key is not good any more: sign in again".into(),
+            Self::OriginNotAllowed => {
+                "a call by cookie that changes something must come from the gateway's own page: send Sec-Fetch-Site: same-origin, or Origin with the gateway's own".into()
+            }
             Self::ApiKeyMissing => "send one field Authorization: Bearer and an API key of yours".into(),
             Self::ApiKeyInvalid => {
                 "this API key is not known, or was revoked, or has expired: ask the gateway's operator for another".into()

@@ -41,6 +41,16 @@ pub enum Action {
     DeadLetters,
     /// `POST /operator/dead-letters/{delivery}/resend`
     Resend,
+    /// `GET /`
+    Page,
+    /// `GET /page/{file}`
+    PageFile,
+    /// `POST /session`
+    SignIn,
+    /// `GET /session`
+    Session,
+    /// `DELETE /session`
+    SignOut,
     /// `POST /query`
     Query,
     /// `POST /agents/{agent}/query`
@@ -76,6 +86,8 @@ pub enum Access {
     /// Whoever presents an API key of a customer: `Authorization: Bearer`. Web pages may, too, where
     /// `BATON_CORS_ORIGINS` names their origin. Answers are not signed: the caller has no key to verify them with.
     ApiKey,
+    /// Anyone with a browser: files of the operator's page. They are no part of what the documents describe.
+    Page,
 }
 
 /// The JSON Schemas of a route's messages, by their names in `src/wire/`.
@@ -111,6 +123,17 @@ impl Route {
         self.action == Action::PutState
     }
 
+    /// Whether a browser may make the call with an operator's session in the place of a signature or an API key. Not to
+    /// begin another session: its end would be put off without the key.
+    #[must_use]
+    pub fn takes_session(&self) -> bool {
+        match self.access {
+            Access::Signed { purpose, .. } => purpose == Purpose::Operate && self.action != Action::SignIn,
+            Access::ApiKey => self.action == Action::QueryAgent,
+            Access::Open | Access::Page => false,
+        }
+    }
+
     /// Whether the call has an effect on a run, so that it may name the lease that it belongs to.
     #[must_use]
     pub fn is_fenced(&self) -> bool {
@@ -138,7 +161,7 @@ const OPERATE: Access = Access::Signed {
 };
 
 /// Every route.
-pub const ROUTES: [Route; 26] = [
+pub const ROUTES: [Route; 31] = [
     Route {
         method: "GET",
         template: "/.well-known/baton.json",
@@ -305,6 +328,61 @@ pub const ROUTES: [Route; 26] = [
         },
     },
     Route {
+        method: "GET",
+        template: "/",
+        action: Action::Page,
+        access: Access::Page,
+        summary: "The operator's page",
+        messages: Messages {
+            request: None,
+            response: None,
+        },
+    },
+    Route {
+        method: "GET",
+        template: "/page/{file}",
+        action: Action::PageFile,
+        access: Access::Page,
+        summary: "A file of the operator's page",
+        messages: Messages {
+            request: None,
+            response: None,
+        },
+    },
+    Route {
+        method: "POST",
+        template: "/session",
+        action: Action::SignIn,
+        access: OPERATE,
+        summary: "Signs an operator's browser in: answers a cookie that stands for signatures for a while",
+        messages: Messages {
+            request: None,
+            response: Some("session"),
+        },
+    },
+    Route {
+        method: "GET",
+        template: "/session",
+        action: Action::Session,
+        access: Access::Open,
+        summary: "Whether this browser is signed in",
+        messages: Messages {
+            request: None,
+            response: Some("session"),
+        },
+    },
+    Route {
+        method: "DELETE",
+        template: "/session",
+        action: Action::SignOut,
+        access: OPERATE,
+        summary: "Signs this browser out",
+        messages: Messages {
+            request: None,
+            response: None,
+        },
+    },
+    Route {
         method: "POST",
         template: "/query",
         action: Action::Query,
@@ -427,6 +505,11 @@ pub const ROUTES: [Route; 26] = [
     },
 ];
 
+/// The routes that the documents describe: all but the page's.
+pub fn described() -> impl Iterator<Item = &'static Route> {
+    ROUTES.iter().filter(|route| route.access != Access::Page)
+}
+
 /// A route that fits a request, with the values of its parameters.
 #[derive(Debug, Clone)]
 pub struct Match {
@@ -522,7 +605,10 @@ mod tests {
         check(Method::OPTIONS, "/agents/triage/steps", Err("POST"));
         check(Method::POST, "/agents//steps", Err(""));
         check(Method::POST, "/agents/triage/steps/", Err(""));
-        check(Method::GET, "/", Err(""));
+        check(Method::GET, "/", Ok((Action::Page, "")));
+        check(Method::GET, "/page/main.js", Ok((Action::PageFile, "main.js")));
+        check(Method::GET, "/page/a/b", Err(""));
+        check(Method::PUT, "/session", Err("POST, GET, HEAD, DELETE"));
         check(Method::PUT, "/runs/a%2Fb%C3%A4/state", Ok((Action::PutState, "a/bä")));
         check(Method::POST, "/runs/r/steps/s/cancel", Ok((Action::CancelStep, "r|s")));
         check(Method::HEAD, "/runs/r", Ok((Action::DescribeRun, "r")));

@@ -47,6 +47,24 @@ impl Environment {
     }
 }
 
+/// A Chromium, for the tests of the operator's page.
+///
+/// # Panics
+/// When the tests were not started by `cargo xtask test`.
+#[must_use]
+pub fn chromium() -> PathBuf {
+    path("BATON_TEST_CHROMIUM")
+}
+
+/// Where screenshots are kept.
+///
+/// # Panics
+/// When the tests were not started by `cargo xtask test`.
+#[must_use]
+pub fn screenshots() -> PathBuf {
+    path("BATON_TEST_SCREENSHOTS")
+}
+
 fn path(name: &str) -> PathBuf {
     let value = env::var_os(name);
     PathBuf::from(value.unwrap_or_else(|| panic!("{name} is not set: run `cargo xtask test`, which sets it")))

@@ -37,7 +37,10 @@ pub struct AddressState {
 #[serde(rename_all = "snake_case")]
 pub enum Arrival {
     /// It is.
-    Welcome,
+    Welcome {
+        /// What the address has left.
+        rate: super::Rate,
+    },
     /// It has to wait: [`Admission::Limited`].
     Limited {
         /// What the address has left.
@@ -64,7 +67,9 @@ impl AddressState {
             return limited(&tries, RateLimit::OF_TRIES, retry_after_ms);
         }
         match self.calls.take(RateLimit::OF_ADDRESS, now_ms) {
-            Ok(()) => Arrival::Welcome,
+            Ok(()) => Arrival::Welcome {
+                rate: self.calls.rate(RatePolicy::Address, RateLimit::OF_ADDRESS),
+            },
             Err(retry_after_ms) => limited(&self.calls, RateLimit::OF_ADDRESS, retry_after_ms),
         }
     }
@@ -97,7 +102,7 @@ impl Arrival {
     #[must_use]
     pub fn refused(self) -> Option<Admission> {
         match self {
-            Self::Welcome => None,
+            Self::Welcome { .. } => None,
             Self::Limited { rate, retry_after_ms } => Some(Admission::Limited { rate, retry_after_ms }),
         }
     }
@@ -127,7 +132,7 @@ mod tests {
 
     fn retry_after_ms(arrival: Arrival) -> Option<u64> {
         match arrival {
-            Arrival::Welcome => None,
+            Arrival::Welcome { .. } => None,
             Arrival::Limited { retry_after_ms, .. } => Some(retry_after_ms),
         }
     }
@@ -136,11 +141,11 @@ mod tests {
     fn all_calls_of_an_address() {
         let mut state = AddressState::full(0);
         for call in 0..RateLimit::OF_ADDRESS.burst {
-            assert_eq!(state.arrive(0), Arrival::Welcome, "{call}");
+            assert!(matches!(state.arrive(0), Arrival::Welcome { .. }), "{call}");
         }
         assert_eq!(retry_after_ms(state.arrive(0)), Some(100));
         assert_eq!(retry_after_ms(state.arrive(99)), Some(1));
-        assert_eq!(state.arrive(100), Arrival::Welcome);
+        assert!(matches!(state.arrive(100), Arrival::Welcome { .. }));
         assert_eq!(state.forgotten_in_ms(100), 12_000);
         assert_eq!(state.forgotten_in_ms(12_100), 0);
     }
@@ -149,7 +154,7 @@ mod tests {
     fn tries_are_fewer_and_come_first() {
         let mut state = AddressState::full(0);
         for call in 0..RateLimit::OF_TRIES.burst {
-            assert_eq!(state.arrive(0), Arrival::Welcome, "{call}");
+            assert!(matches!(state.arrive(0), Arrival::Welcome { .. }), "{call}");
             state.fail(0);
         }
         let before = state;
@@ -159,7 +164,7 @@ mod tests {
         assert!(
             matches!(refused, Some(Admission::Limited { rate, .. }) if rate.limit == 20 && rate.policy == RatePolicy::Address)
         );
-        assert_eq!(state.arrive(3_000), Arrival::Welcome);
+        assert!(matches!(state.arrive(3_000), Arrival::Welcome { .. }));
         assert_eq!(state.forgotten_in_ms(3_000), 57_000);
     }
 }

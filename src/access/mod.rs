@@ -1,20 +1,25 @@
-//! Who may call agents directly: customers with API keys, and how often; and how many steps an orchestrator may have under
-//! way.
+//! Who may call besides those who sign: customers with API keys, and how often; operators in a browser. And how many steps
+//! an orchestrator may have under way.
 //!
 //! In scope: what a key is, how it is compared, and the buckets of keys and of client addresses. All of it is pure: a
 //! Durable Object of its own per key and per address keeps the states ([`key::KeyState`], [`address::AddressState`]), and
-//! asks what becomes of them. An orchestrator's slots are kept in one as well ([`slots::Slots`]). Out of scope: what a customer's call does.
+//! asks what becomes of them. An orchestrator's slots are kept in one as well ([`slots::Slots`]). An operator's session
+//! ([`session`]) is kept nowhere. Out of scope: what a call does.
 
 pub mod address;
+pub mod browser;
 pub mod bucket;
 pub mod cors_origins;
 pub mod key;
+pub mod session;
 pub mod slots;
 
 pub use self::address::{AddressState, Arrival, client_address};
+pub use self::browser::{SessionCookie, is_same_origin};
 pub use self::bucket::{Rate, RateLimit, RatePolicy, TokenBucket};
 pub use self::cors_origins::{CorsOriginError, CorsOrigins};
 pub use self::key::{ApiKey, KeyState, KeyText, PresentedKey, SecretDigest};
+pub use self::session::{SESSION_MAX_S, SESSION_S, Session};
 pub use self::slots::{Slot, Slots, Taken, slot_id};
 
 use serde::{Deserialize, Serialize};
@@ -62,6 +67,16 @@ impl Customer {
             Ok(())
         } else {
             Err(Problem::AgentNotAllowed)
+        }
+    }
+}
+
+impl From<&Session> for Customer {
+    /// An operator who tries an agent. Its name is no API key's: those have no slash.
+    fn from(session: &Session) -> Self {
+        Self {
+            key: format!("operator/{}", session.key_id),
+            agents: session.agents.clone(),
         }
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Document;
 use crate::gateway::WAIT_MAX_S;
 use crate::manifest::{AgentManifest, Team, Visibility};
-use crate::routes::{Access, ROUTES};
+use crate::routes::{self, Access};
 use crate::run::RUN_ID_MAX_BYTES;
 use crate::run::state::STATE_MAX_BYTES;
 use crate::signature::profile;
@@ -66,7 +66,7 @@ pub fn visible(team: &Team) -> impl Iterator<Item = &AgentManifest> {
 fn endpoints() -> Vec<Value> {
     let endpoint = |route: &crate::routes::Route| {
         let access = match route.access {
-            Access::Open => "open",
+            Access::Open | Access::Page => "open",
             Access::Signed { .. } => "signed",
             Access::ApiKey => "api-key",
         };
@@ -77,7 +77,7 @@ fn endpoints() -> Vec<Value> {
             "summary": route.summary,
         })
     };
-    ROUTES.iter().map(endpoint).collect()
+    routes::described().map(endpoint).collect()
 }
 
 fn agent(team: &Team, manifest: &AgentManifest) -> Value {

@@ -7,7 +7,7 @@ use super::Document;
 use super::discovery::visible;
 use crate::manifest::{Team, Visibility};
 use crate::problem::PROBLEM_JSON;
-use crate::routes::{Access, Action, ROUTES, Route};
+use crate::routes::{self, Access, Action, Route};
 use crate::signature::profile::GENERATION_MAX;
 use crate::wire;
 
@@ -15,7 +15,7 @@ use crate::wire;
 #[must_use]
 pub fn openapi(team: &Team, origin: &str) -> Document {
     let mut paths = Map::new();
-    for route in &ROUTES {
+    for route in routes::described() {
         let path = paths.entry(route.template).or_insert_with(|| json!({}));
         path[route.method.to_lowercase()] = operation(team, route);
     }
@@ -40,6 +40,12 @@ pub fn openapi(team: &Team, origin: &str) -> Document {
                     "in": "header",
                     "name": "Signature",
                     "description": "HTTP Message Signature (RFC 9421) in the profile baton-request-v1: docs/protocol.md",
+                },
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": "__Host-baton-session",
+                    "description": "An operator's session in a browser: docs/protocol.md",
                 },
                 "bearer": {
                     "type": "http",
@@ -138,6 +144,9 @@ fn operation(team: &Team, route: &Route) -> Value {
     if route.access == Access::ApiKey {
         operation["security"] = json!([{"bearer": []}]);
     }
+    if let Some(security) = operation["security"].as_array_mut().filter(|_| route.takes_session()) {
+        security.push(json!({"session": []}));
+    }
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
     }
@@ -154,7 +163,7 @@ fn operation(team: &Team, route: &Route) -> Value {
 const fn success(route: &Route) -> &'static str {
     match route.action {
         Action::HandOff | Action::CreateApiKey => "201",
-        Action::ForgetRun | Action::RevokeApiKey => "204",
+        Action::ForgetRun | Action::RevokeApiKey | Action::SignOut => "204",
         _ => "200",
     }
 }

@@ -19,9 +19,7 @@ pub async fn admit(
     presented: Option<&PresentedKey>,
     address: &str,
 ) -> Result<Admission, StorageUnavailable> {
-    let address = client_object::of_address(address);
-    let arrival: Arrival = ask(env, &address, "arrive", &()).await?;
-    if let Some(limited) = arrival.refused() {
+    if let Some(limited) = arrive(env, address).await?.refused() {
         return Ok(limited);
     }
     let admission = match presented {
@@ -29,9 +27,14 @@ pub async fn admit(
         None => Admission::Invalid,
     };
     if admission == Admission::Invalid {
-        let () = ask(env, &address, "fail", &()).await?;
+        let () = ask(env, &client_object::of_address(address), "fail", &()).await?;
     }
     Ok(admission)
+}
+
+/// Decides about a call by its address alone.
+pub async fn arrive(env: &Env, address: &str) -> Result<Arrival, StorageUnavailable> {
+    ask(env, &client_object::of_address(address), "arrive", &()).await
 }
 
 /// Keeps a new key. Nothing where another one has its id.

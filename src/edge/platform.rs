@@ -11,7 +11,7 @@ use super::clock::PlatformHost;
 use super::outside::EdgeOutside;
 use super::{api_keys, clock, dead_letters, http_client, lease, link_object, log, slots};
 use crate::access::key::SECRET_BYTES;
-use crate::access::{Admission, ApiKey, KeyState, PresentedKey, Slot, Taken};
+use crate::access::{Admission, ApiKey, Arrival, KeyState, PresentedKey, Slot, Taken};
 use crate::agent::{Host, LocalBoxFuture, Outside};
 use crate::breaker::{Breaker, Verdict, Word};
 use crate::config;
@@ -185,6 +185,10 @@ impl Platform for EdgePlatform {
         address: &str,
     ) -> Result<Admission, StorageUnavailable> {
         api_keys::admit(&self.env, presented, address).await
+    }
+
+    async fn admit_address(&self, address: &str) -> Result<Arrival, StorageUnavailable> {
+        api_keys::arrive(&self.env, address).await
     }
 
     fn key_secret(&self) -> Option<[u8; SECRET_BYTES]> {

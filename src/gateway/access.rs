@@ -1,11 +1,11 @@
-//! Callers with an API key: who they are, and what they have left.
+//! Callers of agents, with an API key mostly: who they are, and what they have left.
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 
 use super::Gateway;
 use super::reply::Reply;
-use crate::access::{Admission, Customer, PresentedKey, Rate};
+use crate::access::{Admission, Arrival, Customer, PresentedKey, Rate, Session};
 use crate::invocation::Occasion;
 use crate::platform::Platform;
 use crate::problem::Problem;
@@ -14,17 +14,24 @@ pub(super) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 pub(super) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 impl Gateway<'_> {
-    /// Who calls, by `Authorization: Bearer` and an API key; nothing else of the request counts. One call is taken from the
-    /// key's bucket.
+    /// Who calls: an operator by its session, which tries an agent, else whoever `Authorization: Bearer` and an API key
+    /// name. One call is taken from the key's bucket; an operator has that of its address alone.
     ///
     /// # Errors
     /// 401 `api-key-missing` and `api-key-invalid`, 429 `rate-limited`, 503 `storage-unavailable`.
     pub(super) async fn authenticate<P: Platform>(
         &self,
+        session: Option<&Session>,
         headers: &HeaderMap,
         occasion: &Occasion,
         platform: &P,
     ) -> Result<(Customer, Rate), Problem> {
+        if let Some(session) = session {
+            return match platform.admit_address(&occasion.address).await? {
+                Arrival::Welcome { rate } => Ok((session.into(), rate)),
+                Arrival::Limited { rate, retry_after_ms } => Err(Problem::RateLimited { rate, retry_after_ms }),
+            };
+        }
         let text = bearer(headers);
         let presented = text.and_then(PresentedKey::parse);
         // Whoever has no key is counted as well.

@@ -42,11 +42,10 @@ impl Gateway<'_> {
         if !violations.is_empty() {
             return Err(Problem::SchemaViolated { violations });
         }
-        let verified = caller.verified()?;
-        let (nonce, _) = verified.nonce().ok_or(Rejection::Missing)?;
+        let (signer, once) = caller.once()?;
         let secret = caller.platform.key_secret().ok_or(Problem::Internal)?;
         let key = ApiKey {
-            id: key_id(verified.key_id(), nonce),
+            id: key_id(signer, once),
             name: wanted.name,
             agents: wanted.agents.unwrap_or_else(|| vec!["*".into()]),
             created_at_ms: now_ms,
@@ -56,7 +55,7 @@ impl Gateway<'_> {
         };
         let text = KeyText::new(&key.id, &secret);
         let state = KeyState::new(key, SecretDigest::of(&secret));
-        // The id comes from the nonce: where it is taken, this very request was received before.
+        // The id comes from the request: where it is taken, this very request was received before.
         let key = caller.platform.put_api_key(&state).await?.ok_or(Rejection::Replayed)?;
         let mut body = serde_json::to_value(&key).map_err(|_| Problem::Internal)?;
         body["api_key"] = text.reveal().into();

@@ -9,7 +9,7 @@ use super::live::LiveCall;
 use super::preferences::wants_stream;
 use super::reply::Reply;
 use super::{Acted, Admitted, Gateway, Record};
-use crate::access::Customer;
+use crate::access::{Customer, Session};
 use crate::direct::{Answer, Call, Coordinator, Listener, Route};
 use crate::invocation::{Occasion, check, read_message, satisfies};
 use crate::manifest::{AgentManifest, Visibility, input_of};
@@ -69,16 +69,19 @@ impl Query {
 }
 
 impl Gateway<'_> {
-    /// Answers a call with an API key.
+    /// Answers a call with an API key, or of an operator who tries an agent.
     pub(super) async fn serve<P: Platform>(
         &self,
         admitted: &Admitted,
         request: &http::Request<Vec<u8>>,
+        session: Option<&Session>,
         (occasion, platform): (&Occasion, &P),
         record: &mut Record,
     ) -> Result<Acted, Problem> {
         let begun_at_ms = platform.now_ms();
-        let (customer, rate) = self.authenticate(request.headers(), occasion, platform).await?;
+        let (customer, rate) = self
+            .authenticate(session, request.headers(), occasion, platform)
+            .await?;
         record.key_id = Some(customer.key.clone());
         let agent = admitted.parameters.get("agent");
         let agent = (admitted.route.action == Action::QueryAgent).then_some(agent);

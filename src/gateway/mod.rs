@@ -12,9 +12,11 @@ mod direct;
 mod links;
 mod live;
 mod operator;
+mod page;
 mod preferences;
 mod reply;
 mod runs;
+mod session;
 mod slots;
 mod steps;
 mod stream;
@@ -31,9 +33,10 @@ pub use self::preferences::WAIT_MAX_S;
 pub use self::stream::{KEEP_ALIVE_MS, Stream};
 
 use self::reply::Reply;
+use self::session::Known;
 use crate::config::Config;
 use crate::documents::{Document, discovery, health, openapi};
-use crate::invocation::{Caller, Identity, Occasion, read_message};
+use crate::invocation::{Caller, Occasion, read_message};
 use crate::link::Order;
 use crate::manifest::{AgentManifest, Team, Visibility};
 use crate::platform::Platform;
@@ -154,22 +157,31 @@ impl Gateway<'_> {
             route: Some(admitted.route.template),
             ..Record::default()
         };
-        let (acted, caller) = match self.verify(admitted, request, platform.now_ms() / 1_000) {
-            Ok(verified) => {
-                record.key_id = verified.as_ref().map(|verified| verified.key_id().to_owned());
-                let caller = verified.as_ref().map(|verified| Caller {
-                    identity: Identity::Signed(verified),
+        let (acted, known) = match self.identify(admitted, request, platform.now_ms() / 1_000) {
+            Ok(known) => {
+                record.key_id = known.key_id().map(str::to_owned);
+                let caller = known.identity().map(|identity| Caller {
+                    identity,
                     occasion,
                     retention_ms: self.config.run_retention_ms,
                     platform,
                 });
                 let acted = match admitted.route.access {
-                    Access::ApiKey => self.serve(admitted, request, (occasion, platform), &mut record).await,
+                    Access::ApiKey => {
+                        let session = known.session();
+                        self.serve(admitted, request, session, (occasion, platform), &mut record)
+                            .await
+                    }
+                    Access::Page => page::answer(admitted, request.headers()),
+                    Access::Open if admitted.route.action == Action::Session => {
+                        let now_s = platform.now_ms() / 1_000;
+                        Ok(Acted::Reply(self.describe_session(request, now_s)))
+                    }
                     _ => self.act(admitted, request, caller.as_ref(), &mut record).await,
                 };
-                (acted, verified)
+                (acted, known)
             }
-            Err(rejection) => (Err(rejection.into()), None),
+            Err(problem) => (Err(problem), Known::Nobody),
         };
         // Whoever sends a captured request again is not its caller, and gets nothing signed that answers it.
         let captured = matches!(acted, Err(Problem::Rejected(Rejection::Replayed)));
@@ -185,9 +197,16 @@ impl Gateway<'_> {
                 Reply::problem(&problem, admitted.route, &occasion.request_id)
             }
         };
+        let now_s = platform.now_ms() / 1_000;
+        let reply = match known.session().filter(|_| admitted.route.action != Action::SignOut) {
+            Some(session) => self.renew(reply, session, request, now_s),
+            None => reply,
+        };
         let mut response = reply.into_response(&occasion.request_id);
-        if let Some(caller) = caller.filter(|_| !captured) {
-            sign_response(&mut response, &caller, platform.now_ms() / 1_000);
+        if let Known::Signed(caller) = known
+            && !captured
+        {
+            sign_response(&mut response, &caller, now_s);
         }
         if request.method() == Method::HEAD {
             response.body_mut().clear();
@@ -234,12 +253,10 @@ impl Gateway<'_> {
         request: &http::Request<Vec<u8>>,
         now_s: u64,
     ) -> Result<Option<Verified>, Rejection> {
-        let closed =
-            !self.team.gateway.discovery.public && matches!(admitted.route.action, Action::Discovery | Action::OpenApi);
         let (purpose, idempotency) = match admitted.route.access {
-            Access::Open if closed => (Purpose::Invoke, false),
+            Access::Open if self.is_closed(admitted.route) => (Purpose::Invoke, false),
             // Of a customer it is the key that counts: `authenticate`.
-            Access::Open | Access::ApiKey => return Ok(None),
+            Access::Open | Access::ApiKey | Access::Page => return Ok(None),
             Access::Signed { purpose, idempotency } => (purpose, idempotency),
         };
         let webhook = match admitted.route.action {
@@ -281,9 +298,16 @@ impl Gateway<'_> {
         let caller = caller.ok_or(Rejection::Missing)?;
         let step = (parameter("run"), parameter("step"));
         match admitted.route.action {
-            Action::Health | Action::Discovery | Action::OpenApi | Action::Query | Action::QueryAgent => {
-                Err(Problem::Internal)
-            }
+            Action::Health
+            | Action::Discovery
+            | Action::OpenApi
+            | Action::Query
+            | Action::QueryAgent
+            | Action::Page
+            | Action::PageFile
+            | Action::Session => Err(Problem::Internal),
+            Action::SignIn => self.sign_in(caller, request).await,
+            Action::SignOut => self.sign_out(request),
             Action::Challenge => reply(self.answer_challenge(request.body())?),
             Action::InvokeStep | Action::HandOff => {
                 let agent = self.agent_for(parameter("agent"), caller.verified()?)?;

@@ -46,6 +46,11 @@ impl Reply {
         Self::new(StatusCode::OK, "application/json", text.into_bytes())
     }
 
+    /// A file of the page.
+    pub(super) fn file(content_type: &'static str, content: &'static str) -> Self {
+        Self::new(StatusCode::OK, content_type, content.as_bytes().to_vec())
+    }
+
     /// The head of a stream.
     pub(super) fn event_stream() -> Self {
         Self::new(StatusCode::OK, "text/event-stream", Vec::new())

@@ -16,6 +16,7 @@ mod live;
 mod object;
 mod platform;
 mod runs;
+mod session;
 mod slots;
 
 use self::platform::{FakePlatform, Fault};

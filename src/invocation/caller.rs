@@ -1,5 +1,6 @@
 //! Who asks, and how it asks a run.
 
+use crate::access::Session;
 use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::run::fence::Named;
@@ -29,6 +30,8 @@ pub struct Occasion {
 pub enum Identity<'a> {
     /// An orchestrator or an operator, by its signature.
     Signed(&'a Verified),
+    /// An operator in a browser, by a session that a signature began.
+    Operator(&'a Session),
     /// The gateway itself, for a customer who called directly: as the orchestrator whose runs these are.
     Direct {
         /// The owner of the run.
@@ -75,7 +78,7 @@ impl<'a, P: Platform> Caller<'a, P> {
         }
     }
 
-    /// A signature is good for one request; a direct call has none.
+    /// A signature is good for one request; a direct call and a session have none.
     fn nonce(&self) -> Option<Nonce> {
         let Identity::Signed(verified) = self.identity else {
             return None;
@@ -103,6 +106,22 @@ impl<'a, P: Platform> Caller<'a, P> {
         })
     }
 
+    /// The caller's key, and a text that no other request under it has: its nonce, where it is signed, so that the same
+    /// request has the same one.
+    ///
+    /// # Errors
+    /// When the caller has no key: the route takes none of those, so that is a fault of ours.
+    pub fn once(&self) -> Result<(&'a str, &str), Problem> {
+        match self.identity {
+            Identity::Signed(verified) => {
+                let (nonce, _) = verified.nonce().ok_or(Rejection::Missing)?;
+                Ok((verified.key_id(), nonce))
+            }
+            Identity::Operator(session) => Ok((&session.key_id, &self.occasion.request_id)),
+            Identity::Direct { .. } => Err(Problem::Internal),
+        }
+    }
+
     /// The signature by which the caller is known.
     ///
     /// # Errors
@@ -110,7 +129,7 @@ impl<'a, P: Platform> Caller<'a, P> {
     pub fn verified(&self) -> Result<&'a Verified, Problem> {
         match self.identity {
             Identity::Signed(verified) => Ok(verified),
-            Identity::Direct { .. } => Err(Problem::Internal),
+            Identity::Operator(_) | Identity::Direct { .. } => Err(Problem::Internal),
         }
     }
 
@@ -119,6 +138,7 @@ impl<'a, P: Platform> Caller<'a, P> {
     pub fn orchestrator(&self) -> &'a str {
         match self.identity {
             Identity::Signed(verified) => verified.orchestrator(),
+            Identity::Operator(session) => &session.orchestrator,
             Identity::Direct { orchestrator } => orchestrator,
         }
     }

@@ -26,4 +26,4 @@ pub use origins::Origins;
 pub use rejection::Rejection;
 pub use request::{Sent, Stamp, sign_request};
 pub use response::{Binding, IDEMPOTENCY_REPLAYED, sign_response, verify_response};
-pub use verify::{Policy, Verified, verify};
+pub use verify::{Policy, Verified, check_envelope, verify};

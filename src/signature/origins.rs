@@ -39,7 +39,14 @@ impl Origins {
     /// Whether one of the origins has this authority, in whatever case.
     #[must_use]
     pub fn serve(&self, authority: &str) -> bool {
-        self.0.iter().any(|origin| {
+        self.of(authority).is_some()
+    }
+
+    /// The origin that has this authority, in whatever case.
+    #[must_use]
+    pub fn of(&self, authority: &str) -> Option<&str> {
+        let mut origins = self.0.iter().map(String::as_str);
+        origins.find(|origin| {
             origin
                 .split_once("://")
                 .is_some_and(|(_, own)| own.eq_ignore_ascii_case(authority))
@@ -109,6 +116,7 @@ mod tests {
     fn authorities() {
         let origins = Origins::parse("https://gw.example.com,http://127.0.0.1:8787").expect("origins");
         assert!(origins.serve("GW.example.com"));
+        assert_eq!(origins.of("GW.example.com"), Some("https://gw.example.com"));
         assert!(origins.serve("127.0.0.1:8787"));
         assert!(!origins.serve("127.0.0.1"));
         assert!(!origins.serve("example.com"));

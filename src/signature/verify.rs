@@ -116,8 +116,11 @@ pub fn verify(request: &RequestView<'_>, body: &[u8], policy: &Policy<'_>) -> Re
     }
 }
 
-/// What holds for every request, however it is signed.
-fn check_envelope(request: &RequestView<'_>, origins: &Origins) -> Result<(), Rejection> {
+/// What holds for every request, by whatever its caller is known.
+///
+/// # Errors
+/// The class of the first rule that does not hold.
+pub fn check_envelope(request: &RequestView<'_>, origins: &Origins) -> Result<(), Rejection> {
     if request.headers.len() > HEADERS_MAX {
         return Err(Rejection::TooManyHeaders);
     }

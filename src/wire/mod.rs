@@ -47,6 +47,7 @@ schemas![
     "step-status",
     "run-request",
     "run-answer",
+    "session",
     "settlement",
     "settlement-answer",
 ];

@@ -4,7 +4,9 @@
 //! What is shared by all checkouts is in the cache ([`Paths::cache`]), in one folder per tool whose name has the
 //! versions in it. `node_modules` is the checkout's own.
 
+mod apt;
 mod cache;
+mod chromium;
 mod debian;
 mod npm;
 mod python;
@@ -12,6 +14,8 @@ mod rust_tools;
 mod rustup;
 mod sysroot;
 mod wasm;
+
+use std::path::PathBuf;
 
 use anyhow::Result;
 
@@ -62,6 +66,18 @@ pub fn for_wrangler(paths: &Paths) -> Result<Node> {
 }
 
 /// What the contract tests need beside the Worker.
-pub fn for_tests(paths: &Paths) -> Result<Python> {
-    python::ensure(paths)
+#[derive(Debug)]
+pub struct TestTools {
+    /// With the libraries that they check Baton against.
+    pub python: Python,
+    /// The browser that opens the operator's page.
+    pub chromium: PathBuf,
+}
+
+/// What the contract tests need beside the Worker.
+pub fn for_tests(paths: &Paths) -> Result<TestTools> {
+    Ok(TestTools {
+        python: python::ensure(paths)?,
+        chromium: chromium::ensure(paths)?,
+    })
 }

@@ -81,7 +81,7 @@ fn cargo_test(paths: &Paths, options: &TestOptions, arguments: &[&str]) -> Comma
 /// Builds what the contract tests talk to, and tells them where it is.
 pub fn prepare_contract_tests(paths: &Paths, cargo: &mut Command, variant: Variant) -> Result<()> {
     let tools = setup::for_worker(paths)?;
-    let python = setup::for_tests(paths)?;
+    let testers = setup::for_tests(paths)?;
     let main = build::worker_with(paths, &tools, variant)?;
     let config = paths.made().join(variant.name()).join("wrangler.json");
     config::write(
@@ -100,7 +100,9 @@ pub fn prepare_contract_tests(paths: &Paths, cargo: &mut Command, variant: Varia
         .env("BATON_TEST_CONFIG", config)
         .env("BATON_TEST_ORCHESTRATOR", paths.binary("reference-orchestrator"))
         .env("BATON_TEST_CLI", paths.binary("baton"))
-        .env("BATON_TEST_PYTHON", python.interpreter)
+        .env("BATON_TEST_PYTHON", testers.python.interpreter)
+        .env("BATON_TEST_CHROMIUM", testers.chromium)
+        .env("BATON_TEST_SCREENSHOTS", paths.made().join("screenshots"))
         .env("WRANGLER_SEND_METRICS", "false");
     Ok(())
 }

@@ -101,7 +101,7 @@ impl Demand {
                         note: None,
                     }
                 }
-                Access::Open => Self {
+                Access::Open | Access::Page => Self {
                     purpose: Purpose::Invoke,
                     idempotency: false,
                     preconditions: false,

@@ -110,7 +110,7 @@ fn head_is_get_without_a_body() {
 #[test]
 fn an_unknown_path_is_a_404() {
     for path in [
-        "/",
+        "/page",
         "/nothing",
         "/agents",
         "/agents/echo",

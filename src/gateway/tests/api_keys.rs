@@ -48,7 +48,7 @@ fn authenticate_from(bench: &Bench, address: &str, field: Option<&str>) -> Resul
         trace: None,
         address: address.into(),
     };
-    block_on(gateway.authenticate(&headers, &occasion, &bench.platform))
+    block_on(gateway.authenticate(None, &headers, &occasion, &bench.platform))
 }
 
 fn authenticate(bench: &Bench, text: &str) -> Result<(Customer, Rate), Problem> {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{NOW_S, object};
 use crate::access::key::SECRET_BYTES;
-use crate::access::{AddressState, Admission, ApiKey, KeyState, PresentedKey, Slot, Slots, Taken};
+use crate::access::{AddressState, Admission, ApiKey, Arrival, KeyState, PresentedKey, Slot, Slots, Taken};
 use crate::agent::{Host, LocalBoxFuture};
 use crate::breaker::{Breaker, Circuit, Verdict, Word};
 use crate::link::{self, Input, KnownLease, Link, LinkReport, Order, Received};
@@ -334,6 +334,15 @@ impl Platform for FakePlatform {
             state.fail(now_ms);
         }
         Ok(again(&admission))
+    }
+
+    async fn admit_address(&self, address: &str) -> Result<Arrival, StorageUnavailable> {
+        let now_ms = self.now_ms.get();
+        let mut addresses = self.addresses.borrow_mut();
+        let state = addresses
+            .entry(address.to_owned())
+            .or_insert_with(|| AddressState::full(now_ms));
+        Ok(again(&state.arrive(now_ms)))
     }
 
     fn key_secret(&self) -> Option<[u8; SECRET_BYTES]> {

@@ -40,6 +40,8 @@ Or call the gateway directly, as a customer does: with an API key, which the fir
   ./{baton} api-keys create me
   BATON_API_KEY=... ./{baton} query 'I was charged twice'
 
+Look at the gateway at {gateway}/ and sign in there with the file .dev/baton.json, as its operator.
+
 What the gateway is and does:
 
   curl {gateway}/.well-known/baton.json
@@ -71,6 +73,10 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("orchestrator  http://127.0.0.1:2\n"), "{text}");
+        assert!(
+            text.contains("Look at the gateway at http://127.0.0.1:1/ and sign in"),
+            "{text}"
+        );
         assert!(text.contains("as `desk`; the lease has 59 s to run"), "{text}");
         assert!(
             text.contains(r#"./target/debug/baton step triage --input '{"text":"I was charged twice"}'"#),

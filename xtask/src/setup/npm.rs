@@ -1,4 +1,4 @@
-//! wrangler, Node 22, esbuild, binaryen: what package.json pins, in the checkout's node_modules.
+//! wrangler, Node 22, esbuild, binaryen, playwright: what package.json pins, in the checkout's node_modules.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -73,7 +73,7 @@ pub fn ensure(paths: &Paths) -> Result<Node> {
     let mut command = Command::new(npm);
     command.args(["ci", "--no-audit", "--no-fund"]).current_dir(&paths.root);
     Step::new(
-        "Installing wrangler, Node 22, esbuild and binaryen from npm",
+        "Installing wrangler, Node 22, esbuild, binaryen and playwright from npm",
         cache::log(paths, "npm"),
     )
     .run(&mut command)?;

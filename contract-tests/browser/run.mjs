@@ -1,0 +1,20 @@
+// Runs one scenario of the operator's page in a real Chromium: `node run.mjs NAME`, with its settings as JSON in
+// BATON_TEST_PAGE. It ends with 0 where the scenario holds, and else says what does not.
+
+import { chromium } from 'playwright-core';
+
+import * as scenarios from './scenarios.mjs';
+import { Visitor } from './visitor.mjs';
+
+const settings = JSON.parse(process.env.BATON_TEST_PAGE);
+const scenario = scenarios[process.argv[2]];
+if (!scenario) throw new Error(`no scenario of the name ${process.argv[2]}`);
+
+const browser = await chromium.launch({ executablePath: settings.chromium, args: ['--disable-dev-shm-usage', '--font-render-hinting=none'] });
+try {
+  const visitor = await Visitor.in(browser, settings);
+  await scenario(visitor);
+  visitor.assertNoComplaints();
+} finally {
+  await browser.close();
+}
