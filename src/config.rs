@@ -7,6 +7,7 @@ use crate::outgoing::{Refusal, Rules, check_origin};
 use crate::signature::keys::KeyError;
 use crate::signature::origins::OriginError;
 use crate::signature::{Keyring, Origins};
+use crate::telemetry::settings::{Settings, SettingsError, check_endpoint};
 
 /// At most this many orchestrators may be configured.
 pub const ORCHESTRATORS_MAX: usize = 16;
@@ -60,6 +61,8 @@ pub struct Orchestrator {
     /// Whether direct calls are answered here also while it refuses the gateway's own credentials: `fallback_when_refused`,
     /// which is false where it is not set.
     pub fallback_when_refused: bool,
+    /// Where it takes telemetry, if it does: `telemetry_url`.
+    pub telemetry_url: Option<String>,
 }
 
 /// An entry of `BATON_ORCHESTRATORS`.
@@ -71,6 +74,7 @@ struct Entry {
     callback_origins: Option<Vec<String>>,
     #[serde(default)]
     fallback_when_refused: bool,
+    telemetry_url: Option<String>,
 }
 
 /// Everything that is configured and not declared in a manifest.
@@ -88,6 +92,8 @@ pub struct Config {
     pub run_retention_ms: u64,
     /// The web pages that may call with an API key: `BATON_CORS_ORIGINS`.
     pub cors_origins: CorsOrigins,
+    /// What is told of runs, and where it goes: the variables that begin with `OTEL_`, and `BATON_HISTORY_DAYS`.
+    pub telemetry: Settings,
 }
 
 /// What is wrong with the configuration: for the operator's log, never for a caller.
@@ -101,7 +107,7 @@ pub enum ConfigError {
     #[error("BATON_ORIGINS is not set: set it to the address that callers use, such as https://agents.example.com")]
     NoOrigins,
     #[error(
-        "BATON_ORCHESTRATORS: expected a JSON array of {{\"id\", \"url\", \"callback_origins\"?, \"fallback_when_refused\"?}}, at most {ORCHESTRATORS_MAX}: wrong at line {0}, column {1}"
+        "BATON_ORCHESTRATORS: expected a JSON array of {{\"id\", \"url\", \"callback_origins\"?, \"fallback_when_refused\"?, \"telemetry_url\"?}}, at most {ORCHESTRATORS_MAX}: wrong at line {0}, column {1}"
     )]
     Orchestrators(usize, usize),
     #[error(
@@ -128,6 +134,8 @@ pub enum ConfigError {
     RunRetention(String),
     #[error("BATON_CORS_ORIGINS: {0}")]
     CorsOrigins(#[from] CorsOriginError),
+    #[error("{0}")]
+    Telemetry(#[from] SettingsError),
 }
 
 impl Config {
@@ -142,6 +150,7 @@ impl Config {
         let origins = variable("BATON_ORIGINS").ok_or(ConfigError::NoOrigins)?;
         let orchestrators = variable("BATON_ORCHESTRATORS").unwrap_or_else(|| "[]".into());
         let environment = Environment::of(variable("BATON_ENVIRONMENT"));
+        let telemetry = Settings::read(&variable, environment.is_development())?;
         Ok(Self {
             keyring: Keyring::parse(&keys)?,
             origins: Origins::parse(&origins)?,
@@ -149,6 +158,7 @@ impl Config {
             environment,
             run_retention_ms: read_run_retention_ms(variable("BATON_RUN_RETENTION_S"))?,
             cors_origins: CorsOrigins::parse(&variable("BATON_CORS_ORIGINS").unwrap_or_default())?,
+            telemetry,
         })
     }
 
@@ -192,6 +202,7 @@ fn read_orchestrator(entry: Entry, environment: &Environment) -> Result<Orchestr
         url,
         callback_origins,
         fallback_when_refused,
+        telemetry_url,
     } = entry;
     // It names a Durable Object and stands in a query.
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
@@ -207,11 +218,15 @@ fn read_orchestrator(entry: Entry, environment: &Environment) -> Result<Orchestr
         return Err(ConfigError::OrchestratorUrl(id, url));
     };
     let callback_origins = read_callback_origins(&id, &own, callback_origins, environment)?;
+    let telemetry_url = telemetry_url
+        .map(|url| check_endpoint("BATON_ORCHESTRATORS: telemetry_url", &url, environment.is_development()))
+        .transpose()?;
     Ok(Orchestrator {
         id,
         url: url.trim_end_matches('/').to_owned(),
         callback_origins,
         fallback_when_refused,
+        telemetry_url,
     })
 }
 
@@ -307,6 +322,26 @@ mod tests {
     fn a_trailing_slash_is_dropped() {
         let read = read_one("https://b.example.com/base/", "", &other()).expect("valid");
         assert_eq!(read.url, "https://b.example.com/base");
+    }
+
+    #[test]
+    fn telemetry() {
+        let url = "https://b.example.com";
+        let to = |url: &str| format!(r#","telemetry_url":"{url}""#);
+        let read = read_one(url, &to("https://t.example.com/v1/traces/"), &other()).expect("valid");
+        assert_eq!(read.telemetry_url.as_deref(), Some("https://t.example.com/v1/traces"));
+        let error = read_one(url, &to("http://t.example.com"), &other()).expect_err("in the clear");
+        assert!(
+            error
+                .to_string()
+                .contains("telemetry_url: `http://t.example.com` is in the clear"),
+            "{error}"
+        );
+        check(&[ORIGINS, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")], "ok");
+        check(
+            &[ORIGINS, ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector")],
+            "OTEL_EXPORTER_OTLP_ENDPOINT: ",
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 mod api_keys;
 mod direct;
+mod history;
 mod runs;
 
 use super::*;
@@ -19,12 +20,16 @@ use crate::agent::{Host, LocalBoxFuture};
 use crate::breaker::Breaker;
 use crate::platform::{StorageUnavailable, Unanswered};
 use crate::run::delivery::DeadLetter;
+use crate::run::outbox_report::{DeadEvent, Lag};
 use crate::run::status::{Watch, Watched};
 use crate::run::storage::{Corrupt, MemoryStorage};
 use crate::run::transaction::Transaction;
 use crate::run::{Asked, Question, RunName, Told, ask};
 use crate::signature::keys::Keyring;
 use crate::signature::{KeyRecord, Sent, Stamp, sign_request};
+use crate::telemetry::event::Event;
+use crate::telemetry::history::{Count, ExecutionRow, Filter, Window};
+use crate::telemetry::otlp::Verdict;
 
 const NOW_S: u64 = 1_800_000_000;
 const ORIGIN: &str = "https://gw.example.com";
@@ -55,6 +60,19 @@ struct FakePlatform {
     addresses: RefCell<HashMap<String, AddressState>>,
     /// How many secrets were given.
     secrets: Cell<u8>,
+    history: RefCell<History>,
+}
+
+/// What the history and the outbox's lists answer, and what was asked of them.
+#[derive(Default)]
+struct History {
+    executions: Vec<ExecutionRow>,
+    asked: Vec<(Filter, Option<(u64, String)>)>,
+    count: Count,
+    lags: Vec<Lag>,
+    dead: Vec<DeadEvent>,
+    exported: Vec<String>,
+    verdicts: Vec<Verdict>,
 }
 
 /// Answers an outgoing call.
@@ -74,6 +92,7 @@ impl FakePlatform {
             keys: RefCell::default(),
             addresses: RefCell::default(),
             secrets: Cell::new(0),
+            history: RefCell::default(),
         }
     }
 
@@ -191,6 +210,47 @@ impl Platform for FakePlatform {
 
     fn alarm(&self, subject: &str, message: &str) {
         self.alarms.borrow_mut().push(format!("{subject}: {message}"));
+    }
+
+    async fn executions(
+        &self,
+        filter: &Filter,
+        before: Option<(u64, &str)>,
+        limit: usize,
+    ) -> Result<Vec<ExecutionRow>, StorageUnavailable> {
+        let mut history = self.history.borrow_mut();
+        history
+            .asked
+            .push((filter.clone(), before.map(|(at_ms, id)| (at_ms, id.to_owned()))));
+        Ok(history.executions.iter().take(limit).cloned().collect())
+    }
+
+    async fn agent_count(&self, _: &str, _: Window) -> Result<Count, StorageUnavailable> {
+        Ok(self.history.borrow().count)
+    }
+
+    async fn outbox_lags(&self) -> Result<Vec<Lag>, StorageUnavailable> {
+        Ok(self.history.borrow().lags.clone())
+    }
+
+    async fn dead_events(&self, _: Option<(u64, &str)>, limit: usize) -> Result<Vec<DeadEvent>, StorageUnavailable> {
+        Ok(self.history.borrow().dead.iter().take(limit).cloned().collect())
+    }
+
+    async fn dead_event(&self, letter: &str) -> Result<Option<DeadEvent>, StorageUnavailable> {
+        let history = self.history.borrow();
+        Ok(history.dead.iter().find(|dead| dead.letter == letter).cloned())
+    }
+
+    async fn remove_dead_event(&self, letter: &str) -> Result<(), StorageUnavailable> {
+        self.history.borrow_mut().dead.retain(|dead| dead.letter != letter);
+        Ok(())
+    }
+
+    async fn export(&self, _: &str, event: &Event) -> Verdict {
+        let mut history = self.history.borrow_mut();
+        history.exported.push(event.id.clone());
+        history.verdicts.pop().unwrap_or(Verdict::Delivered { rejected: None })
     }
 
     async fn admit_client(

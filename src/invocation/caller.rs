@@ -111,6 +111,13 @@ impl<'a, P: Platform> Caller<'a, P> {
         }
     }
 
+    /// The caller's own span, in 16 hexadecimal digits, where it named one.
+    #[must_use]
+    pub fn parent_span(&self) -> Option<String> {
+        let trace = self.occasion.trace.as_ref();
+        trace.map(|trace| trace.span_id().to_owned())
+    }
+
     /// The span of what this request asks for: a child of the caller's own, where it named one.
     #[must_use]
     pub fn traceparent(&self) -> String {

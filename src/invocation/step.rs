@@ -199,6 +199,7 @@ impl<'a, P: Platform> Invocation<'a, P> {
             hold_ms: deadline_ms + COMMIT_GRACE_MS,
             background: mode == Mode::Background,
             callback_url: body.callback.map(|callback| callback.url),
+            parent_span: caller.parent_span(),
             takeover: None,
             call: Call {
                 run: run.to_owned(),

@@ -13,6 +13,7 @@
 //! | [`events`] | what an execution tells while it lasts |
 //! | [`delivery`] | callbacks on their way |
 //! | [`settlement`] | what the gateway coordinated in an orchestrator's place, on its way to it |
+//! | [`outbox`] | events on their way: telemetry and history |
 //! | [`status`] | what is told to whoever asks |
 //! | [`record`] | the run's own row, its retention and its end |
 
@@ -23,6 +24,8 @@ pub mod events;
 pub mod handoff;
 pub mod ledger;
 mod nonce;
+pub mod outbox;
+pub mod outbox_report;
 pub mod outcome;
 pub mod question;
 pub mod record;
@@ -30,6 +33,7 @@ pub mod settlement;
 pub mod state;
 pub mod status;
 pub mod storage;
+mod telling;
 #[cfg(test)]
 mod testing;
 mod timers;

@@ -9,13 +9,16 @@ use serde_json::{Value, json};
 
 use super::attempt::{self, Phase};
 use super::delivery::shortened;
+use super::outbox;
 use super::question::{Moment, RunName};
 use super::record;
 use super::state;
 use super::status::Shown;
 use super::storage::{Storage, Table};
+use super::telling;
 use super::timers::{self, Timer};
 use crate::backoff::backoff_ms;
+use crate::telemetry::event::What;
 
 /// How long after the last step the run is settled, in milliseconds: what follows at once goes with it.
 pub const SETTLE_AFTER_MS: u64 = 500;
@@ -75,6 +78,17 @@ pub enum SettlementStatus {
     Dead,
 }
 
+impl SettlementStatus {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Settled => "settled",
+            Self::Conflict => "conflict",
+            Self::Dead => "dead",
+        }
+    }
+}
+
 /// A settlement to send.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Notice {
@@ -106,7 +120,13 @@ pub(super) fn find<S: Storage>(storage: &S) -> Result<Option<Settlement>, S::Err
 }
 
 /// The gateway coordinates the run from now on. Once noted, that stays.
-pub(super) fn take_over<S: Storage>(storage: &S, takeover: &Takeover, moment: Moment<'_>) -> Result<(), S::Error> {
+/// `place` is the span of the step that began it, and its caller's.
+pub(super) fn take_over<S: Storage>(
+    storage: &S,
+    takeover: &Takeover,
+    place: (&str, Option<&str>),
+    moment: Moment<'_>,
+) -> Result<(), S::Error> {
     if find(storage)?.is_some() {
         return Ok(());
     }
@@ -119,6 +139,8 @@ pub(super) fn take_over<S: Storage>(storage: &S, takeover: &Takeover, moment: Mo
         last_error: None,
     };
     SETTLEMENTS.put(storage, ONLY, &settlement)?;
+    let reason = takeover.reason.clone();
+    outbox::tell(storage, place, What::TakenOver { reason }, moment.now_ms)?;
     timers::set(storage, Timer::Settle, moment.now_ms + SETTLE_AFTER_MS)
 }
 
@@ -252,6 +274,8 @@ pub fn told<S: Storage>(
     }
     if settlement.status != SettlementStatus::Pending {
         timers::clear(storage, Timer::Settle)?;
+        let end = (settlement.tries, settlement.routed_at_ms, settlement.status.name());
+        telling::settlement_ended(storage, end, moment.now_ms)?;
     }
     SETTLEMENTS.put(storage, ONLY, &settlement)?;
     Ok(alarm)

@@ -17,6 +17,7 @@ macro_rules! schemas {
 }
 
 schemas![
+    "agent-metrics",
     "api-key-created",
     "api-key-request",
     "api-keys",
@@ -25,11 +26,14 @@ schemas![
     "challenge-answer",
     "dead-letters",
     "discovery",
+    "executions",
     "handoff",
     "handoff-receipt",
     "health",
     "lease",
     "openapi",
+    "outbox",
+    "outbox-resent",
     "problem",
     "query",
     "query-answer",

@@ -1,17 +1,21 @@
 //! The run's object and its storage, with all that can go wrong with them; time; the receiver of callbacks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use baton::run::call::StateSource;
 use baton::run::delivery::{self, DeadLetter, Parcel, Sent};
 use baton::run::events::{self, Event};
 use baton::run::ledger::{Commit, CommitRequest, StateWrite};
+use baton::run::outbox::{self, Destination};
+use baton::run::outbox_report;
 use baton::run::state::Kept;
 use baton::run::storage::{Corrupt, MemoryStorage};
 use baton::run::transaction::Transaction;
 use baton::run::work::{self, Execution, Work};
 use baton::run::{Asked, Moment, Nonce, Question, StoredAnswer, Told, ask, next_at_ms};
+use baton::telemetry::event::{self as telemetry, What};
+use baton::telemetry::otlp::Verdict;
 use serde_json::{Value, json};
 
 use crate::model::{Incarnation, Model};
@@ -39,6 +43,8 @@ pub struct World {
     pub executing: Vec<Job>,
     pub delivering: Vec<Shipment>,
     pub reporting: Vec<(Incarnation, u32, DeadLetter, bool)>,
+    /// Events that have arrived, by their ids.
+    history: BTreeMap<String, telemetry::Event>,
     /// Workers at work on a step whose caller waits.
     pub workers: Vec<Job>,
     pub receiver: Receiver,
@@ -115,6 +121,7 @@ impl World {
             executing: Vec::new(),
             delivering: Vec::new(),
             reporting: Vec::new(),
+            history: BTreeMap::new(),
             workers: Vec::new(),
             receiver: Receiver::Up,
             requests: 0,
@@ -281,6 +288,7 @@ impl World {
             }),
             Work::Report(ordinal, letter) => self.reporting.push((incarnation, ordinal, *letter, false)),
             Work::Settle(notice) => panic!("nobody took the run over: {notice:?}"),
+            Work::Export => self.export(&instance, now_ms),
             Work::RemoveAll => {
                 self.count("everything is removed");
                 if self.faults && self.random.percent(20) {
@@ -291,6 +299,79 @@ impl World {
             }
         }
         Some(())
+    }
+
+    /// The object sends events and reports those that it gives up: either may fail, and either's answer may be lost.
+    fn export(&mut self, instance: &str, now_ms: u64) {
+        let receiver = |_: &str| {
+            vec![Destination {
+                name: outbox::RECEIVER,
+                timeout_ms: 10_000,
+            }]
+        };
+        let random = self.random.next() as u32;
+        let moment = Moment {
+            now_ms,
+            random,
+            claimant: instance,
+        };
+        let Ok(batches) = self.transact(|storage| outbox::take(storage, receiver, moment)) else {
+            return;
+        };
+        for batch in batches {
+            let verdict = match self.faults && self.random.percent(40) {
+                true => Verdict::Retry {
+                    reason: "503".into(),
+                    retry_after_ms: None,
+                },
+                false => Verdict::Delivered { rejected: None },
+            };
+            if verdict != (Verdict::Delivered { rejected: None }) {
+                self.count("events are sent again");
+            }
+            if verdict == (Verdict::Delivered { rejected: None }) || self.random.percent(50) {
+                batch.events.iter().for_each(|(_, event)| self.arrived(event));
+            }
+            if self
+                .transact(|storage| outbox::told(storage, &batch, &verdict, moment))
+                .is_err()
+            {
+                return;
+            }
+        }
+        let Ok(Some(report)) = self.transact(|storage| outbox_report::report(storage, now_ms)) else {
+            return;
+        };
+        if self.faults && self.random.percent(30) {
+            return;
+        }
+        for dead in &report.dead {
+            self.count("an event is given up");
+            self.arrived(&dead.event);
+        }
+        let _ = self.transact(|storage| outbox_report::reported(storage, &report, moment));
+    }
+
+    /// An event is at its destination, or on the operator's list: the same whenever it comes.
+    fn arrived(&mut self, event: &telemetry::Event) {
+        let known = self.history.insert(event.id.clone(), event.clone());
+        assert!(
+            known.is_none_or(|known| known == *event),
+            "an event's id was used again"
+        );
+    }
+
+    /// The attempts whose end was told, by their places and when they were accepted.
+    pub fn ends_told(&self) -> BTreeSet<(u32, u64)> {
+        let ends = self.history.values().filter_map(|event| match &event.what {
+            What::AttemptEnded {
+                subject,
+                accepted_at_ms,
+                ..
+            } => Some((subject.ordinal, *accepted_at_ms)),
+            _ => None,
+        });
+        ends.collect()
     }
 
     /// An execution in the object goes on: it tells something, or it ends, or it is committed.

@@ -5,6 +5,8 @@ use crate::agent::{Cancellation, Journal};
 use crate::invocation::Executor;
 use crate::run::Moment;
 use crate::run::work::{self, Work};
+use crate::telemetry::event::agent_span;
+use crate::telemetry::trace_context::TraceContext;
 
 impl Bench {
     /// Does what the object of this run has to do, until nothing is due.
@@ -265,7 +267,13 @@ mod scripted {
             .map(|hop| &hop["agent"])
             .collect();
         assert_eq!(hops, ["script", "script-again"]);
-        assert_eq!(outcome["hops"][0]["traceparent"], outcome["trace"]["traceparent"]);
+        let span = |value: &Value| TraceContext::parse(value.as_str().expect("text")).expect("a traceparent");
+        let (step, first) = (
+            span(&outcome["trace"]["traceparent"]),
+            span(&outcome["hops"][0]["traceparent"]),
+        );
+        assert_eq!(first, agent_span(&step, 1, 0));
+        assert_eq!(outcome["hops"][0]["to"], "script-again");
         assert_eq!(outcome["trace"]["links"][0], outcome["hops"][1]["traceparent"]);
         assert_eq!(outcome["trace"]["links"].as_array().map(Vec::len), Some(2));
         let schema = crate::wire::compiled("step-outcome").expect("the schema");

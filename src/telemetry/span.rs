@@ -1,0 +1,494 @@
+//! The spans that an event is told as.
+
+use super::event::{Ending, Event, Hop, Route, Subject, Usage, What, agent_span};
+use super::names;
+use super::trace_context::TraceContext;
+
+/// A span, in no encoding yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Span {
+    /// Where it is.
+    pub context: TraceContext,
+    /// The span that it is a part of, in 16 hexadecimal digits.
+    pub parent: Option<String>,
+    /// What is done.
+    pub name: String,
+    /// From which side.
+    pub kind: Kind,
+    /// Unix milliseconds.
+    pub started_at_ms: u64,
+    /// Unix milliseconds.
+    pub ended_at_ms: u64,
+    /// What is known of it.
+    pub attributes: Vec<(&'static str, Value)>,
+    /// Whether it failed.
+    pub is_error: bool,
+    /// What it follows from, without being a part of it.
+    pub links: Vec<TraceContext>,
+}
+
+/// From which side a span is told, with its number in the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Within.
+    Internal = 1,
+    /// A request that was received.
+    Server = 2,
+    /// A request that was sent.
+    Client = 3,
+}
+
+/// An attribute's value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// Text.
+    Text(String),
+    /// A whole number.
+    Number(u64),
+    /// Yes or no.
+    Flag(bool),
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+/// The most spans that one event is told as: an execution, with every hop that it may have.
+pub const SPANS_MAX: usize = crate::invocation::HOPS_MAX + 1;
+
+/// The spans of an event: none for what has only begun, and none where its trace cannot be read.
+#[must_use]
+pub fn spans_of(event: &Event) -> Vec<Span> {
+    let Some(own) = TraceContext::parse(&event.traceparent) else {
+        return Vec::new();
+    };
+    let teller = Teller { event, own };
+    match &event.what {
+        What::ExecutionBegan { .. } => Vec::new(),
+        What::ExecutionEnded {
+            subject,
+            execution,
+            started_at_ms,
+            ending,
+            hops,
+            usage,
+            ..
+        } => teller.execution(subject, (*execution, *started_at_ms), ending, hops, *usage),
+        What::AttemptEnded {
+            subject,
+            accepted_at_ms,
+            executions,
+            status,
+            ending,
+        } => vec![teller.attempt(subject, *accepted_at_ms, *executions, *status, ending)],
+        What::HandedOff {
+            handoff,
+            agent,
+            from,
+            after,
+            with_step,
+        } => vec![teller.handoff((handoff, agent, from), after.as_deref(), *with_step)],
+        What::TakenOver { reason } => vec![teller.part("takeover", Kind::Internal, event.at_ms, {
+            vec![(names::TAKEOVER_REASON, reason.as_str().into())]
+        })],
+        What::CallbackEnded {
+            delivery,
+            host,
+            tries,
+            since_ms,
+            delivered,
+        } => {
+            let attributes = vec![
+                (names::DELIVERY, delivery.as_str().into()),
+                (names::SERVER_ADDRESS, host.as_str().into()),
+                (names::TRIES, Value::Number((*tries).into())),
+            ];
+            let mut span = teller.part("callback", Kind::Client, *since_ms, attributes);
+            span.fail_if(!delivered, "callback-dead");
+            vec![span]
+        }
+        What::SettlementEnded {
+            tries,
+            since_ms,
+            status,
+        } => {
+            let attributes = vec![
+                (names::OUTCOME, status.as_str().into()),
+                (names::TRIES, Value::Number((*tries).into())),
+            ];
+            let mut span = teller.part("settlement", Kind::Client, *since_ms, attributes);
+            span.fail_if(status != "settled", status);
+            vec![span]
+        }
+    }
+}
+
+struct Teller<'e> {
+    event: &'e Event,
+    own: TraceContext,
+}
+
+impl Teller<'_> {
+    fn span(&self, name: String, kind: Kind, context: TraceContext, started_at_ms: u64) -> Span {
+        let event = self.event;
+        let mut attributes = vec![
+            (names::EVENT, event.id.as_str().into()),
+            (names::RUN, event.run.as_str().into()),
+        ];
+        if event.orchestrator != crate::direct::NOBODY {
+            attributes.push((names::ORCHESTRATOR, event.orchestrator.as_str().into()));
+        }
+        Span {
+            parent: None,
+            context,
+            name,
+            kind,
+            started_at_ms: started_at_ms.min(event.at_ms),
+            ended_at_ms: event.at_ms,
+            attributes,
+            is_error: false,
+            links: Vec::new(),
+        }
+    }
+
+    /// A part of what the event belongs to.
+    fn part(&self, name: &str, kind: Kind, since_ms: u64, attributes: Vec<(&'static str, Value)>) -> Span {
+        let context = self.own.within(&format!("{name}/{}", self.event.id));
+        let mut span = self.span(name.to_owned(), kind, context, since_ms);
+        span.parent = Some(self.own.span_id().to_owned());
+        span.attributes.extend(attributes);
+        span
+    }
+
+    fn attempt(&self, subject: &Subject, accepted_at_ms: u64, executions: u32, status: u16, ending: &Ending) -> Span {
+        // As the caller sees it: who calls an orchestrator's agent, and who calls directly.
+        let route = match subject.route {
+            Route::Orchestrated => "/agents/{agent}/steps",
+            Route::Fallback | Route::Local => "/agents/{agent}/query",
+        };
+        let mut span = self.span(format!("POST {route}"), Kind::Server, self.own.clone(), accepted_at_ms);
+        span.parent.clone_from(&self.event.parent_span);
+        span.attributes.extend([
+            (names::HTTP_METHOD, "POST".into()),
+            (names::HTTP_ROUTE, route.into()),
+            (names::HTTP_STATUS, Value::Number(status.into())),
+            (names::EXECUTION, Value::Number(executions.into())),
+        ]);
+        span.attributes.extend(attributes_of(subject, ending));
+        span.fail_as(ending);
+        span
+    }
+
+    /// One span per agent that worked in it, one after the other. How it ended is the last one's.
+    fn execution(
+        &self,
+        subject: &Subject,
+        (execution, started_at_ms): (u32, u64),
+        ending: &Ending,
+        hops: &[Hop],
+        usage: Usage,
+    ) -> Vec<Span> {
+        let mut spans: Vec<Span> = Vec::new();
+        let mut since_ms = started_at_ms;
+        let mut agent = &subject.agent;
+        for place in 0..=hops.len() {
+            let context = agent_span(&self.own, execution, place);
+            let name = format!("{} {agent}", names::INVOKE_AGENT);
+            let mut span = self.span(name, Kind::Internal, context, since_ms);
+            span.parent = Some(self.own.span_id().to_owned());
+            // What it goes on from.
+            span.links.extend(spans.last().map(|earlier| earlier.context.clone()));
+            span.attributes.extend([
+                (names::GENAI_OPERATION, names::INVOKE_AGENT.into()),
+                (names::GENAI_AGENT_NAME, agent.as_str().into()),
+                (names::EXECUTION, Value::Number(execution.into())),
+            ]);
+            if subject.route == Route::Orchestrated {
+                // Of other routes the run's id is the gateway's own, and no conversation of anybody's.
+                let run = self.event.run.as_str().into();
+                span.attributes.push((names::GENAI_CONVERSATION, run));
+            }
+            if let Some(hop) = hops.get(place) {
+                since_ms = (since_ms + hop.duration_ms).min(self.event.at_ms);
+                span.ended_at_ms = since_ms;
+                span.attributes.push((names::OUTCOME, "handed_off".into()));
+                agent = &hop.to;
+            } else {
+                span.attributes.extend(attributes_of(subject, ending));
+                let tokens = [
+                    (names::GENAI_INPUT_TOKENS, usage.input_tokens),
+                    (names::GENAI_OUTPUT_TOKENS, usage.output_tokens),
+                ];
+                let known = tokens
+                    .into_iter()
+                    .filter_map(|(name, count)| Some((name, Value::Number(count?))));
+                span.attributes.extend(known);
+                span.fail_as(ending);
+            }
+            if place == 0 {
+                // The version is known of the one that was asked for alone.
+                let version = subject.agent_version.as_str().into();
+                span.attributes.push((names::GENAI_AGENT_VERSION, version));
+            }
+            spans.push(span);
+        }
+        spans
+    }
+
+    fn handoff(&self, (handoff, agent, from): (&str, &str, &str), after: Option<&str>, with_step: bool) -> Span {
+        let attributes = vec![
+            (names::HANDOFF, handoff.into()),
+            (names::HANDOFF_FROM, from.into()),
+            (names::GENAI_AGENT_NAME, agent.into()),
+        ];
+        let mut span = if with_step {
+            self.part(
+                &format!("handoff {agent}"),
+                Kind::Internal,
+                self.event.at_ms,
+                attributes,
+            )
+        } else {
+            let route = "/agents/{agent}/handoffs";
+            let mut span = self.span(
+                format!("POST {route}"),
+                Kind::Server,
+                self.own.clone(),
+                self.event.at_ms,
+            );
+            span.parent.clone_from(&self.event.parent_span);
+            span.attributes.extend(attributes);
+            let request = [(names::HTTP_METHOD, "POST".into()), (names::HTTP_ROUTE, route.into())];
+            span.attributes.extend(request);
+            span
+        };
+        span.links.extend(after.and_then(TraceContext::parse));
+        span
+    }
+}
+
+fn attributes_of(subject: &Subject, ending: &Ending) -> [(&'static str, Value); 5] {
+    [
+        (names::STEP, subject.step.as_str().into()),
+        (names::ATTEMPT, Value::Number(subject.attempt.into())),
+        (names::ROUTE, subject.route.name().into()),
+        (names::OUTCOME, ending.outcome.as_str().into()),
+        (names::BACKGROUND, Value::Flag(subject.background)),
+    ]
+}
+
+impl Span {
+    fn fail_as(&mut self, ending: &Ending) {
+        let code = ending.error_code.as_deref().unwrap_or(&ending.outcome);
+        self.fail_if(ending.is_error(), code);
+    }
+
+    fn fail_if(&mut self, failed: bool, code: &str) {
+        if failed {
+            self.is_error = true;
+            self.attributes.push((names::ERROR_TYPE, code.into()));
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+
+    fn event(what: What) -> Event {
+        Event {
+            id: "evt_1".into(),
+            at_ms: 1_100,
+            orchestrator: "acme".into(),
+            run: "run_01".into(),
+            traceparent: format!("00-{TRACE}-b7ad6b7169203331-01"),
+            parent_span: Some("00f067aa0ba902b7".into()),
+            what,
+        }
+    }
+
+    fn subject() -> Subject {
+        Subject {
+            ordinal: 1,
+            step: "s1".into(),
+            attempt: 1,
+            agent: "triage".into(),
+            agent_version: "1.0.0".into(),
+            route: Route::Orchestrated,
+            background: false,
+        }
+    }
+
+    fn completed() -> Ending {
+        Ending {
+            outcome: "completed".into(),
+            error_code: None,
+        }
+    }
+
+    /// An attempt that completed.
+    pub(crate) fn ended() -> Event {
+        event(What::AttemptEnded {
+            subject: subject(),
+            accepted_at_ms: 1_000,
+            executions: 1,
+            status: 200,
+            ending: completed(),
+        })
+    }
+
+    /// An execution that ended like this, after so many hops.
+    pub(crate) fn execution(ending: Ending, hops: Vec<Hop>) -> Event {
+        event(What::ExecutionEnded {
+            subject: subject(),
+            execution: 1,
+            claimed_until_ms: 9_000,
+            started_at_ms: 1_010,
+            ending,
+            hops,
+            usage: Usage {
+                input_tokens: Some(7),
+                output_tokens: None,
+            },
+        })
+    }
+
+    /// An execution that failed.
+    pub(crate) fn failed() -> Event {
+        let ending = Ending {
+            outcome: "failed".into(),
+            error_code: Some("agent-panicked".into()),
+        };
+        execution(ending, Vec::new())
+    }
+
+    fn attribute<'s>(span: &'s Span, name: &str) -> Option<&'s Value> {
+        span.attributes
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| value)
+    }
+
+    #[test]
+    fn an_attempt_is_the_callers_child_and_an_execution_is_the_attempts() {
+        let attempt = &spans_of(&ended())[0];
+        assert_eq!(
+            (attempt.kind, attempt.parent.as_deref()),
+            (Kind::Server, Some("00f067aa0ba902b7"))
+        );
+        assert_eq!(attempt.context.span_id(), "b7ad6b7169203331");
+        assert_eq!((attempt.started_at_ms, attempt.ended_at_ms), (1_000, 1_100));
+        let agent = &spans_of(&execution(completed(), Vec::new()))[0];
+        assert_eq!(
+            (agent.kind, agent.name.as_str()),
+            (Kind::Internal, "invoke_agent triage")
+        );
+        assert_eq!(agent.parent.as_deref(), Some("b7ad6b7169203331"));
+        assert_eq!(agent.context.trace_id(), TRACE);
+        assert_eq!(attribute(agent, names::GENAI_INPUT_TOKENS), Some(&Value::Number(7)));
+        assert_eq!(attribute(agent, names::GENAI_OUTPUT_TOKENS), None);
+        assert!(!agent.is_error && attribute(agent, names::ERROR_TYPE).is_none());
+    }
+
+    #[test]
+    fn what_failed_says_so() {
+        let span = &spans_of(&failed())[0];
+        assert!(span.is_error);
+        assert_eq!(attribute(span, names::ERROR_TYPE), Some(&"agent-panicked".into()));
+    }
+
+    #[test]
+    fn agents_that_hand_off_are_spans_of_their_own_each_linked_to_the_one_before() {
+        let hop = |agent: &str, to: &str| Hop {
+            agent: agent.into(),
+            duration_ms: 20,
+            to: to.into(),
+        };
+        let hops = vec![hop("triage", "desk"), hop("desk", "refund")];
+        let spans = spans_of(&execution(completed(), hops));
+        let told: Vec<_> = spans
+            .iter()
+            .map(|span| (span.name.as_str(), span.started_at_ms, span.ended_at_ms))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("invoke_agent triage", 1_010, 1_030),
+                ("invoke_agent desk", 1_030, 1_050),
+                ("invoke_agent refund", 1_050, 1_100)
+            ]
+        );
+        assert!(spans[0].links.is_empty());
+        assert_eq!(spans[2].links, [spans[1].context.clone()]);
+        assert_eq!(attribute(&spans[0], names::OUTCOME), Some(&"handed_off".into()));
+        assert_eq!(attribute(&spans[2], names::OUTCOME), Some(&"completed".into()));
+    }
+
+    #[test]
+    fn other_events_are_parts_of_their_step() {
+        let dead = event(What::CallbackEnded {
+            delivery: "msg_1".into(),
+            host: "o.example".into(),
+            tries: 3,
+            since_ms: 1_000,
+            delivered: false,
+        });
+        let span = &spans_of(&dead)[0];
+        assert_eq!(
+            (span.kind, span.parent.as_deref()),
+            (Kind::Client, Some("b7ad6b7169203331"))
+        );
+        assert!(span.is_error);
+        let handed = |with_step| {
+            event(What::HandedOff {
+                handoff: "hnd_1".into(),
+                agent: "refund".into(),
+                from: "desk".into(),
+                after: Some(format!("00-{TRACE}-1111111111111111-01")),
+                with_step,
+            })
+        };
+        let (with, alone) = (&spans_of(&handed(true))[0], &spans_of(&handed(false))[0]);
+        assert_eq!(with.links[0].span_id(), "1111111111111111");
+        assert_eq!((with.kind, alone.kind), (Kind::Internal, Kind::Server));
+        assert_eq!(alone.parent.as_deref(), Some("00f067aa0ba902b7"));
+        let settled = event(What::SettlementEnded {
+            tries: 1,
+            since_ms: 1_000,
+            status: "settled".into(),
+        });
+        assert!(!spans_of(&settled)[0].is_error);
+        let taken = event(What::TakenOver {
+            reason: "timeout".into(),
+        });
+        assert_eq!(spans_of(&taken)[0].started_at_ms, 1_100);
+    }
+
+    #[test]
+    fn what_has_begun_is_no_span_yet_nor_is_what_has_no_trace() {
+        let began = event(What::ExecutionBegan {
+            subject: subject(),
+            execution: 1,
+            claimed_until_ms: 9_000,
+        });
+        assert!(spans_of(&began).is_empty());
+        let mut broken = ended();
+        broken.traceparent = "00-1-2-01".into();
+        assert!(spans_of(&broken).is_empty());
+    }
+
+    #[test]
+    fn an_event_has_so_many_spans_at_most() {
+        let hop = Hop {
+            agent: "a".into(),
+            duration_ms: 1,
+            to: "b".into(),
+        };
+        let most = vec![hop; crate::invocation::HOPS_MAX];
+        assert_eq!(spans_of(&execution(completed(), most)).len(), SPANS_MAX);
+    }
+}
