@@ -41,6 +41,8 @@ pub struct Configured {
     pub url: String,
     /// Where its callbacks may go; left out where it is `None`.
     pub callback_origins: Option<Vec<String>>,
+    /// Where it takes telemetry; left out where it is `None`.
+    pub telemetry_url: Option<String>,
 }
 
 impl Configured {
@@ -51,6 +53,7 @@ impl Configured {
             id: id.to_owned(),
             url: url.to_owned(),
             callback_origins: None,
+            telemetry_url: None,
         }
     }
 
@@ -63,6 +66,9 @@ impl Configured {
 
     fn to_json(&self) -> Value {
         let mut entry = json!({ "id": self.id, "url": self.url });
+        if let Some(url) = &self.telemetry_url {
+            entry["telemetry_url"] = url.as_str().into();
+        }
         if let Some(origins) = &self.callback_origins {
             entry["callback_origins"] = origins.clone().into();
         }

@@ -28,6 +28,8 @@ pub enum Reaction {
     RetryAfter(u16, u64),
     /// Answers 307, with this location.
     Redirect(String),
+    /// Answers this status to a body that has this text in it, and 200 to every other one.
+    StatusIfBodyHas(u16, String),
     /// Answers nothing, until the sender leaves.
     Hang,
     /// Ends the connection.
@@ -219,11 +221,20 @@ fn serve(mut stream: TcpStream, shared: &Mutex<Shared>) -> io::Result<()> {
             Some(plan) => plan.front().cloned(),
             None => None,
         };
+        let reaction = match reaction {
+            Some(Reaction::StatusIfBodyHas(status, text)) => {
+                let has = String::from_utf8_lossy(&received.body).contains(&text);
+                Reaction::Status(if has { status } else { 200 })
+            }
+            other => other.unwrap_or(Reaction::Status(204)),
+        };
         shared.received.push(received);
-        reaction.unwrap_or(Reaction::Status(204))
+        reaction
     };
     let (status, field) = match reaction {
         Reaction::Status(status) => (status, String::new()),
+        // It was turned into a status when the request was there.
+        Reaction::StatusIfBodyHas(..) => (500, String::new()),
         Reaction::RetryAfter(status, seconds) => (status, format!("retry-after: {seconds}\r\n")),
         Reaction::Redirect(location) => (307, format!("location: {location}\r\n")),
         Reaction::Hang => {

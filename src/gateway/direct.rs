@@ -84,6 +84,7 @@ impl Gateway<'_> {
             },
             occasion,
             retention_ms: self.config.run_retention_ms,
+            sampler: self.config.telemetry.sampler,
             platform,
         };
         let deadline_at_ms = begun_at_ms + query.deadline_ms;

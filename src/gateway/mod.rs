@@ -154,6 +154,7 @@ impl Gateway<'_> {
                     identity: Identity::Signed(verified),
                     occasion,
                     retention_ms: self.config.run_retention_ms,
+                    sampler: self.config.telemetry.sampler,
                     platform,
                 });
                 let acted = match admitted.route.access {

@@ -288,7 +288,7 @@ pub fn told<S: Storage>(
     let mut alarm = None;
     match verdict {
         Verdict::Delivered { rejected } => {
-            progress.passed(*last + 1);
+            progress.passed(*last + 1, state.next, now_ms);
             if let Some((count, why)) = rejected {
                 state.dropped += count;
                 alarm = Some(format!(
@@ -324,7 +324,7 @@ pub fn told<S: Storage>(
                 batch.events.len(),
                 shortened(reason)
             ));
-            progress.passed(*last + 1);
+            progress.passed(*last + 1, state.next, now_ms);
             outbox_report::bury(storage, &mut state, &batch.destination, &batch.events, reason, now_ms)?;
         }
     }
@@ -337,11 +337,14 @@ pub fn told<S: Storage>(
 }
 
 impl Progress {
-    fn passed(&mut self, next: u64) {
+    /// It has everything before `next`. `end` is the number of the next event that will be told.
+    fn passed(&mut self, next: u64, end: u64, now_ms: u64) {
         self.next = next;
         self.failures = 0;
-        self.not_before_ms = 0;
         self.events_max = (self.events_max * 2).min(BATCH_MAX_EVENTS);
+        // What waits already goes at once where it fills a batch, or where a batch was refused and is sent in parts.
+        let at_once = end - next >= self.events_max as u64 || self.events_max < BATCH_MAX_EVENTS;
+        self.not_before_ms = if at_once { now_ms } else { now_ms + EXPORT_AFTER_MS };
         self.health = Health::Passing;
         self.last_error = None;
     }

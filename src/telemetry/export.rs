@@ -4,6 +4,7 @@ use http::header::CONTENT_TYPE;
 
 use super::event::Event;
 use super::otlp::{Encoding, Export, Verdict};
+use super::sampling::is_told;
 use super::settings::TIMEOUT_DEFAULT_MS;
 use super::span::{Span, spans_of};
 use crate::config::Config;
@@ -59,7 +60,7 @@ pub fn prepare<'e>(
     dropped: u64,
     stamp: Stamp,
 ) -> Prepared {
-    let kept = events.into_iter().filter(|event| config.telemetry.sampler.keeps(event));
+    let kept = events.into_iter().filter(|event| is_told(event));
     let spans: Vec<Span> = kept.flat_map(spans_of).collect();
     if spans.is_empty() {
         return Prepared::Decided(Verdict::Delivered { rejected: None });
@@ -203,15 +204,17 @@ mod tests {
 
     #[test]
     fn what_is_not_sampled_is_not_sent() {
-        let off = [RECEIVING[0], ("OTEL_TRACES_SAMPLER", "always_off")];
-        let decided = |event: &Event| {
+        let config = config(&RECEIVING);
+        let is_sent = |event: Event| {
+            let traceparent = event.traceparent.replace("-01", "-00");
+            let event = Event { traceparent, ..event };
             matches!(
-                prepare(&config(&off), (RECEIVER, "acme"), [event], 0, stamp()),
-                Prepared::Decided(_)
+                prepare(&config, (RECEIVER, "acme"), [&event], 0, stamp()),
+                Prepared::Send(..)
             )
         };
-        assert!(decided(&ended()));
-        assert!(!decided(&failed()));
+        assert!(!is_sent(ended()));
+        assert!(is_sent(failed()));
     }
 
     #[test]

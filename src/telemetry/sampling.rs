@@ -1,10 +1,10 @@
-//! Which events are told as spans: decided at the head of the trace, by its id, and by nothing that a receiver says.
+//! Which events are told as spans: decided at the head of the trace, and carried on in its `traceparent`.
 
 use super::event::Event;
 use super::trace_context::TraceContext;
 
 /// `OTEL_TRACES_SAMPLER` with its argument. Whatever it decides, what went wrong and what was done in an orchestrator's
-/// place is told: [`Event::is_notable`].
+/// place is told: [`is_told`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sampler {
     /// Whether the caller's decision counts, where there is a caller in the trace.
@@ -53,16 +53,9 @@ impl Sampler {
         Ok(Self { parent_based, ratio })
     }
 
-    /// Whether this event is told.
+    /// Whether a trace is recorded: the decision that its `traceparent` carries from here on.
     #[must_use]
-    pub fn keeps(&self, event: &Event) -> bool {
-        let Some(trace) = TraceContext::parse(&event.traceparent) else {
-            return false;
-        };
-        event.is_notable() || self.samples(&trace, event.parent_span.is_some())
-    }
-
-    fn samples(&self, trace: &TraceContext, has_parent: bool) -> bool {
+    pub fn samples(&self, trace: &TraceContext, has_parent: bool) -> bool {
         if self.parent_based && has_parent {
             return trace.is_sampled();
         }
@@ -72,6 +65,12 @@ impl Sampler {
         let position = low as f64 / (1_u64 << 56) as f64;
         position < self.ratio
     }
+}
+
+/// Whether this event is told as spans.
+#[must_use]
+pub fn is_told(event: &Event) -> bool {
+    event.is_notable() || TraceContext::parse(&event.traceparent).is_some_and(|trace| trace.is_sampled())
 }
 
 #[cfg(test)]
@@ -100,24 +99,35 @@ mod tests {
 
     #[test]
     fn decisions() {
-        let with = |trace_id: &str, flags: &str, parent: bool| {
-            let mut event = ended();
-            event.traceparent = format!("00-{trace_id}-b7ad6b7169203331-{flags}");
-            event.parent_span = parent.then(|| "00f067aa0ba902b7".to_owned());
-            event
+        let trace = |trace_id: &str, flags: &str| {
+            TraceContext::parse(&format!("00-{trace_id}-b7ad6b7169203331-{flags}")).expect("a traceparent")
         };
-        let (low, high) = ("00000000000000000000000000000001", "0000000000000000ffffffffffffffff");
-        let half = |parent_based| Sampler {
-            parent_based,
-            ratio: 0.5,
+        let (low, high) = ("00000000000000000000000000000001", "0000000000000001ffffffffffffffff");
+        let check = |parent_based: bool, ratio: f64, trace: &TraceContext, has_parent: bool, expected: bool| {
+            let sampler = Sampler { parent_based, ratio };
+            assert_eq!(
+                sampler.samples(trace, has_parent),
+                expected,
+                "{sampler:?} {trace:?} {has_parent}"
+            );
         };
-        assert!(half(true).keeps(&with(low, "00", false)));
-        assert!(!half(true).keeps(&with(high, "01", false)));
-        assert!(half(true).keeps(&with(high, "01", true)));
-        assert!(!half(true).keeps(&with(low, "00", true)));
-        assert!(!half(false).keeps(&with(high, "01", true)));
-        let never = Sampler::read(Some("always_off"), None).expect("a sampler");
-        assert!(!never.keeps(&with(low, "01", true)));
-        assert!(never.keeps(&failed()), "what failed is always told");
+        check(true, 0.5, &trace(low, "00"), false, true);
+        check(true, 0.5, &trace(high, "01"), false, false);
+        check(true, 0.5, &trace(high, "01"), true, true);
+        check(true, 0.5, &trace(low, "00"), true, false);
+        check(false, 0.5, &trace(high, "01"), true, false);
+        check(false, 1.0, &trace(high, "00"), true, true);
+        check(false, 0.0, &trace(low, "01"), true, false);
+    }
+
+    #[test]
+    fn what_went_wrong_is_told_whatever_was_decided() {
+        let with = |event: Event, flags: &str| Event {
+            traceparent: format!("00-{}-b7ad6b7169203331-{flags}", "1".repeat(32)),
+            ..event
+        };
+        assert!(is_told(&with(ended(), "01")));
+        assert!(!is_told(&with(ended(), "00")));
+        assert!(is_told(&with(failed(), "00")));
     }
 }

@@ -67,6 +67,12 @@ impl TraceContext {
         self.sampled
     }
 
+    /// The same with this decision about being recorded.
+    #[must_use]
+    pub fn with_sampled(self, sampled: bool) -> Self {
+        Self { sampled, ..self }
+    }
+
     /// As a header's value.
     #[must_use]
     pub fn traceparent(&self) -> String {

@@ -163,7 +163,7 @@ fn the_route_and_the_parent_are_told() {
 
 #[test]
 fn a_row_goes_when_the_last_destination_has_it() {
-    let bench = with_steps(1);
+    let mut bench = with_steps(1);
     let mut batches = bench.export(&[HISTORY, RECEIVER]);
     assert_eq!(batches.len(), 2);
     let (slow, fast) = (batches.remove(1), batches.remove(0));
@@ -172,11 +172,13 @@ fn a_row_goes_when_the_last_destination_has_it() {
     assert_eq!(events(&bench).len(), 3);
     // The slow one is busy, and holds up nobody.
     bench.ask("c", of_step("t", request("k2", 1)));
+    bench.now_ms += EXPORT_AFTER_MS;
     let next = batch(&bench, &[HISTORY, RECEIVER]);
     assert_eq!((next.destination.as_str(), next.events.len()), (HISTORY, 1));
     end(&bench, &slow, &delivered());
     assert_eq!(events(&bench).len(), 1);
     end(&bench, &next, &delivered());
+    bench.now_ms += EXPORT_AFTER_MS;
     assert_eq!(batch(&bench, &[HISTORY, RECEIVER]).destination, RECEIVER);
 }
 
@@ -186,6 +188,18 @@ fn without_a_destination_nothing_is_kept() {
     assert!(bench.export(&[]).is_empty());
     assert!(events(&bench).is_empty());
     assert_eq!(next_in_ms(&bench), None);
+}
+
+#[test]
+fn what_follows_is_gathered_and_a_backlog_is_not_waited_for() {
+    let bench = with_steps(BATCH_MAX_EVENTS);
+    end(&bench, &batch(&bench, &[RECEIVER]), &delivered());
+    assert_eq!(next_in_ms(&bench), Some(0), "a full batch is there");
+    end(&bench, &batch(&bench, &[RECEIVER]), &delivered());
+    end(&bench, &batch(&bench, &[RECEIVER]), &delivered());
+    bench.ask("c", of_step("t", request("last", 1)));
+    assert_eq!(next_in_ms(&bench), Some(EXPORT_AFTER_MS));
+    assert!(bench.export(&[RECEIVER]).is_empty());
 }
 
 #[test]
@@ -256,7 +270,7 @@ fn a_batch_has_so_many_spans_at_most() {
 
 #[test]
 fn a_poison_batch_is_split_and_only_its_culprit_is_buried() {
-    let bench = with_steps(8);
+    let mut bench = with_steps(8);
     let all = events(&bench);
     let poison = all[11].id.clone();
     let mut arrived = Vec::new();
@@ -271,6 +285,7 @@ fn a_poison_batch_is_split_and_only_its_culprit_is_buried() {
             arrived.extend(batch.events.iter().map(|(_, event)| event.id.clone()));
             end(&bench, &batch, &delivered());
         }
+        bench.now_ms += EXPORT_AFTER_MS;
     }
     assert!(sent < 20, "{sent} requests");
     let others: Vec<_> = all
@@ -324,7 +339,7 @@ fn a_destination_that_does_not_know_us_is_paused_and_loses_nothing() {
 
 #[test]
 fn what_a_receiver_did_not_take_is_counted_and_never_sent_again() {
-    let bench = with_steps(1);
+    let mut bench = with_steps(1);
     let verdict = Verdict::Delivered {
         rejected: Some((2, "too old".into())),
     };
@@ -332,6 +347,7 @@ fn what_a_receiver_did_not_take_is_counted_and_never_sent_again() {
     assert_eq!(alarm.as_deref(), Some("2 spans were not taken, and are lost: too old"));
     assert!(events(&bench).is_empty());
     bench.ask("c", of_step("t", request("k2", 1)));
+    bench.now_ms += EXPORT_AFTER_MS;
     assert_eq!(batch(&bench, &[RECEIVER]).dropped, 2);
 }
 
@@ -375,7 +391,7 @@ fn what_does_not_arrive_for_a_day_is_given_up_to_the_operator() {
 
 #[test]
 fn so_many_given_up_events_wait_for_the_operators_list() {
-    let bench = Bench::default();
+    let mut bench = Bench::default();
     bench.ask("c", request("k", 1));
     let max = DEAD_EVENTS_MAX as u64;
     bench.transact(|storage| {
@@ -386,6 +402,7 @@ fn so_many_given_up_events_wait_for_the_operators_list() {
     });
     while !events(&bench).is_empty() {
         end(&bench, &batch(&bench, &[RECEIVER]), &refused(false));
+        bench.now_ms += EXPORT_AFTER_MS;
     }
     let state = STATES.get(&bench.storage, ONLY).unwrap().expect("a state");
     assert_eq!(state.dropped, 1, "one event more than there is room for");
