@@ -723,7 +723,7 @@ fn the_history_and_the_outbox_take_an_operators_key() {
     const OUTBOX: &str = r#"{"waiting":[],"dead_letters":[]}"#;
     const DEAD: &str = r#"{"letter":"evt_1.otlp","status":"dead","reason":"status 400"}"#;
     let keys = format!("[{}]", record("operator", "operate", "[\"*\"]"));
-    let check = |name: &str, body: &str, arguments: &[&str], exit: i32, said: &str, asked: &str| {
+    let check = |name: &str, body: &'static str, arguments: &[&str], exit: i32, said: &str, asked: &str| {
         let gateway = Gateway::new(&keys, plain(200, body));
         let key = file(&folder(name), "keys.json", &keys);
         let run = baton(&[arguments, &["--key", &key, "--gateway", &gateway.origin]].concat());

@@ -4,10 +4,14 @@
 //! rows, its own waits and its own health; a row goes when the last destination has it. The outbox is bounded: when it is
 //! full, the oldest event goes, and is counted. Callbacks are no part of it ([`super::delivery`]), so none is ever dropped.
 
+mod progress;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::progress::Health;
+use self::progress::Progress;
 use super::question::Moment;
 use super::record;
 use super::storage::{Storage, Table, delete_all};
@@ -75,65 +79,6 @@ pub(super) struct State {
     pub(super) destinations: BTreeMap<String, Progress>,
     /// When the operator's list is written next, in Unix milliseconds.
     pub(super) report_at_ms: Option<u64>,
-}
-
-/// How far a destination has come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Progress {
-    /// The number of the next event for it.
-    next: u64,
-    /// How many tries failed since the last that did not.
-    failures: u32,
-    /// Unix milliseconds.
-    not_before_ms: u64,
-    /// While a try is under way: when it is taken for lost, in Unix milliseconds.
-    busy_until_ms: u64,
-    /// The number of the try: an earlier one's end does not count.
-    tries: u64,
-    /// So many events at most are sent at once: fewer while something of a batch is refused.
-    events_max: usize,
-    /// How it is.
-    pub(super) health: Health,
-    /// What the operator's list says.
-    pub(super) reported: Health,
-    /// Why the last try failed.
-    pub(super) last_error: Option<String>,
-}
-
-/// How a destination is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Health {
-    /// It takes what it is sent.
-    #[default]
-    Passing,
-    /// It does not answer, or asks for patience.
-    Failing,
-    /// It does not know us.
-    Paused,
-}
-
-impl Default for Progress {
-    fn default() -> Self {
-        Self {
-            next: 0,
-            failures: 0,
-            not_before_ms: 0,
-            busy_until_ms: 0,
-            tries: 0,
-            events_max: BATCH_MAX_EVENTS,
-            health: Health::Passing,
-            reported: Health::Passing,
-            last_error: None,
-        }
-    }
-}
-
-impl Progress {
-    /// When it is to be looked at, in Unix milliseconds, if there is something for it.
-    fn due_at_ms(&self, next: u64) -> Option<u64> {
-        (self.next < next).then(|| self.not_before_ms.max(self.busy_until_ms))
-    }
 }
 
 /// Events for one destination.
@@ -298,6 +243,10 @@ pub fn told<S: Storage>(
             }
         }
         Verdict::Retry { reason, retry_after_ms } => {
+            if batch.destination == HISTORY && progress.health == Health::Passing {
+                // The lists are kept beside it: they cannot say that it does not answer.
+                alarm = Some(format!("it does not take executions: {}", shortened(reason)));
+            }
             progress.failures = progress.failures.saturating_add(1);
             let wait_ms = backoff_ms(
                 EXPORT_BACKOFF_MS,
@@ -328,32 +277,12 @@ pub fn told<S: Storage>(
             outbox_report::bury(storage, &mut state, &batch.destination, &batch.events, reason, now_ms)?;
         }
     }
-    if progress.health != progress.reported {
+    if progress.health != progress.reported && batch.destination != HISTORY {
         state.report_at_ms.get_or_insert(now_ms);
     }
     state.destinations.insert(batch.destination.clone(), progress);
     save(storage, state, now_ms)?;
     Ok(alarm)
-}
-
-impl Progress {
-    /// It has everything before `next`. `end` is the number of the next event that will be told.
-    fn passed(&mut self, next: u64, end: u64, now_ms: u64) {
-        self.next = next;
-        self.failures = 0;
-        self.events_max = (self.events_max * 2).min(BATCH_MAX_EVENTS);
-        // What waits already goes at once where it fills a batch, or where a batch was refused and is sent in parts.
-        let at_once = end - next >= self.events_max as u64 || self.events_max < BATCH_MAX_EVENTS;
-        self.not_before_ms = if at_once { now_ms } else { now_ms + EXPORT_AFTER_MS };
-        self.health = Health::Passing;
-        self.last_error = None;
-    }
-
-    fn failed(&mut self, health: Health, reason: &str, not_before_ms: u64) {
-        self.health = health;
-        self.last_error = Some(shortened(reason));
-        self.not_before_ms = not_before_ms;
-    }
 }
 
 /// Saves the outbox, removes the events that every destination has, and sets the timer for what comes next.

@@ -109,7 +109,7 @@ pub fn report<S: Storage>(storage: &S, now_ms: u64) -> Result<Option<Report>, S:
     };
     let mut lags = Vec::new();
     for (destination, progress) in &state.destinations {
-        if progress.health == progress.reported {
+        if progress.health == progress.reported || destination == HISTORY {
             continue;
         }
         let (waiting, oldest_at_ms) = outbox::waiting(storage, &state, progress)?;
@@ -151,8 +151,8 @@ pub fn reported<S: Storage>(storage: &S, report: &Report, moment: Moment<'_>) ->
     }
     let more = state
         .destinations
-        .values()
-        .any(|progress| progress.health != progress.reported)
+        .iter()
+        .any(|(destination, progress)| progress.health != progress.reported && destination != HISTORY)
         || !DEAD.list(storage, "", 1)?.is_empty();
     state.report_at_ms = more.then_some(moment.now_ms);
     outbox::save_reported(storage, state, moment.now_ms)

@@ -181,7 +181,9 @@ impl Ending {
 }
 
 /// An agent that handed off to the next one within an execution.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+// What an earlier version of the gateway answered has less.
+#[serde(default)]
 pub struct Hop {
     /// Who handed off.
     pub agent: String,

@@ -59,10 +59,11 @@ impl Sampler {
         if self.parent_based && has_parent {
             return trace.is_sampled();
         }
-        // The same part of the id as other implementations, so that they agree about a trace: its last 56 bits.
-        let low = u64::from_str_radix(&trace.trace_id()[18..], 16).unwrap_or(0);
-        #[expect(clippy::cast_precision_loss, reason = "a share needs no more than 52 bits")]
-        let position = low as f64 / (1_u64 << 56) as f64;
+        // The same part of the id as other implementations, its end, so that they agree about a trace; in 52 bits, which a
+        // float holds exactly.
+        let low = u64::from_str_radix(&trace.trace_id()[18..], 16).unwrap_or(0) >> 4;
+        #[expect(clippy::cast_precision_loss, reason = "52 bits")]
+        let position = low as f64 / (1_u64 << 52) as f64;
         position < self.ratio
     }
 }

@@ -265,7 +265,7 @@ fn a_batch_has_so_many_spans_at_most() {
     let bench = with_steps(BATCH_MAX_EVENTS);
     let batch = batch(&bench, &[RECEIVER]);
     assert_eq!(batch.events.len(), BATCH_MAX_EVENTS);
-    assert!(BATCH_MAX_EVENTS * SPANS_MAX <= BATCH_MAX_SPANS);
+    assert!(batch.events.len() * SPANS_MAX <= BATCH_MAX_SPANS);
 }
 
 #[test]
@@ -335,6 +335,16 @@ fn a_destination_that_does_not_know_us_is_paused_and_loses_nothing() {
     end(&bench, &batch(&bench, &[RECEIVER]), &delivered());
     let report = due_report(&bench).expect("a report");
     assert_eq!((report.lags[0].health, report.lags[0].waiting), (Health::Passing, 0));
+}
+
+#[test]
+fn that_the_history_does_not_answer_is_told_once_by_an_alarm_and_not_by_its_own_lists() {
+    let mut bench = with_steps(1);
+    let alarm = end(&bench, &batch(&bench, &[HISTORY]), &retry(None));
+    assert_eq!(alarm.as_deref(), Some("it does not take executions: 503"));
+    assert_eq!(due_report(&bench), None);
+    bench.now_ms += EXPORT_BACKOFF_MAX_MS;
+    assert_eq!(end(&bench, &batch(&bench, &[HISTORY]), &retry(None)), None);
 }
 
 #[test]
