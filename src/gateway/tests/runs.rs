@@ -5,8 +5,6 @@ use crate::agent::{Cancellation, Journal};
 use crate::invocation::Executor;
 use crate::run::Moment;
 use crate::run::work::{self, Work};
-use crate::telemetry::event::agent_span;
-use crate::telemetry::trace_context::TraceContext;
 
 impl Bench {
     /// Does what the object of this run has to do, until nothing is due.
@@ -180,6 +178,8 @@ fn a_callback_goes_where_the_operator_allows_it() {
 #[cfg(feature = "fixtures")]
 mod scripted {
     use super::*;
+    use crate::telemetry::event::agent_span;
+    use crate::telemetry::trace_context::TraceContext;
 
     fn script(agent: &str, step: &str, actions: Value) -> Call {
         let mut call = Call::step(json!({"run": "r", "step": step, "input": {"actions": actions}}));
