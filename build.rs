@@ -12,6 +12,9 @@ mod json;
 #[path = "src/manifest/mod.rs"]
 mod manifest;
 #[allow(dead_code, unused_imports)]
+#[path = "src/outgoing/mod.rs"]
+mod outgoing;
+#[allow(dead_code, unused_imports)]
 #[path = "src/schema/mod.rs"]
 mod schema;
 #[allow(dead_code, unused_imports)]

@@ -2,12 +2,29 @@
 
 use serde::Deserialize;
 
+use crate::access::slots::CONCURRENT_STEPS_MAX;
 use crate::access::{CorsOriginError, CorsOrigins};
+use crate::connections::{ConnectionError, Connections};
 use crate::outgoing::{Refusal, Rules, check_origin};
 use crate::signature::keys::KeyError;
 use crate::signature::origins::OriginError;
 use crate::signature::{Keyring, Origins};
 use crate::telemetry::settings::{Settings, SettingsError, check_endpoint};
+
+/// The binding of the Run objects.
+pub const RUNS: &str = "RUNS";
+
+/// The binding of the Link objects.
+pub const LINKS: &str = "LINKS";
+
+/// The binding of the Client objects.
+pub const CLIENTS: &str = "CLIENTS";
+
+/// The binding of the D1 database.
+pub const HISTORY: &str = "HISTORY";
+
+/// The Durable Objects that have to be bound: binding and class.
+pub const DURABLE_OBJECTS: [(&str, &str); 3] = [(RUNS, "RunObject"), (LINKS, "LinkObject"), (CLIENTS, "ClientObject")];
 
 /// At most this many orchestrators may be configured.
 pub const ORCHESTRATORS_MAX: usize = 16;
@@ -63,6 +80,8 @@ pub struct Orchestrator {
     pub fallback_when_refused: bool,
     /// Where it takes telemetry, if it does: `telemetry_url`.
     pub telemetry_url: Option<String>,
+    /// How many of its steps may be under way at once; as many as it likes where there is none.
+    pub max_concurrent_steps: Option<u32>,
 }
 
 /// An entry of `BATON_ORCHESTRATORS`.
@@ -75,6 +94,7 @@ struct Entry {
     #[serde(default)]
     fallback_when_refused: bool,
     telemetry_url: Option<String>,
+    max_concurrent_steps: Option<u32>,
 }
 
 /// Everything that is configured and not declared in a manifest.
@@ -94,6 +114,8 @@ pub struct Config {
     pub cors_origins: CorsOrigins,
     /// What is told of runs, and where it goes: the variables that begin with `OTEL_`, and `BATON_HISTORY_DAYS`.
     pub telemetry: Settings,
+    /// What agents reach outside: `BATON_HTTP_ORIGINS`, `BATON_MODELS`, `BATON_SECRETS`.
+    pub connections: Connections,
 }
 
 /// What is wrong with the configuration: for the operator's log, never for a caller.
@@ -107,7 +129,7 @@ pub enum ConfigError {
     #[error("BATON_ORIGINS is not set: set it to the address that callers use, such as https://agents.example.com")]
     NoOrigins,
     #[error(
-        "BATON_ORCHESTRATORS: expected a JSON array of {{\"id\", \"url\", \"callback_origins\"?, \"fallback_when_refused\"?, \"telemetry_url\"?}}, at most {ORCHESTRATORS_MAX}: wrong at line {0}, column {1}"
+        "BATON_ORCHESTRATORS: expected a JSON array of {{\"id\", \"url\", \"callback_origins\"?, \"fallback_when_refused\"?, \"telemetry_url\"?, \"max_concurrent_steps\"?}}, at most {ORCHESTRATORS_MAX}: wrong at line {0}, column {1}"
     )]
     Orchestrators(usize, usize),
     #[error(
@@ -120,6 +142,10 @@ pub enum ConfigError {
         "BATON_ORCHESTRATORS: `{0}` has the URL `{1}`: write scheme and host as in https://orchestrator.example.com"
     )]
     OrchestratorUrl(String, String),
+    #[error(
+        "BATON_ORCHESTRATORS: `{0}` has max_concurrent_steps {1}: write 1 to {CONCURRENT_STEPS_MAX}, or leave it out for no limit"
+    )]
+    ConcurrentSteps(String, u32),
     #[error("BATON_ORCHESTRATORS: `{0}` has {1} callback_origins, at most {CALLBACK_ORIGINS_MAX} are allowed")]
     TooManyCallbackOrigins(String, usize),
     #[error("BATON_ORCHESTRATORS: `{0}` has the callback origin `{1}`: {2}")]
@@ -136,6 +162,8 @@ pub enum ConfigError {
     CorsOrigins(#[from] CorsOriginError),
     #[error("{0}")]
     Telemetry(#[from] SettingsError),
+    #[error("{0}")]
+    Connections(#[from] ConnectionError),
 }
 
 impl Config {
@@ -151,7 +179,9 @@ impl Config {
         let orchestrators = variable("BATON_ORCHESTRATORS").unwrap_or_else(|| "[]".into());
         let environment = Environment::of(variable("BATON_ENVIRONMENT"));
         let telemetry = Settings::read(&variable, environment.is_development())?;
+        let connections = Connections::read(&variable, environment.is_development())?;
         Ok(Self {
+            connections,
             keyring: Keyring::parse(&keys)?,
             origins: Origins::parse(&origins)?,
             orchestrators: read_orchestrators(&orchestrators, &environment)?,
@@ -160,6 +190,13 @@ impl Config {
             cors_origins: CorsOrigins::parse(&variable("BATON_CORS_ORIGINS").unwrap_or_default())?,
             telemetry,
         })
+    }
+
+    /// How many steps of this orchestrator may be under way at once, where that is limited.
+    #[must_use]
+    pub fn max_concurrent_steps(&self, orchestrator: &str) -> Option<u32> {
+        let known = self.orchestrators.iter().find(|known| known.id == orchestrator)?;
+        known.max_concurrent_steps
     }
 
     /// Where callbacks of this orchestrator may go; nowhere where it is not configured.
@@ -203,6 +240,7 @@ fn read_orchestrator(entry: Entry, environment: &Environment) -> Result<Orchestr
         callback_origins,
         fallback_when_refused,
         telemetry_url,
+        max_concurrent_steps,
     } = entry;
     // It names a Durable Object and stands in a query.
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
@@ -217,6 +255,9 @@ fn read_orchestrator(entry: Entry, environment: &Environment) -> Result<Orchestr
     let Some(own) = own else {
         return Err(ConfigError::OrchestratorUrl(id, url));
     };
+    if let Some(max) = max_concurrent_steps.filter(|max| !(1..=CONCURRENT_STEPS_MAX).contains(max)) {
+        return Err(ConfigError::ConcurrentSteps(id, max));
+    }
     let callback_origins = read_callback_origins(&id, &own, callback_origins, environment)?;
     let telemetry_url = telemetry_url
         .map(|url| check_endpoint("BATON_ORCHESTRATORS: telemetry_url", &url, environment.is_development()))
@@ -227,6 +268,7 @@ fn read_orchestrator(entry: Entry, environment: &Environment) -> Result<Orchestr
         callback_origins,
         fallback_when_refused,
         telemetry_url,
+        max_concurrent_steps,
     })
 }
 
@@ -302,6 +344,14 @@ mod tests {
         check_orchestrators(&named(&"a".repeat(ORCHESTRATOR_ID_MAX_BYTES)), "ok");
         for id in ["", "a b", "a&b", &"a".repeat(ORCHESTRATOR_ID_MAX_BYTES + 1)] {
             check_orchestrators(&named(id), "is no id");
+        }
+        let limited =
+            |max: u32| format!(r#"[{{"id":"a","url":"https://b.example.com","max_concurrent_steps":{max}}}]"#);
+        for max in [1, CONCURRENT_STEPS_MAX] {
+            check_orchestrators(&limited(max), "ok");
+        }
+        for max in [0, CONCURRENT_STEPS_MAX + 1] {
+            check_orchestrators(&limited(max), "write 1 to 500");
         }
         let one = r#"{"id":"a","url":"https://b.example.com"}"#;
         let many = |count: usize| format!("[{}]", vec![one; count].join(","));

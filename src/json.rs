@@ -111,6 +111,11 @@ pub fn escape_token(token: &str) -> String {
     token.replace('~', "~0").replace('/', "~1")
 }
 
+/// The text that a token of a JSON Pointer stands for.
+pub fn unescape_token(token: &str) -> String {
+    token.replace("~1", "/").replace("~0", "~")
+}
+
 /// What the visitor notes beside the value: why it gave up, and the way to that place.
 #[derive(Default)]
 struct Trail {

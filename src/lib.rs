@@ -12,6 +12,7 @@ pub mod agent;
 pub mod backoff;
 pub mod breaker;
 pub mod config;
+pub mod connections;
 pub mod direct;
 
 pub mod documents;
@@ -30,7 +31,10 @@ pub mod routing;
 pub mod run;
 pub mod schema;
 pub mod signature;
+pub mod signed_call;
+pub mod sse;
 pub mod telemetry;
 pub mod text;
 pub mod time;
 pub mod wire;
+pub mod workflow;

@@ -1,16 +1,17 @@
 //! What the core asks of the platform: the one port that `edge` implements, and tests fake.
 
 use crate::access::key::SECRET_BYTES;
-use crate::access::{Admission, ApiKey, KeyState, PresentedKey};
+use crate::access::{Admission, ApiKey, KeyState, PresentedKey, Slot, Taken};
 use crate::agent::Host;
-use crate::breaker::Breaker;
+use crate::breaker::{Breaker, Verdict, Word};
+use crate::link::{KnownLease, LinkReport, Order};
 use crate::run::delivery::DeadLetter;
 use crate::run::outbox_report::{DeadEvent, Lag};
 use crate::run::status::{Watch, Watched};
 use crate::run::{Asked, Question, RunName, Told};
 use crate::telemetry::event::Event;
 use crate::telemetry::history::{Count, ExecutionRow, Filter, Window};
-use crate::telemetry::otlp::Verdict;
+use crate::telemetry::otlp;
 
 /// Storage did not answer, or not in a form that we know. Whether it did what it was asked is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -82,6 +83,47 @@ pub trait Platform: Host {
 
     /// Asks and tells the breaker before an orchestrator: this isolate's own.
     fn breaker<T>(&self, orchestrator: &str, act: impl FnOnce(&mut Breaker) -> T) -> T;
+
+    /// What the link to this orchestrator knows of its lease. It may be some seconds old, but not where its generation is
+    /// higher than the one `named`. Nothing where the orchestrator is not configured, never granted a lease, or its link
+    /// does not answer.
+    async fn known_lease(&self, orchestrator: &str, named: Option<u64>) -> Option<KnownLease>;
+
+    /// Takes a slot of this orchestrator. Safe to repeat with the same holder.
+    ///
+    /// # Errors
+    /// When the orchestrator's object did not answer. The slot may be taken all the same, until its end.
+    async fn take_slot(&self, orchestrator: &str, slot: &Slot) -> Result<Taken, StorageUnavailable>;
+
+    /// Gives a slot back. One that could not be given back ends by itself.
+    async fn free_slot(&self, orchestrator: &str, id: &str);
+
+    /// Takes down what troubles this orchestrator, as far as this isolate knows; `None` is that it is well. Answers whether
+    /// that is new.
+    fn is_news(&self, orchestrator: &str, trouble: Option<&'static str>) -> bool;
+    /// Tells the circuit before an orchestrator something, the one that all isolates share. Safe to repeat, but for
+    /// [`Word::Ask`]: a probe whose permit was lost is lost.
+    ///
+    /// # Errors
+    /// When the Link object did not answer.
+    async fn tell_breaker(&self, orchestrator: &str, word: Word) -> Result<Verdict, StorageUnavailable>;
+
+    /// How the link to an orchestrator stands.
+    ///
+    /// # Errors
+    /// When the Link object did not answer.
+    async fn link(&self, orchestrator: &str) -> Result<LinkReport, StorageUnavailable>;
+
+    /// Carries an operator's order out, and answers how the link stands then. A call to the orchestrator that it makes due is
+    /// waited for. Safe to repeat with the same claimant.
+    ///
+    /// # Errors
+    /// When the Link object did not answer.
+    async fn order_link(
+        &self,
+        orchestrator: &str,
+        asked: &Asked<Order>,
+    ) -> Result<Told<LinkReport>, StorageUnavailable>;
 
     /// Any number, for jitter.
     fn random(&self) -> u32;
@@ -167,5 +209,5 @@ pub trait Platform: Host {
     async fn remove_dead_event(&self, letter: &str) -> Result<(), StorageUnavailable>;
 
     /// Sends one event to a destination, once.
-    async fn export(&self, destination: &str, event: &Event) -> Verdict;
+    async fn export(&self, destination: &str, event: &Event) -> otlp::Verdict;
 }

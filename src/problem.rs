@@ -5,6 +5,7 @@
 
 use serde_json::{Value, json};
 
+use crate::access::slots::FULL_RETRY_AFTER_MS;
 use crate::access::{Rate, RatePolicy};
 use crate::platform::StorageUnavailable;
 use crate::run::state::Conflict;
@@ -120,6 +121,16 @@ pub enum Problem {
     TextNotTaken,
     /// The gateway coordinates the run in the place of its orchestrator.
     RunTakenOver,
+    /// As many steps of the orchestrator as may be are under way.
+    TooManySteps {
+        /// How many may be.
+        limit: u32,
+    },
+    /// The call belongs to a lease that a later one has overtaken.
+    GenerationOutdated {
+        /// The highest generation that is known.
+        known: u64,
+    },
     /// The storage did not answer.
     StorageUnavailable,
     /// The gateway's own configuration is wrong; the log says how.
@@ -132,6 +143,8 @@ pub enum Problem {
     ApiKeyInvalid,
     /// No API key of this id.
     ApiKeyUnknown,
+    /// No orchestrator of this id.
+    OrchestratorUnknown,
     /// The API key is not for this agent.
     AgentNotAllowed,
     /// Too many calls of an API key or of a client address.
@@ -181,12 +194,15 @@ impl Problem {
             Self::TextRequired => "text-required",
             Self::TextNotTaken => "text-not-taken",
             Self::RunTakenOver => "run-taken-over",
+            Self::TooManySteps { .. } => "steps-too-many",
+            Self::GenerationOutdated { .. } => "generation-outdated",
             Self::StorageUnavailable => "storage-unavailable",
             Self::Misconfigured => "gateway-misconfigured",
             Self::Internal => "internal",
             Self::ApiKeyMissing => "api-key-missing",
             Self::ApiKeyInvalid => "api-key-invalid",
             Self::ApiKeyUnknown => "api-key-unknown",
+            Self::OrchestratorUnknown => "orchestrator-unknown",
             Self::AgentNotAllowed => "agent-not-allowed",
             Self::RateLimited { .. } => "rate-limited",
         }
@@ -203,14 +219,15 @@ impl Problem {
             | Self::DeliveryUnknown
             | Self::OutboxLetterUnknown
             | Self::StateUnknown
-            | Self::ApiKeyUnknown => 404,
+            | Self::ApiKeyUnknown
+            | Self::OrchestratorUnknown => 404,
             Self::ApiKeyMissing | Self::ApiKeyInvalid => 401,
             Self::AgentNotAllowed => 403,
             Self::StateGone => 410,
             Self::StateConflict(_) => 412,
             Self::PreconditionRequired => 428,
             Self::Declined { status, .. } => *status,
-            Self::RunBusy | Self::RateLimited { .. } => 429,
+            Self::RunBusy | Self::TooManySteps { .. } | Self::RateLimited { .. } => 429,
             Self::MethodNotAllowed { .. } => 405,
             Self::UnsupportedMediaType => 415,
             Self::BodyTooLarge { .. } => 413,
@@ -227,7 +244,8 @@ impl Problem {
             | Self::InFlight { .. }
             | Self::ClaimLost
             | Self::RunFull
-            | Self::RunTakenOver => 409,
+            | Self::RunTakenOver
+            | Self::GenerationOutdated { .. } => 409,
             Self::DeadlineExceeded { .. } => 504,
             Self::StorageUnavailable | Self::Misconfigured | Self::OrchestratorUnavailable { .. } => 503,
             Self::Internal => 500,
@@ -244,6 +262,7 @@ impl Problem {
                 | Self::DeadlineExceeded { .. }
                 | Self::ClaimLost
                 | Self::RunBusy
+                | Self::TooManySteps { .. }
                 | Self::OrchestratorUnavailable { .. }
                 | Self::RateLimited { .. }
                 | Self::StorageUnavailable
@@ -258,6 +277,7 @@ impl Problem {
         match self {
             Self::InFlight { retry_after_ms } | Self::RateLimited { retry_after_ms, .. } => Some(*retry_after_ms),
             Self::StorageUnavailable | Self::ClaimLost | Self::RunBusy => Some(1_000),
+            Self::TooManySteps { .. } => Some(FULL_RETRY_AFTER_MS),
             Self::OrchestratorUnavailable { .. } => Some(5_000),
             _ => None,
         }
@@ -299,12 +319,15 @@ impl Problem {
             Self::TextRequired => "Text required",
             Self::TextNotTaken => "Text not taken",
             Self::RunTakenOver => "Run taken over",
+            Self::TooManySteps { .. } => "Too many steps",
+            Self::GenerationOutdated { .. } => "Generation outdated",
             Self::StorageUnavailable => "Storage unavailable",
             Self::Misconfigured => "Gateway misconfigured",
             Self::Internal => "Internal error",
             Self::ApiKeyMissing => "API key missing",
             Self::ApiKeyInvalid => "API key refused",
             Self::ApiKeyUnknown => "Unknown API key",
+            Self::OrchestratorUnknown => "Unknown orchestrator",
             Self::AgentNotAllowed => "Agent not allowed",
             Self::RateLimited { .. } => "Too many calls",
         }
@@ -385,9 +408,15 @@ impl Problem {
                 "the agent does not say how text becomes its input: send `input`, by the agent's input schema".into()
             }
             Self::RunTakenOver => {
-                "the gateway answered this run in the orchestrator's place and settles it: nothing more is executed in it"
+                "the gateway answered this run in the orchestrator's place and settles it, or passed it on to another one: nothing more of it is executed for this one"
                     .into()
             }
+            Self::TooManySteps { limit } => format!(
+                "{limit} steps of this orchestrator are under way, which is as many as may be: ask again after Retry-After"
+            ),
+            Self::GenerationOutdated { known } => format!(
+                "Baton-Generation is older than {known}, which is known: send the generation of the lease that the gateway holds now"
+            ),
             Self::StorageUnavailable => "the storage did not answer: nothing is lost, try again".into(),
             Self::Misconfigured => {
                 "the gateway cannot serve this call: its operator finds the reason in the log".into()
@@ -398,6 +427,9 @@ impl Problem {
                 "this API key is not known, or was revoked, or has expired: ask the gateway's operator for another".into()
             }
             Self::ApiKeyUnknown => "no API key of this id: GET /operator/api-keys lists them".into(),
+            Self::OrchestratorUnknown => {
+                "no orchestrator of this id is configured: GET /operator/links lists those that are".into()
+            }
             Self::AgentNotAllowed => {
                 "this API key is not for this agent: its operator can make one that is".into()
             }
@@ -442,6 +474,9 @@ impl Problem {
             if let Some(etag) = &conflict.current_etag {
                 body["current_etag"] = etag.as_str().into();
             }
+        }
+        if let Self::GenerationOutdated { known } = self {
+            body["known_generation"] = (*known).into();
         }
         if let Some(retry_after_ms) = self.retry_after_ms() {
             body["retry_after_ms"] = retry_after_ms.into();

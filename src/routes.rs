@@ -4,6 +4,7 @@
 use http::Method;
 use percent_encoding::percent_decode_str;
 
+use crate::link::Command;
 use crate::problem::Problem;
 use crate::signature::Purpose;
 
@@ -34,6 +35,8 @@ pub enum Action {
     StepStatus,
     /// `POST /runs/{run}/steps/{step}/cancel`
     CancelStep,
+    /// `GET /operator/runs/{orchestrator}/{run}`
+    OperatorRun,
     /// `GET /operator/dead-letters`
     DeadLetters,
     /// `POST /operator/dead-letters/{delivery}/resend`
@@ -56,6 +59,14 @@ pub enum Action {
     Outbox,
     /// `POST /operator/outbox/{letter}/resend`
     ResendEvent,
+    /// `GET /operator/links`
+    Links,
+    /// `GET /operator/links/{orchestrator}`
+    Link,
+    /// `POST /operator/links/{orchestrator}/` and the command
+    OrderLink(Command),
+    /// `POST /operator/links/{orchestrator}/breaker`
+    SetBreaker,
 }
 
 /// Who may call a route.
@@ -107,6 +118,15 @@ impl Route {
     pub fn has_preconditions(&self) -> bool {
         self.action == Action::PutState
     }
+
+    /// Whether the call has an effect on a run, so that it may name the lease that it belongs to.
+    #[must_use]
+    pub fn is_fenced(&self) -> bool {
+        matches!(
+            self.action,
+            Action::InvokeStep | Action::HandOff | Action::PutState | Action::CancelStep | Action::ForgetRun
+        )
+    }
 }
 
 const INVOKE: Access = Access::Signed {
@@ -126,7 +146,7 @@ const OPERATE: Access = Access::Signed {
 };
 
 /// Every route.
-pub const ROUTES: [Route; 23] = [
+pub const ROUTES: [Route; 30] = [
     Route {
         method: "GET",
         template: "/.well-known/baton.json",
@@ -261,6 +281,17 @@ pub const ROUTES: [Route; 23] = [
     },
     Route {
         method: "GET",
+        template: "/operator/runs/{orchestrator}/{run}",
+        action: Action::OperatorRun,
+        access: OPERATE,
+        summary: "Any run, whoever's it is: `:gateway` stands for runs that no orchestrator plans",
+        messages: Messages {
+            request: None,
+            response: Some("run"),
+        },
+    },
+    Route {
+        method: "GET",
         template: "/operator/dead-letters",
         action: Action::DeadLetters,
         access: OPERATE,
@@ -380,6 +411,72 @@ pub const ROUTES: [Route; 23] = [
             response: Some("outbox-resent"),
         },
     },
+    Route {
+        method: "GET",
+        template: "/operator/links",
+        action: Action::Links,
+        access: OPERATE,
+        summary: "The links to all orchestrators: registration, lease and breaker",
+        messages: Messages {
+            request: None,
+            response: Some("links"),
+        },
+    },
+    Route {
+        method: "GET",
+        template: "/operator/links/{orchestrator}",
+        action: Action::Link,
+        access: OPERATE,
+        summary: "The link to one orchestrator",
+        messages: Messages {
+            request: None,
+            response: Some("link"),
+        },
+    },
+    Route {
+        method: "POST",
+        template: "/operator/links/{orchestrator}/register",
+        action: Action::OrderLink(Command::Register),
+        access: OPERATE,
+        summary: "Registers with the orchestrator, or ends the draining of the link",
+        messages: Messages {
+            request: None,
+            response: Some("link"),
+        },
+    },
+    Route {
+        method: "POST",
+        template: "/operator/links/{orchestrator}/drain",
+        action: Action::OrderLink(Command::Drain),
+        access: OPERATE,
+        summary: "Asks the orchestrator for no new steps, and deregisters a little later",
+        messages: Messages {
+            request: None,
+            response: Some("link"),
+        },
+    },
+    Route {
+        method: "POST",
+        template: "/operator/links/{orchestrator}/deregister",
+        action: Action::OrderLink(Command::Deregister),
+        access: OPERATE,
+        summary: "Ends the registration, until the link is told to register",
+        messages: Messages {
+            request: None,
+            response: Some("link"),
+        },
+    },
+    Route {
+        method: "POST",
+        template: "/operator/links/{orchestrator}/breaker",
+        action: Action::SetBreaker,
+        access: OPERATE,
+        summary: "Holds the breaker before the orchestrator open or closed, or lets it go",
+        messages: Messages {
+            request: Some("breaker-order"),
+            response: Some("link"),
+        },
+    },
 ];
 
 /// A route that fits a request, with the values of its parameters.
@@ -483,6 +580,9 @@ mod tests {
         check(Method::HEAD, "/runs/r", Ok((Action::DescribeRun, "r")));
         check(Method::PATCH, "/runs/r", Err("GET, HEAD, DELETE"));
         check(Method::GET, "/runs/%FF", Err(""));
+        let of_nobody = "/operator/runs/:gateway/dir_1";
+        check(Method::GET, of_nobody, Ok((Action::OperatorRun, ":gateway|dir_1")));
+        check(Method::GET, "/operator/runs/r", Err(""));
         check(Method::POST, "/query", Ok((Action::Query, "")));
         check(Method::POST, "/agents/a/query", Ok((Action::QueryAgent, "a")));
         check(Method::GET, "/operator/api-keys", Ok((Action::ApiKeys, "")));
@@ -497,5 +597,12 @@ mod tests {
         check(Method::POST, "/operator/api-keys", Ok((Action::CreateApiKey, "")));
         check(Method::DELETE, "/operator/api-keys/k", Ok((Action::RevokeApiKey, "k")));
         check(Method::DELETE, "/operator/api-keys", Err("POST, GET, HEAD"));
+        check(Method::GET, "/operator/links/acme", Ok((Action::Link, "acme")));
+        check(
+            Method::POST,
+            "/operator/links/acme/drain",
+            Ok((Action::OrderLink(Command::Drain), "acme")),
+        );
+        check(Method::GET, "/operator/links/acme/breaker", Err("POST"));
     }
 }

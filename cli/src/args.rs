@@ -2,7 +2,9 @@
 
 mod api_keys;
 mod dead_letters;
+mod doctor;
 mod history;
+mod link;
 mod query;
 mod route;
 mod run;
@@ -19,7 +21,9 @@ use crate::input::Source;
 
 pub use api_keys::{ApiKeys, CreateApiKey, ListApiKeys, RevokeApiKey};
 pub use dead_letters::{DeadLetters, ListDeadLetters, ResendDeadLetter};
+pub use doctor::Doctor;
 pub use history::{Executions, Format, ListOutbox, Metrics, Outbox, ResendEvent};
+pub use link::{Link, LinkBreaker, LinkOrder, LinkStatus};
 pub use query::Query;
 pub use route::{ExplainRoute, Route};
 pub use run::{
@@ -34,6 +38,8 @@ Examples:
   baton query 'I was charged twice'
   baton run show run_01
   baton manifest check
+  baton doctor --env staging
+  baton manifest graph support-desk
   baton route explain 'Summarize this report'
   baton keys new --orchestrator acme --valid-for 90d > acme.key.json
   baton verify --key acme.key.json captured.http
@@ -45,7 +51,7 @@ Gateway and key come from --gateway and --key, else from BATON_GATEWAY and BATON
 Exit codes:
   0  done: the step completed, the signature holds, nothing was found
   1  done, with a bad result: the step failed or was cancelled, a rule does not hold, manifests have findings,
-     no agent answers a text
+     no agent answers a text, a deployment has errors
   2  asked wrongly: an argument, a file or the configuration
   3  the gateway refused the call
   4  no answer, or an answer whose signature does not hold";
@@ -79,6 +85,8 @@ pub enum Command {
     Route(Route),
     /// Show what a gateway offers: agents, endpoints, limits
     Discover(Discover),
+    /// Say what is missing in a deployment, before and after it
+    Doctor(Doctor),
     /// Invoke a signed step on an agent and verify the signed answer
     Step(Box<Step>),
     /// Ask as a customer does, with an API key, and say how the call was routed
@@ -99,6 +107,9 @@ pub enum Command {
     /// Make, list and revoke the API keys of customers, with an operator's key
     #[command(subcommand)]
     ApiKeys(ApiKeys),
+    /// Look at the links to orchestrators and command them, with an operator's key
+    #[command(subcommand)]
+    Link(Link),
     /// Say which rule a captured request or response breaks, and what to do
     Verify(Verify),
     /// Print shell completions
@@ -224,6 +235,21 @@ Examples:
         /// The folder
         #[arg(default_value = "manifests")]
         directory: PathBuf,
+    },
+    /// Draw a workflow agent as a Mermaid flowchart
+    #[command(after_help = "\
+Examples:
+  baton manifest graph support-desk
+  baton manifest graph support-desk > support-desk.mmd
+  baton manifest graph nightly --manifests ../other-team/manifests
+
+What reads Markdown draws it, where it stands in a code block of the language `mermaid`.")]
+    Graph {
+        /// The agent's id
+        workflow: String,
+        /// The folder of the manifests
+        #[arg(long, value_name = "DIR", default_value = "manifests")]
+        manifests: PathBuf,
     },
 }
 

@@ -117,7 +117,7 @@ pub fn signing_key<'a>(
 }
 
 /// The name of a purpose, as key records and `baton keys new --purpose` have it.
-fn purpose_name(purpose: Purpose) -> String {
+pub fn purpose_name(purpose: Purpose) -> String {
     serde_json::to_value(purpose)
         .ok()
         .and_then(|name| name.as_str().map(str::to_owned))

@@ -9,8 +9,8 @@ mod mistakes;
 use baton::signature::base::Component;
 use baton::signature::keys::Scheme;
 use baton::signature::profile::{
-    self, ALGORITHM, IDEMPOTENCY_KEY, NONCE_MAX_CHARS, NONCE_MIN_CHARS, REQUEST_TAG, RESPONSE_TAG, SKEW_MAX_S,
-    WINDOW_MAX_S,
+    self, ALGORITHM, GENERATION, IDEMPOTENCY_KEY, NONCE_MAX_CHARS, NONCE_MIN_CHARS, REQUEST_TAG, RESPONSE_TAG,
+    SKEW_MAX_S, WINDOW_MAX_S,
 };
 use baton::signature::{Rejection, digest};
 
@@ -79,6 +79,8 @@ pub fn explain(rejection: Rejection, evidence: &Evidence<'_>) -> Explanation {
         Rejection::Replayed => Explanation::default().advise("Sign a retry anew: a new created, expires and nonce, the same Idempotency-Key."),
         Rejection::IdempotencyKey => fact("Idempotency-Key", evidence.field(IDEMPOTENCY_KEY))
             .advise("Send it with its quotes: Idempotency-Key: \"run_01/s1\", and cover it."),
+        Rejection::Generation => fact("Baton-Generation", evidence.field(GENERATION))
+            .advise("Send the generation of the lease as the registration was answered with it, in digits, and cover it."),
         Rejection::Authority => fact("addressed to", evidence.request.authority.to_owned())
             .with("served", evidence.origins.primary().to_owned())
             .advise("Send to an origin in the gateway's BATON_ORIGINS, port included, or add this one there. A proxy must keep Host as it is."),

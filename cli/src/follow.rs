@@ -14,7 +14,7 @@ use crate::sse;
 use crate::transport::Opened;
 
 /// The gateway lets hear of itself every 3 seconds: after ten such times nobody is there any more.
-const SILENCE: Duration = Duration::from_secs(30);
+pub const SILENCE: Duration = Duration::from_secs(30);
 /// A stream is given up when it broke this often without any news in between.
 const BREAKS_MAX: u32 = 5;
 /// The wait before connecting again, until the stream says another.
@@ -22,7 +22,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// And at most.
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
-const EVENT_STREAM: &str = "text/event-stream";
+pub const EVENT_STREAM: &str = "text/event-stream";
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Follows a step until its outcome, over as many connections as it takes. `request` makes the request anew for
@@ -100,19 +100,22 @@ enum Connected {
 
 fn connect(caller: &Caller, request: Request<Vec<u8>>) -> Result<Connected, Failure> {
     let (sent, opened) = caller.open(request, SILENCE)?;
-    let is_stream = opened.response.status().is_success()
-        && opened
-            .response
-            .headers()
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .is_some_and(|value| value.split(';').next().is_some_and(|kind| kind.trim() == EVENT_STREAM));
-    if is_stream {
+    if is_stream(&opened.response) {
         Ok(Connected::Stream(Box::new(sent), opened))
     } else {
         let response = opened.read()?;
         caller.judge(&sent, response).map(Connected::Answered)
     }
+}
+
+/// Whether an answer is a stream of events.
+pub fn is_stream<B>(response: &Response<B>) -> bool {
+    response.status().is_success()
+        && response
+            .headers()
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|value| value.split(';').next().is_some_and(|kind| kind.trim() == EVENT_STREAM))
 }
 
 /// The outcome is an HTTP response of its own, and verified as one.
@@ -166,18 +169,20 @@ fn given_up(cause: &str, last_event_id: Option<&str>, command: &str) -> Failure 
 /// What comes while a step runs. It is not signed: it goes to standard error, never where a script takes an
 /// outcome from.
 #[derive(Default)]
-struct Live {
+pub struct Live {
     within_line: bool,
 }
 
 impl Live {
-    fn show(&mut self, event: &sse::Event) {
+    /// Shows an event as it comes.
+    pub fn show(&mut self, event: &sse::Event) {
         let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
         match event.name.as_str() {
             "started" => match data["execution"].as_u64() {
                 Some(execution) if execution > 1 => self.line(&format!("begun again: execution {execution}")),
                 _ => self.line("begun"),
             },
+            "route" => self.line(&route(&data)),
             "progress" => self.line(&progress(&data)),
             "delta" => {
                 if let Some(text) = data["text"].as_str().filter(|text| !text.is_empty()) {
@@ -195,7 +200,8 @@ impl Live {
         self.write(&format!("{text}\n"));
     }
 
-    fn end_line(&mut self) {
+    /// Ends a line that was begun: something else comes now.
+    pub fn end_line(&mut self) {
         if std::mem::take(&mut self.within_line) {
             self.write("\n");
         }
@@ -212,6 +218,23 @@ fn progress(data: &Value) -> String {
     match data["fraction"].as_f64() {
         Some(fraction) => format!("{:>3.0} %  {message}", fraction.clamp(0.0, 1.0) * 100.0),
         None => message,
+    }
+}
+
+/// Which way a direct call goes from now on.
+fn route(data: &Value) -> String {
+    let text = |name: &str| data[name].as_str().map(printable).unwrap_or_default();
+    match data["by"].as_str() {
+        Some("orchestrated") => format!("{} coordinates", text("orchestrator")),
+        Some("fallback") => format!(
+            "the gateway coordinates, in the place of {} ({}: {})",
+            text("orchestrator"),
+            text("reason"),
+            text("detail")
+        ),
+        Some("local") => "the gateway coordinates".to_owned(),
+        Some("stored") => "answered before".to_owned(),
+        _ => format!("route: {}", text("by")),
     }
 }
 
@@ -250,6 +273,19 @@ mod tests {
         check(json!({"message":"on","fraction":7}), "100 %  on");
         check(json!({"message":"on"}), "on");
         check(json!({}), "");
+    }
+
+    #[test]
+    fn routes() {
+        let check = |data: Value, expected: &str| assert_eq!(route(&data), expected);
+        check(json!({"by":"orchestrated","orchestrator":"acme"}), "acme coordinates");
+        check(
+            json!({"by":"fallback","orchestrator":"acme","reason":"timeout","detail":"no\u{1b} answer"}),
+            "the gateway coordinates, in the place of acme (timeout: no\u{fffd} answer)",
+        );
+        check(json!({"by":"local"}), "the gateway coordinates");
+        check(json!({"by":"stored"}), "answered before");
+        check(json!({"by":"new"}), "route: new");
     }
 
     #[test]

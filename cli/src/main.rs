@@ -1,17 +1,20 @@
 //! `baton`: the command line of Baton.
 //!
-//! It makes keys, checks manifests, shows what a gateway offers, explains routes, sends signed steps and customers' calls, looks after
-//! runs and says what is wrong with a signature. Every command returns a [`Report`] or a [`Failure`]; only this file writes them out.
+//! It makes keys, checks manifests, shows what a gateway offers, explains routes, says what a deployment lacks, sends
+//! signed steps and customers' calls, looks after runs and says what is wrong with a signature. Every command returns a
+//! [`Report`] or a [`Failure`]; only this file writes them out.
 
 mod args;
 mod capture;
 mod commands;
 mod config;
+mod doctor;
 mod environment;
 mod explain;
 mod follow;
 mod id;
 mod input;
+mod listen;
 mod output;
 mod show;
 mod signed;
@@ -48,8 +51,10 @@ fn run(args: &Args) -> Result<Report, Failure> {
         Command::Keys(Keys::New(new)) => commands::keys::new(new),
         Command::Keys(Keys::WebhookSecret(secret)) => commands::keys::webhook_secret(secret),
         Command::Manifest(Manifest::Check { directory }) => commands::manifest::check(directory),
+        Command::Manifest(Manifest::Graph { workflow, manifests }) => commands::manifest::graph(workflow, manifests),
         Command::Route(Route::Explain(explain)) => commands::route::explain(explain, style),
         Command::Discover(discover) => commands::discover::run(discover, style),
+        Command::Doctor(doctor) => commands::doctor::run(doctor, style),
         Command::Step(step) => commands::step::run(step, style),
         Command::Query(query) => commands::query::run(query, style),
         Command::Run(command) => commands::run::run(command, style),
@@ -58,6 +63,7 @@ fn run(args: &Args) -> Result<Report, Failure> {
         Command::Metrics(args) => commands::history::metrics(args, style),
         Command::Outbox(command) => commands::outbox::run(command, style),
         Command::ApiKeys(command) => commands::api_keys::run(command, style),
+        Command::Link(command) => commands::link::run(command, style),
         Command::Verify(verify) => commands::verify::run(verify, style),
         Command::Completions { shell } => Ok(commands::completions::run(*shell)),
     }

@@ -1,4 +1,4 @@
-//! `baton manifest check`.
+//! `baton manifest check` and `baton manifest graph`.
 
 mod common;
 
@@ -32,4 +32,51 @@ fn every_finding_is_told_with_its_place() {
 #[test]
 fn a_folder_that_is_not_there() {
     baton(&["manifest", "check", "nowhere"]).expect(2, &["nowhere is no folder"]);
+}
+
+const WORKFLOW: &str = r#"{"id":"twice","version":"1.0.0","title":"Twice","description":"Greets twice.",
+ "input":{"type":"object"},"output":{"type":"string"},
+ "kind":"workflow","workflow":{"output":"{{ steps.second.output.text }}","steps":[
+ {"id":"first","call":"greet","input":{"$value":"/input"}},
+ {"id":"second","call":"greet","input":{"name":"{{ steps.first.output.text }}"}}]}}"#;
+
+const DRAWN: &str = r#"---
+title: Twice
+---
+flowchart TD
+    begin([input])
+    step_first["first: greet"]
+    begin --> step_first
+    step_second["second: greet"]
+    step_first --> step_second
+    finish([output])
+    step_second --> finish
+"#;
+
+#[test]
+fn a_workflow_is_drawn() {
+    let folder = folder("manifest-graph");
+    file(&folder, "gateway.json", GATEWAY);
+    file(&folder, "greet.json", AGENT);
+    file(&folder, "twice.json", WORKFLOW);
+    let folder = folder.to_str().expect("a path");
+    let run = baton(&["manifest", "graph", "twice", "--manifests", folder]).expect(0, &[]);
+    assert_eq!(run.stdout, DRAWN);
+    baton(&["manifest", "graph", "greet", "--manifests", folder])
+        .expect(2, &["there is no workflow `greet` in ", "; there are twice"]);
+}
+
+#[test]
+fn no_workflow_is_drawn_of_a_team_with_findings() {
+    let folder = folder("manifest-graph-bad");
+    file(&folder, "gateway.json", GATEWAY);
+    file(&folder, "twice.json", WORKFLOW);
+    baton(&[
+        "manifest",
+        "graph",
+        "twice",
+        "--manifests",
+        folder.to_str().expect("a path"),
+    ])
+    .expect(1, &["twice.json#/workflow/steps/0/call: there is no agent `greet`"]);
 }

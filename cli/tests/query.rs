@@ -204,3 +204,31 @@ fn the_key_comes_from_the_environment() {
         stderr: String::from_utf8_lossy(&help.stderr).into_owned(),
     });
 }
+
+#[test]
+fn a_call_can_be_seen_happening() {
+    const STREAM: &str = "retry: 1000\n\nevent: route\ndata: {\"by\":\"orchestrated\",\"orchestrator\":\"reference\",\"run\":\"dir_1\"}\n\nid: 1.1\nevent: started\ndata: {\"execution\":1}\n\nid: 1.2\nevent: delta\ndata: {\"text\":\"Charged \"}\n\n: keep-alive\n\nid: 1.3\nevent: delta\ndata: {\"text\":\"twice.\"}\n\nevent: answer\ndata: {\"run\":\"dir_1\",\"step\":\"query\",\"agent\":\"triage\",\"status\":\"completed\",\"output\":1,\"route\":{\"by\":\"orchestrated\",\"orchestrator\":\"reference\"}}\n\n";
+    const DECLINED: &str = "event: problem\ndata: {\"title\":\"Declined\",\"status\":403,\"code\":\"orchestrator-declined\",\"retryable\":false}\n\n";
+    let streamed = |body| {
+        Gateway::one(&key(), 200, body, |response| {
+            let kind = http::HeaderValue::from_static("text/event-stream");
+            response.headers_mut().insert("content-type", kind);
+        })
+    };
+    let gateway = streamed(STREAM);
+    let run = query(&gateway.origin, &["I was charged twice", "--stream"]).expect(0, &[]);
+    assert!(run.stdout.starts_with("completed  triage  run dir_1"), "{}", run.stdout);
+    assert_eq!(run.stderr, "reference coordinates\nbegun\nCharged twice.\n");
+    assert_eq!(gateway.request().headers()["accept"], "text/event-stream");
+
+    let gateway = streamed(DECLINED);
+    query(&gateway.origin, &["hi", "--stream"]).expect(3, &["orchestrator-declined"]);
+
+    let gateway = streamed("event: route\ndata: {\"by\":\"local\"}\n\n");
+    let more = ["hi", "--stream", "--idempotency-key", "order-17"];
+    query(&gateway.origin, &more).expect(4, &["before the answer", "--idempotency-key order-17"]);
+
+    // What is wrong before the stream begins is an ordinary problem.
+    let gateway = serve(401, PROBLEM);
+    query(&gateway.origin, &["hi", "--stream"]).expect(3, &["api-key-invalid"]);
+}

@@ -658,6 +658,22 @@ fn dead_letters_take_an_operators_key() {
 }
 
 #[test]
+fn an_operator_looks_at_any_run() {
+    let keys = format!("[{}]", record("operator", "operate", "[\"*\"]"));
+    for (name, orchestrator, asked) in [
+        ("run-of-acme", "acme", "/operator/runs/acme/run_01"),
+        ("run-of-nobody", ":gateway", "/operator/runs/%3Agateway/run_01"),
+    ] {
+        let gateway = Gateway::new(&keys, plain(200, RUN));
+        let key = file(&folder(name), "keys.json", &keys);
+        let arguments = ["run", "show", "run_01", "--operator", orchestrator];
+        let run = baton(&[&arguments, &["--key", &key, "--gateway", &gateway.origin][..]].concat());
+        run.expect(0, &["run run_01", "signature verified with key operator"]);
+        assert_eq!(gateway.request().uri().path(), asked);
+    }
+}
+
+#[test]
 fn api_keys_take_an_operators_key() {
     const KEY: &str = r#"{"id":"0123456789abcdef","name":"Acme","agents":["triage"],"created_at_ms":1764000010000,"rate":{"burst":10,"per_minute":20},"api_key":"baton_0123456789abcdef_secret"}"#;
     const LIST: &str = r#"{"api_keys":[{"id":"0123456789abcdef","name":"Acme","agents":["*"],"created_at_ms":1764000010000,"revoked_at_ms":1764000011000,"rate":{"burst":10,"per_minute":20}}]}"#;
@@ -714,7 +730,15 @@ fn api_keys_take_an_operators_key() {
     let unknown = r#"{"title":"Unknown API key","status":404,"code":"api-key-unknown"}"#;
     let (run, _) = ask("key-unknown", plain(404, unknown), &["revoke", "0123456789abcdef"]);
     run.expect(3, &["api-key-unknown"]);
-    baton(&["api-keys", "revoke", "baton_0123456789abcdef_secret"]).expect(2, &["16 hexadecimal digits"]);
+    // Of a whole key its id is taken; nothing that may be most of one is repeated.
+    let whole = format!("baton_0123456789abcdef_{}", "A".repeat(43));
+    let (run, asked) = ask("key-whole", plain(204, ""), &["revoke", &whole]);
+    let run = run.expect(0, &["the API key 0123456789abcdef is revoked"]);
+    assert!(!format!("{}{}", run.stdout, run.stderr).contains("AAA"));
+    assert_eq!(asked, "DELETE /operator/api-keys/0123456789abcdef ");
+    let run = baton(&["api-keys", "revoke", "baton_0123456789abcdef_secret"]);
+    let run = run.expect(2, &["16 hexadecimal digits"]);
+    assert!(!format!("{}{}", run.stdout, run.stderr).contains("secret"));
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub enum Part {
 /// An event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Its `id`.
+    /// Its `id`; empty where it has none.
     pub id: String,
     /// Its name.
     pub name: String,
@@ -115,10 +115,14 @@ impl EventStream {
                 let value = values.next().map(|(_, value)| value.clone());
                 value.filter(|_| values.next().is_none())
             };
-            let (Some(id), Some(name), Some(data), 3) = (field("id"), field("event"), field("data"), fields.len())
-            else {
-                return Err(invalid(&format!("not one id, one event, one data: {fields:?}")));
+            let id = field("id");
+            let expected = 2 + usize::from(id.is_some());
+            let (Some(name), Some(data), true) = (field("event"), field("data"), fields.len() == expected) else {
+                return Err(invalid(&format!(
+                    "not one event, one data, and one id at most: {fields:?}"
+                )));
             };
+            let id = id.unwrap_or_default();
             self.parts.push_back(Part::Event(Event { id, name, data }));
             return Ok(());
         }

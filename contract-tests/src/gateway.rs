@@ -28,6 +28,8 @@ pub struct Options {
     pub orchestrators: Vec<Configured>,
     /// Other variables.
     pub variables: Vec<(&'static str, String)>,
+    /// Other secrets. wrangler's log shows variables; it does not show these.
+    pub secrets: Vec<(&'static str, String)>,
     /// Whether the operator's database is made before the gateway starts, as it is before a deployment.
     pub history: bool,
 }
@@ -43,6 +45,8 @@ pub struct Configured {
     pub callback_origins: Option<Vec<String>>,
     /// Where it takes telemetry; left out where it is `None`.
     pub telemetry_url: Option<String>,
+    /// How many of its steps may be under way; left out where it is `None`.
+    pub max_concurrent_steps: Option<u32>,
 }
 
 impl Configured {
@@ -54,6 +58,7 @@ impl Configured {
             url: url.to_owned(),
             callback_origins: None,
             telemetry_url: None,
+            max_concurrent_steps: None,
         }
     }
 
@@ -64,10 +69,20 @@ impl Configured {
         self
     }
 
+    /// The same with so many steps under way at once.
+    #[must_use]
+    pub fn limited_to(mut self, steps: u32) -> Self {
+        self.max_concurrent_steps = Some(steps);
+        self
+    }
+
     fn to_json(&self) -> Value {
         let mut entry = json!({ "id": self.id, "url": self.url });
         if let Some(url) = &self.telemetry_url {
             entry["telemetry_url"] = url.as_str().into();
+        }
+        if let Some(steps) = self.max_concurrent_steps {
+            entry["max_concurrent_steps"] = steps.into();
         }
         if let Some(origins) = &self.callback_origins {
             entry["callback_origins"] = origins.clone().into();
@@ -130,7 +145,10 @@ impl Gateway {
         let port = free_port();
         let config = configuration(port, &options);
         folder.write("wrangler.json", config.to_string());
-        folder.write("secrets.env", format!("BATON_KEYS='{}'\n", options.keys.to_json()));
+        let keys = ("BATON_KEYS", options.keys.to_json().to_string());
+        let secrets = std::iter::once(&keys).chain(&options.secrets);
+        let secrets: String = secrets.map(|(name, value)| format!("{name}='{value}'\n")).collect();
+        folder.write("secrets.env", secrets);
         let mut gateway = Self {
             process: None,
             folder,

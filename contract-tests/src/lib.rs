@@ -16,6 +16,7 @@ pub mod http1;
 pub mod keys;
 pub mod mac;
 pub mod message;
+pub mod model_server;
 pub mod orchestrator;
 pub mod outside;
 pub mod ports;

@@ -1,4 +1,5 @@
-//! A receiver of callbacks: a server that answers as a test tells it to, and keeps what it was sent.
+//! A receiver of callbacks, and of calls that agents make: a server that answers as a test tells it to, and keeps what it was
+//! sent.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, BufReader, Read as _, Write as _};
@@ -24,6 +25,8 @@ const TOLERANCE_S: u64 = 300;
 pub enum Reaction {
     /// Answers this status.
     Status(u16),
+    /// Answers this status with JSON.
+    Json(u16, Value),
     /// Answers this status, and in how many seconds it wants the request again.
     RetryAfter(u16, u64),
     /// Answers 307, with this location.
@@ -233,6 +236,13 @@ fn serve(mut stream: TcpStream, shared: &Mutex<Shared>) -> io::Result<()> {
     };
     let (status, field) = match reaction {
         Reaction::Status(status) => (status, String::new()),
+        Reaction::Json(status, body) => {
+            let (body, kind) = (body.to_string(), "content-type: application/json");
+            let length = body.len();
+            let head =
+                format!("HTTP/1.1 {status} Told\r\n{kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+            return stream.write_all(format!("{head}{body}").as_bytes());
+        }
         // It was turned into a status when the request was there.
         Reaction::StatusIfBodyHas(..) => (500, String::new()),
         Reaction::RetryAfter(status, seconds) => (status, format!("retry-after: {seconds}\r\n")),
@@ -247,7 +257,7 @@ fn serve(mut stream: TcpStream, shared: &Mutex<Shared>) -> io::Result<()> {
     stream.write_all(format!("HTTP/1.1 {status} Told\r\n{field}{length}connection: close\r\n\r\n").as_bytes())
 }
 
-fn read_request(reader: &mut BufReader<TcpStream>) -> io::Result<Received> {
+pub(crate) fn read_request(reader: &mut BufReader<TcpStream>) -> io::Result<Received> {
     let start = read_line(reader)?;
     let mut words = start.split(' ').map(str::to_owned);
     let (Some(method), Some(target)) = (words.next(), words.next()) else {

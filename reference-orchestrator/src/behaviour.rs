@@ -21,7 +21,7 @@ pub const DELAY_MAX_MS: u64 = 120_000;
 const GARBAGE: &[u8] = b"<!doctype html><title>Welcome</title> {";
 
 /// What the orchestrator was told. Members that are left out are normal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Behaviour {
     /// How it answers the calls that `calls` names.
@@ -38,6 +38,8 @@ pub struct Behaviour {
     pub registration: Registrations,
     /// What `registration: status` answers, 400 to 599.
     pub registration_status: u16,
+    /// Which key it asks gateways to sign with, in the answers to registrations and renewals.
+    pub signing_keyid: Option<String>,
 }
 
 impl Default for Behaviour {
@@ -50,6 +52,7 @@ impl Default for Behaviour {
             start_run: false,
             registration: Registrations::Normal,
             registration_status: 503,
+            signing_keyid: None,
         }
     }
 }
@@ -172,7 +175,7 @@ impl Told {
     /// As it is now.
     #[must_use]
     pub fn now(&self) -> Behaviour {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// From now on. Calls that hang already go on hanging.
@@ -195,7 +198,7 @@ mod tests {
             }
         };
         let normal = Behaviour::default();
-        check("{}", Ok(normal));
+        check("{}", Ok(normal.clone()));
         check(
             r#"{"runs":"wrongly_signed","status":400,"delay_ms":120000,"start_run":true}"#,
             Ok(Behaviour {
@@ -203,7 +206,14 @@ mod tests {
                 status: 400,
                 delay_ms: DELAY_MAX_MS,
                 start_run: true,
-                ..normal
+                ..normal.clone()
+            }),
+        );
+        check(
+            r#"{"signing_keyid":"k2"}"#,
+            Ok(Behaviour {
+                signing_keyid: Some("k2".into()),
+                ..normal.clone()
             }),
         );
         check(r#"{"status":599}"#, Ok(Behaviour { status: 599, ..normal }));

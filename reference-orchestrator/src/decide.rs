@@ -75,7 +75,15 @@ pub fn decide(reply: Reply, attempt: u32, failures: u32, jitter_permille: u64) -
             let waits = !replayed && (status == 409 || status == 429) && (retryable || retry_after_ms.is_some());
             // Such an answer is, or may be, the stored one of this key: only a new attempt can come to another.
             let spent = retryable && (replayed || status == 504);
-            if waits {
+            // The gateway registered anew meanwhile: the next call is made under the lease that is live by then.
+            let outdated = code == "generation-outdated" && failures < TRANSPORT_FAILURES_MAX;
+            if outdated {
+                let after_ms = backoff_ms(failures, jitter_permille);
+                Decision::Again {
+                    after_ms,
+                    failure: true,
+                }
+            } else if waits {
                 let after_ms = backoff_ms(failures, jitter_permille).max(asked_ms);
                 Decision::Again {
                     after_ms,
@@ -241,6 +249,25 @@ mod tests {
             refused(504, true, None, true),
             ATTEMPTS_MAX,
             0,
+            "end completed=false verified=true",
+        );
+    }
+
+    #[test]
+    fn an_outdated_generation_is_tried_again_under_the_lease_that_is_live() {
+        let outdated = || Reply::Refused {
+            status: 409,
+            code: "generation-outdated".into(),
+            detail: String::new(),
+            retryable: false,
+            retry_after_ms: None,
+            replayed: false,
+        };
+        check(outdated(), 1, 0, "again 99 failure=true");
+        check(
+            outdated(),
+            1,
+            TRANSPORT_FAILURES_MAX,
             "end completed=false verified=true",
         );
     }

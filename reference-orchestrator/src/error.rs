@@ -61,7 +61,9 @@ pub enum Problem {
     RunExists { run: String },
     #[error("{limit} runs are under way, which is the limit: try again when one of them has finished")]
     TooManyRuns { limit: usize },
-    #[error("no live registration of gateway `{gateway}` is known here: register, then hand the run on again")]
+    #[error(
+        "no live registration of gateway `{gateway}` is known here, or it drains: register, then hand the run on again"
+    )]
     GatewayNotRegistered { gateway: String },
     #[error("this idempotency key came with another body before: repeat the same bytes, or take a new run")]
     RunMismatch,

@@ -104,7 +104,9 @@ fn begin(app: &Orchestrator, caller: &Verified, body: &[u8]) -> Result<Begun, Pr
     if let Some(begun) = again(app, &request.run, &body_digest)? {
         return Ok(begun);
     }
-    let Some(registration) = app.store.live_gateway(&request.gateway, now_ms)? else {
+    let live = app.store.live_gateway(&request.gateway, now_ms)?;
+    // The run would wait for a gateway that takes no new steps.
+    let Some(registration) = live.filter(|live| !live.is_draining()) else {
         let gateway = request.gateway;
         return Err(Problem::GatewayNotRegistered { gateway });
     };

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use baton::json::parse_strict;
+use baton::signature::profile::GENERATION;
 use baton::signature::{IDEMPOTENCY_REPLAYED, KeyRecord};
 use serde_json::Value;
 
@@ -60,13 +61,17 @@ pub fn invoke(
 ) -> (Invocation, Reply) {
     let url = format!("{}/agents/{}/steps", gateway.origin, step.agent);
     let idempotency_key = idempotency_key(run, &step.step, step.attempt);
-    let background = [("prefer", "respond-async")];
+    let generation = gateway.generation.to_string();
+    let mut headers = vec![(GENERATION, generation.as_str())];
+    if step.mode == Mode::Async {
+        headers.push(("prefer", "respond-async"));
+    }
     let call = Call {
         method: "POST",
         url: &url,
         body: &step.body(),
         idempotency_key: Some(&idempotency_key),
-        headers: if step.mode == Mode::Async { &background } else { &[] },
+        headers: &headers,
     };
     let (mut invocation, reply) = understand(&client.send_signed(call, key, time_out), run, step);
     invocation.idempotency_key = idempotency_key;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use baton::signature::KeyRecord;
+use baton::signature::profile::GENERATION;
 use serde_json::Value;
 
 use crate::client::{Call, Client};
@@ -78,7 +79,7 @@ pub fn put_state(
         url: &url,
         body: state,
         idempotency_key: Some(&idempotency_key),
-        headers: &[("if-none-match", "*")],
+        headers: &[("if-none-match", "*"), (GENERATION, &gateway.generation.to_string())],
     };
     let (mut invocation, opened) = open(&client.send_signed(call, key, time_out));
     let kept = opened.and_then(|verified| read_receipt(verified, run));

@@ -28,6 +28,14 @@ pub struct Registration {
     pub status: RegistrationStatus,
 }
 
+impl Registration {
+    /// Whether the gateway said that it takes no new steps.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.health.as_deref() == Some("draining")
+    }
+}
+
 /// What became of a registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -122,7 +122,7 @@ pub fn register(app: &Orchestrator, caller: &Verified, body: &[u8]) -> Result<(u
             "registration": registration.registration, "generation": registration.generation,
         }),
     );
-    let mut lease = lease(app.lease_ms, registration.generation);
+    let mut lease = lease(app, registration.generation);
     lease["registration"] = registration.registration.into();
     Ok((status, lease))
 }
@@ -145,7 +145,7 @@ pub fn renew(app: &Orchestrator, registration: &str, body: &[u8]) -> Result<(u16
         app.lease_ms,
         outside::now_ms(),
     )? {
-        Renewed::Renewed(renewed) => Ok((200, lease(app.lease_ms, renewed.generation))),
+        Renewed::Renewed(renewed) => Ok((200, lease(app, renewed.generation))),
         Renewed::Unknown => Err(Problem::UnknownRegistration),
         Renewed::Ended(status) => Err(Problem::RegistrationEnded { status }),
         Renewed::OtherGeneration => Err(changed("generation")),
@@ -168,8 +168,14 @@ pub fn deregister(app: &Orchestrator, registration: &str) -> Result<(u16, Value)
     Ok((204, Value::Null))
 }
 
-fn lease(lease_ms: u64, generation: u64) -> Value {
-    json!({ "lease_ms": lease_ms, "renew_after_ms": lease_ms / RENEWALS_PER_LEASE, "generation": generation })
+fn lease(app: &Orchestrator, generation: u64) -> Value {
+    let mut lease = json!({
+        "lease_ms": app.lease_ms, "renew_after_ms": app.lease_ms / RENEWALS_PER_LEASE, "generation": generation,
+    });
+    if let Some(key) = app.behaviour.now().signing_keyid {
+        lease["signing_keyid"] = key.into();
+    }
+    lease
 }
 
 /// What can be said of a registration without asking anyone.

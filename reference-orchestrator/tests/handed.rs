@@ -145,6 +145,21 @@ fn a_run_stays_on_the_gateway_that_handed_it_on() {
 }
 
 #[test]
+fn a_gateway_that_drains_hands_nothing_on() {
+    let stage = Stage::new();
+    let lease = format!("/gateways/{}/lease", stage.registered());
+    let digest = stage.fake.registration()["manifest"]["digest"].clone();
+    let says = |health: &str| {
+        let renewal = json!({ "manifest_digest": digest, "generation": 1, "health": { "status": health } });
+        assert_eq!(stage.caller().send("PUT", &lease, Some(&renewal)).0, 200);
+    };
+    says("draining");
+    assert_refused(hand_on(&stage, &handed("r1")), 409, "gateway-not-registered");
+    says("ok");
+    assert_eq!(hand_on(&stage, &handed("r1")).0, 200);
+}
+
+#[test]
 fn what_cannot_be_taken_is_refused_under_a_signature() {
     let stage = Stage::new();
     assert_refused(hand_on(&stage, &handed("r1")), 409, "gateway-not-registered");

@@ -1,18 +1,21 @@
-//! Who may call agents directly: customers with API keys, and how often.
+//! Who may call agents directly: customers with API keys, and how often; and how many steps an orchestrator may have under
+//! way.
 //!
 //! In scope: what a key is, how it is compared, and the buckets of keys and of client addresses. All of it is pure: a
 //! Durable Object of its own per key and per address keeps the states ([`key::KeyState`], [`address::AddressState`]), and
-//! asks what becomes of them. Out of scope: what a customer's call does.
+//! asks what becomes of them. An orchestrator's slots are kept in one as well ([`slots::Slots`]). Out of scope: what a customer's call does.
 
 pub mod address;
 pub mod bucket;
 pub mod cors_origins;
 pub mod key;
+pub mod slots;
 
 pub use self::address::{AddressState, Arrival, client_address};
 pub use self::bucket::{Rate, RateLimit, RatePolicy, TokenBucket};
 pub use self::cors_origins::{CorsOriginError, CorsOrigins};
 pub use self::key::{ApiKey, KeyState, KeyText, PresentedKey, SecretDigest};
+pub use self::slots::{Slot, Slots, Taken, slot_id};
 
 use serde::{Deserialize, Serialize};
 

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
 
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::run::events::Event;
@@ -14,7 +15,19 @@ use crate::run::events::Event;
 pub struct Journal {
     events: RefCell<Vec<Event>>,
     state: RefCell<Option<StateChange>>,
+    spent: RefCell<Option<Spent>>,
     reader: RefCell<Option<Waker>>,
+}
+
+/// What models took, as their providers counted it, over all calls of one execution.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Spent {
+    /// The model that was used last.
+    pub model: String,
+    /// Tokens that were read.
+    pub input_tokens: u64,
+    /// Tokens that were written.
+    pub output_tokens: u64,
 }
 
 /// How an agent changes the run's state. It counts if, and only if, the step completes or hands off.
@@ -75,6 +88,20 @@ impl Journal {
         self.state.borrow_mut().take()
     }
 
+    /// Adds to what models took.
+    pub fn spend(&self, spent: Spent) {
+        let mut all = self.spent.borrow_mut();
+        let all = all.get_or_insert_default();
+        all.model = spent.model;
+        all.input_tokens += spent.input_tokens;
+        all.output_tokens += spent.output_tokens;
+    }
+
+    /// What models took, as far as it was not taken yet.
+    pub fn take_spent(&self) -> Option<Spent> {
+        self.spent.borrow_mut().take()
+    }
+
     /// What was told since this was called last.
     pub fn take_events(&self) -> Vec<Event> {
         self.events.take()
@@ -119,6 +146,21 @@ mod tests {
         };
         assert_eq!(journal.take_events(), [delta("ab"), half, delta("c")]);
         assert_eq!(journal.take_events(), []);
+    }
+
+    #[test]
+    fn what_models_took_is_added_up() {
+        let journal = Journal::default();
+        assert_eq!(journal.take_spent(), None);
+        let spent = |model: &str, input_tokens, output_tokens| Spent {
+            model: model.into(),
+            input_tokens,
+            output_tokens,
+        };
+        journal.spend(spent("small", 10, 2));
+        journal.spend(spent("large", 5, 1));
+        assert_eq!(journal.take_spent(), Some(spent("large", 15, 3)));
+        assert_eq!(journal.take_spent(), None);
     }
 
     #[test]

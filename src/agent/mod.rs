@@ -1,8 +1,10 @@
 //! What an agent can be, and how one is run.
 //!
-//! A manifest declares an agent's kind: `rules` ([`rules`], conditions and templates in the manifest itself) or `rust`
-//! ([`registry`], a type that implements [`Agent`]). [`execute`] runs either. Agents are part of the core: the time and
-//! everything that is outside of them comes through [`Host`].
+//! A manifest declares an agent's kind: `rules` ([`rules`], conditions and templates in the manifest itself), `rust`
+//! ([`registry`], a type that implements [`Agent`]), `http` ([`http`], a call of somebody else's HTTP API) or `model`
+//! ([`model`], a language model). [`execute`] runs any of them. Agents are part of the core: the time and everything that is
+//! outside of them comes through [`Host`], and what is outside of the gateway through [`Outside`]. The last kind, `workflow`,
+//! calls agents: see [`crate::workflow`].
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,34 +13,53 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::manifest::{AgentManifest, Implementation};
+use crate::manifest::{AgentManifest, Implementation, Team};
 
+mod call;
 #[cfg(not(target_arch = "wasm32"))]
 mod check;
 mod embedded;
 #[cfg(feature = "fixtures")]
 mod fixtures;
+#[cfg(feature = "fixtures")]
+mod greet;
+mod http;
 mod journal;
+mod log;
+mod model;
+mod outside;
 mod redact;
 mod registry;
 mod rules;
+#[cfg(not(target_arch = "wasm32"))]
+mod samples;
 mod summarize;
+#[cfg(test)]
+mod testing;
 mod triage;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use check::check;
-pub use journal::{Journal, StateChange};
+pub use journal::{Journal, Spent, StateChange};
+pub use log::{LOG_FIELDS_MAX_BYTES, LOG_MESSAGE_MAX_CHARS};
+pub use outside::{Chunks, Incoming, Outside};
 
 /// A future on the one thread that a Worker has.
 pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
-/// What an agent may ask of the platform; `src/edge` implements it, and tests have a fake. Outgoing requests join it with
-/// the model and HTTP agents.
+/// What an agent may ask of the platform; `src/edge` implements it, and tests have a fake.
 pub trait Host {
     /// The time now, in milliseconds since 1970. On the platform it stands still while an agent computes.
     fn now_ms(&self) -> u64;
+    /// Writes a line to the operator's log.
+    fn log(&self, line: &Value);
     /// Waits.
     fn sleep_ms(&self, duration_ms: u64) -> LocalBoxFuture<'_, ()>;
+    /// The way to the outside of the gateway. A host that has none leaves this as it is: then nothing is configured, and
+    /// every call fails.
+    fn outside(&self) -> &dyn Outside {
+        &outside::Nowhere
+    }
 }
 
 /// Whether a step was cancelled while it is executed.
@@ -50,6 +71,8 @@ pub trait Cancellation {
 /// The step that an agent works on.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
+    /// The agent, by the id of its manifest.
+    pub agent: &'a str,
     /// The run.
     pub run: &'a str,
     /// The step in it.
@@ -62,6 +85,8 @@ pub struct Context<'a> {
     pub state: Option<&'a Value>,
     /// The trace that the step belongs to.
     pub traceparent: Option<&'a str>,
+    /// The agents of the gateway: what a model may use as its tools.
+    pub team: &'a Team,
     /// The platform.
     pub host: &'a dyn Host,
     /// Says when the step was cancelled. An agent that waits for something waits for this as well, and returns: it has
@@ -153,7 +178,8 @@ pub trait Agent: Sized + Send + Sync + 'static {
     const NAME: &'static str;
     /// Its configuration, from the manifest's `rust.config`.
     type Config: DeserializeOwned;
-    /// What it takes. Deserialising must accept everything that the manifest's input schema accepts.
+    /// What it takes. Deserialising must accept everything that the manifest's input schema accepts: the check of the
+    /// manifests tries it.
     type Input: DeserializeOwned;
     /// What it answers.
     type Output: Serialize;
@@ -176,6 +202,10 @@ pub async fn execute(manifest: &AgentManifest, input: &Value, context: &Context<
     match &manifest.implementation {
         Implementation::Rules { rules } => rules::run(rules, input, context),
         Implementation::Rust { rust } => registry::run(rust, input, context).await,
+        Implementation::Http { http } => http::run(&manifest.id, http, input, context).await,
+        Implementation::Model { model } => model::run(manifest, model, input, context).await,
+        // `invocation::execution` takes it out before: it needs the run's ledger, and no agent has that.
+        Implementation::Workflow { .. } => Err(misconfigured("a workflow is executed where its run is kept").into()),
     }
 }
 
@@ -190,14 +220,27 @@ fn misconfigured(detail: impl std::fmt::Display) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::Team;
     use crate::schema::{Schema, VIOLATIONS_MAX};
-    use std::cell::Cell;
+    use std::cell::{Cell, RefCell};
     use std::task::{Poll, Waker};
 
     /// A platform whose time passes only while someone waits.
-    struct FakeHost {
+    pub(super) struct FakeHost {
         now_ms: Cell<u64>,
+        logged: RefCell<Vec<Value>>,
+    }
+
+    impl FakeHost {
+        pub(super) fn at(now_ms: u64) -> Self {
+            Self {
+                now_ms: Cell::new(now_ms),
+                logged: RefCell::default(),
+            }
+        }
+
+        pub(super) fn logged(&self) -> Vec<Value> {
+            self.logged.take()
+        }
     }
 
     impl Cancellation for FakeHost {
@@ -211,41 +254,86 @@ mod tests {
             self.now_ms.get()
         }
 
+        fn log(&self, line: &Value) {
+            self.logged.borrow_mut().push(line.clone());
+        }
+
         fn sleep_ms(&self, duration_ms: u64) -> LocalBoxFuture<'_, ()> {
             self.now_ms.set(self.now_ms.get() + duration_ms);
             Box::pin(async {})
         }
     }
 
-    /// Runs an agent of the embedded team. Nothing here ever has to wait.
-    fn answer(agent: &str, input: &Value, attempt: u32) -> Result<Value, Failure> {
+    /// What an agent came to, and what it did on the way.
+    pub(super) struct Worked {
+        pub(super) result: Result<Value, Stop>,
+        pub(super) state: Option<StateChange>,
+        pub(super) logged: Vec<Value>,
+    }
+
+    /// Runs an agent of the embedded team on a state. Nothing here ever has to wait.
+    pub(super) fn work(agent: &str, input: &Value, state: Option<&Value>) -> Worked {
+        attempt(agent, input, state, 1)
+    }
+
+    fn attempt(agent: &str, input: &Value, state: Option<&Value>, attempt: u32) -> Worked {
         let manifest = Team::embedded().agent(agent).unwrap();
-        let host = FakeHost {
-            now_ms: Cell::new(1_000),
-        };
+        let host = FakeHost::at(1_000);
+        let journal = Journal::default();
         let context = Context {
+            agent,
             run: "run_01",
             step: "s1",
             attempt,
             deadline_at_ms: 2_000,
-            state: None,
+            state,
             traceparent: None,
+            team: Team::embedded(),
             host: &host,
             cancellation: &host,
-            journal: &Journal::default(),
+            journal: &journal,
         };
         let mut future = Box::pin(execute(manifest, input, &context));
         match future.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(output)) => Ok(output),
-            Poll::Ready(Err(Stop::Failed(failure))) => Err(failure),
-            Poll::Ready(Err(Stop::HandOff(handoff))) => panic!("{agent} hands off: {handoff:?}"),
+            Poll::Ready(result) => Worked {
+                result,
+                state: journal.take_state(),
+                logged: host.logged(),
+            },
             Poll::Pending => panic!("{agent} waits for something else than the host"),
         }
     }
 
+    fn answer(agent: &str, input: &Value, number: u32) -> Result<Value, Failure> {
+        attempt(agent, input, None, number).result.map_err(|stop| match stop {
+            Stop::Failed(failure) => failure,
+            Stop::HandOff(handoff) => panic!("{agent} hands off: {handoff:?}"),
+        })
+    }
+
+    /// The first block of code in this language.
+    #[cfg(feature = "fixtures")]
+    fn block<'a>(page: &'a str, language: &str) -> &'a str {
+        let (_, rest) = page.split_once(&format!("```{language}\n")).unwrap();
+        rest.split_once("```").unwrap().0
+    }
+
+    #[cfg(feature = "fixtures")]
+    #[test]
+    fn the_page_shows_the_template_as_it_is() {
+        let page = include_str!("../../docs/write-an-agent-in-rust.md");
+        assert_eq!(block(page, "rust"), include_str!("greet.rs"));
+        let manifest = include_str!("../../contract-tests/manifests/greet.json");
+        // In a team of its own it stands beside the schema.
+        let manifest = manifest.replace("../../manifests/schema", "schema");
+        assert_eq!(block(page, "json"), manifest);
+    }
+
     #[test]
     fn examples_give_what_they_declare() {
-        for agent in &Team::embedded().agents {
+        // What an API or a model answers is not in the gateway's hands; workflows are executed by the tests of `workflow`.
+        let alone = |agent: &&AgentManifest| matches!(agent.kind(), "rules" | "rust");
+        for agent in Team::embedded().agents.iter().filter(alone) {
             for example in &agent.examples {
                 let output = answer(&agent.id, &example.input, 1).unwrap();
                 if let Some(expected) = &example.output {

@@ -78,6 +78,10 @@ mod tests {
             0
         }
 
+        fn log(&self, line: &Value) {
+            panic!("rules log nothing: {line}");
+        }
+
         fn sleep_ms(&self, _: u64) -> LocalBoxFuture<'_, ()> {
             Box::pin(std::future::pending())
         }
@@ -91,12 +95,14 @@ mod tests {
 
     fn context<'a>(state: Option<&'a Value>, journal: &'a Journal) -> Context<'a> {
         Context {
+            agent: "a",
             run: "r",
             step: "s",
             attempt: 1,
             deadline_at_ms: 0,
             state,
             traceparent: None,
+            team: crate::manifest::Team::embedded(),
             host: &Nowhere,
             cancellation: &Nowhere,
             journal,

@@ -4,16 +4,21 @@
 //! rules. Only what says nothing about the call, because the orchestrator is out of reach, sick, or not who it should be,
 //! lets the gateway answer by itself.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
 use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
-use crate::breaker::{End, Permit};
+use crate::breaker::{End, TELL_MAX_MS, guard};
 use crate::config::{Config, Orchestrator};
+use crate::invocation::before;
 use crate::json::parse_strict;
 use crate::platform::{Platform, Unanswered};
 use crate::problem::Problem;
 use crate::run::outcome::OUTCOME_MAX_BYTES;
-use crate::signature::{Purpose, Stamp, sign_request};
+use crate::signed_call::{CallError, SignedCall, problem_code};
 
 use super::STEP;
 
@@ -67,6 +72,8 @@ pub enum Reason {
     NotRegistered,
     /// It refuses the gateway's own credentials, or the gateway has none for it.
     Refused,
+    /// The gateway began the first step beside it, and ended first.
+    Hedged,
 }
 
 impl Reason {
@@ -83,7 +90,15 @@ impl Reason {
             Self::GaveUp => "gave-up",
             Self::NotRegistered => "not-registered",
             Self::Refused => "refused",
+            Self::Hedged => "hedged",
         }
+    }
+
+    /// Whether another orchestrator may be asked: this one was not handed the call, or can do nothing with it once the run is
+    /// passed on.
+    #[must_use]
+    pub const fn passes_on(self) -> bool {
+        matches!(self, Self::BreakerOpen | Self::Unreachable | Self::NotRegistered)
     }
 }
 
@@ -96,77 +111,95 @@ pub enum Handed {
     Declined(Problem),
     /// It says nothing about the call.
     Without(Reason, String),
+    /// What went on beside it completed first, with this outcome of the step.
+    Hedged(Value),
 }
 
-/// Hands a call on, if the breaker lets it pass, and takes down in the breaker how it ended.
-pub async fn hand_on<P: Platform>(handing: Handing<'_>, config: &Config, nonce: String, platform: &P) -> Handed {
+/// Hands a call on, if the breaker lets it pass, and takes down in the breaker how it ended. `hedge` is what goes on beside
+/// it: if it is ready first, nobody waits for the orchestrator any more, which was slow then.
+pub async fn hand_on<P: Platform>(
+    handing: Handing<'_>,
+    config: &Config,
+    nonce: String,
+    platform: &P,
+    hedge: impl Future<Output = Value>,
+) -> Handed {
     let id = &handing.orchestrator.id;
-    let permit = platform.breaker(id, |breaker| breaker.permit(platform.now_ms()));
-    if permit == Permit::Reject {
-        let detail = "the orchestrator did not answer before, and is asked again later";
+    let call = first_of(call(handing, config, nonce, platform), hedge);
+    let Some(handed) = guard(id, handing.budget_ms, call, end, platform).await else {
+        let detail = "the orchestrator did not answer before, or an operator holds its breaker open: it is not asked";
         return Handed::Without(Reason::BreakerOpen, detail.to_owned());
-    }
-    let handed = call(handing, config, nonce, platform).await;
-    let end = match &handed {
-        Handed::Answered(_) | Handed::Declined(_) => End::Answered,
-        Handed::Without(Reason::Refused | Reason::NotRegistered | Reason::BreakerOpen, _) => End::Unknown,
-        Handed::Without(..) => End::Failed,
     };
-    platform.breaker(id, |breaker| {
-        breaker.report(permit, end, platform.now_ms(), platform.random());
-    });
-    if let Handed::Without(Reason::Refused, detail) = &handed {
-        platform.alarm(
-            "orchestrator",
-            &format!("{id} refuses the gateway's credentials: {detail}"),
-        );
+    match &handed {
+        Handed::Answered(_) | Handed::Declined(_) => {
+            platform.is_news(id, None);
+        }
+        Handed::Without(reason @ Reason::Refused, detail) if platform.is_news(id, Some(reason.code())) => platform
+            .alarm(
+                "orchestrator",
+                &format!("{id} refuses the gateway's credentials: {detail}"),
+            ),
+        Handed::Without(..) | Handed::Hedged(_) => {}
     }
     handed
 }
 
+/// The orchestrator's answer, or what went on beside it, whichever is first.
+async fn first_of(call: impl Future<Output = Handed>, hedge: impl Future<Output = Value>) -> Handed {
+    let mut call = pin!(call);
+    let mut hedge = pin!(hedge);
+    poll_fn(|context| match call.as_mut().poll(context) {
+        Poll::Ready(handed) => Poll::Ready(handed),
+        Poll::Pending => hedge.as_mut().poll(context).map(Handed::Hedged),
+    })
+    .await
+}
+
+/// What the breaker is to think of it.
+const fn end(handed: &Handed) -> End {
+    match handed {
+        Handed::Answered(_) | Handed::Declined(_) => End::Answered,
+        Handed::Hedged(_) => End::Slow,
+        Handed::Without(Reason::Refused | Reason::NotRegistered | Reason::BreakerOpen, _) => End::Unknown,
+        Handed::Without(..) => End::Failed,
+    }
+}
+
 async fn call<P: Platform>(handing: Handing<'_>, config: &Config, nonce: String, platform: &P) -> Handed {
-    let now_s = platform.now_ms() / 1_000;
     let orchestrator = handing.orchestrator;
-    let Some(key) = config.keyring.signing_key(&orchestrator.id, Purpose::Register, now_s) else {
-        let detail = "no valid key with the purpose `register` is configured for it";
-        return Handed::Without(Reason::Refused, detail.to_owned());
-    };
-    let Ok(mut request) = request(handing) else {
-        let detail = "the call cannot be addressed: look at BATON_ORCHESTRATORS";
-        return Handed::Without(Reason::Unreachable, detail.to_owned());
-    };
-    let stamp = Stamp {
-        created_s: now_s,
+    // A link that does not answer costs the call no more than that: every valid key is one that the orchestrator knows.
+    let lease = platform.known_lease(&orchestrator.id, None);
+    let lease = before(lease, platform.sleep_ms(TELL_MAX_MS)).await.flatten();
+    let call = SignedCall {
+        orchestrator,
+        asked_keyid: lease.and_then(|lease| lease.signing_keyid),
+        request: request(handing),
         nonce,
+        timeout_ms: handing.budget_ms,
+        answer_max_bytes: ANSWER_MAX_BYTES,
     };
-    let sent = match sign_request(&mut request, key, stamp) {
-        Ok(sent) => sent,
-        Err(error) => return Handed::Without(Reason::Unreachable, error.to_string()),
-    };
-    let response = match platform.send(&request, handing.budget_ms, ANSWER_MAX_BYTES).await {
-        Ok(response) => response,
-        Err(unanswered @ Unanswered::TimedOut { .. }) => {
-            return Handed::Without(Reason::Timeout, unanswered.to_string());
+    let error = match call.send(config, platform).await {
+        Ok(response) if response.status() == 401 => {
+            return Handed::Without(Reason::Refused, format!("401 {}", problem_code(response.body())));
         }
-        // What failed in detail is for the operator's eyes.
-        Err(Unanswered::Failed(reason)) => {
-            platform.alarm("orchestrator", &format!("{}: {reason}", orchestrator.id));
-            return Handed::Without(Reason::Unreachable, "it could not be reached".to_owned());
-        }
+        Ok(response) => return read(&response, handing),
+        Err(error) => error,
     };
-    let status = response.status().as_u16();
-    if status == 401 {
+    let (reason, detail) = match &error {
+        CallError::NoKey => (Reason::Refused, error.to_string()),
         // Whoever does not know our key cannot sign for it either.
-        return Handed::Without(Reason::Refused, format!("401 {}", code(response.body())));
-    }
-    if let Err(rejection) = sent.verify(&response, platform.now_ms() / 1_000) {
-        let detail = format!(
-            "{status}, and the answer's signature does not hold: {}",
-            rejection.code()
-        );
-        return Handed::Without(Reason::Unverified, detail);
-    }
-    read(&response, handing)
+        CallError::Unverified { status: 401, code, .. } => (Reason::Refused, format!("401 {code}")),
+        CallError::Unverified { .. } => (Reason::Unverified, error.to_string()),
+        CallError::Unanswered(Unanswered::TimedOut { .. }) => (Reason::Timeout, error.to_string()),
+        // What failed in detail is for the operator's eyes.
+        CallError::Unaddressable(_) | CallError::Unanswered(Unanswered::Failed(_)) => {
+            if platform.is_news(&orchestrator.id, Some(Reason::Unreachable.code())) {
+                platform.alarm("orchestrator", &format!("{}: {error}", orchestrator.id));
+            }
+            (Reason::Unreachable, "it could not be reached".to_owned())
+        }
+    };
+    Handed::Without(reason, detail)
 }
 
 fn request(handing: Handing<'_>) -> http::Result<http::Request<Vec<u8>>> {
@@ -192,7 +225,7 @@ fn read(response: &http::Response<Vec<u8>>, handing: Handing<'_>) -> Handed {
     let body = response.body();
     match response.status().as_u16() {
         200 => outcome(body, handing),
-        409 if code(body) == "gateway-not-registered" => {
+        409 if problem_code(body) == "gateway-not-registered" => {
             Handed::Without(Reason::NotRegistered, "it does not know this gateway".to_owned())
         }
         status @ (400 | 403 | 404 | 409 | 422) => {
@@ -200,12 +233,12 @@ fn read(response: &http::Response<Vec<u8>>, handing: Handing<'_>) -> Handed {
             let detail = problem["detail"].as_str().unwrap_or("without a reason");
             Handed::Declined(Problem::Declined {
                 status,
-                code: code(body),
+                code: problem_code(body),
                 detail: detail.chars().take(DETAIL_MAX_CHARS).collect(),
             })
         }
-        504 => Handed::Without(Reason::Timeout, format!("504 {}", code(body))),
-        status @ (429 | 500..) => Handed::Without(Reason::Unavailable, format!("{status} {}", code(body))),
+        504 => Handed::Without(Reason::Timeout, format!("504 {}", problem_code(body))),
+        status @ (429 | 500..) => Handed::Without(Reason::Unavailable, format!("{status} {}", problem_code(body))),
         status => Handed::Without(
             Reason::Malformed,
             format!("{status}, which the protocol does not know here"),
@@ -231,10 +264,4 @@ fn outcome(body: &[u8], handing: Handing<'_>) -> Handed {
         return Handed::Without(Reason::GaveUp, error.chars().take(DETAIL_MAX_CHARS).collect());
     }
     Handed::Answered(answer["outcome"].clone())
-}
-
-fn code(body: &[u8]) -> String {
-    let problem: Value = serde_json::from_slice(body).unwrap_or_default();
-    let code = problem["code"].as_str().unwrap_or("without-a-reason");
-    code.chars().take(64).collect()
 }

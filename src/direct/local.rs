@@ -3,43 +3,19 @@
 
 use serde_json::Value;
 
+use super::step::{Ended, Steps};
 use super::{Answer, Failed, STEP};
-use crate::config::Config;
-use crate::invocation::{Caller, HOPS_MAX, Invocation, Progress, StepBody, ended};
-use crate::manifest::{AgentManifest, Team, input_of};
+use crate::invocation::HOPS_MAX;
+use crate::manifest::{AgentManifest, input_of};
 use crate::platform::Platform;
 use crate::problem::Problem;
 
-use crate::run::StoredAnswer;
-use crate::run::settlement::Takeover;
-
-/// The time that is kept for what comes after the last agent, in milliseconds.
-const MARGIN_MS: u64 = 50;
-
 /// A call that the gateway coordinates.
 pub struct Local<'a, P> {
-    /// The agents.
-    pub team: &'a Team,
-    /// The configuration.
-    pub config: &'a Config,
-    /// Who asks.
-    pub caller: &'a Caller<'a, P>,
-    /// The run's id.
-    pub run: &'a str,
+    /// Executes its steps.
+    pub steps: Steps<'a, P>,
     /// What the customer wrote, where it wrote text: whoever stands in may take it in another form.
     pub text: Option<&'a str>,
-    /// Why the gateway coordinates it, where that is an orchestrator's to do.
-    pub takeover: Option<Takeover>,
-    /// When the answer must be there, in Unix milliseconds.
-    pub deadline_at_ms: u64,
-}
-
-/// How a step ended.
-enum Ended {
-    /// With this outcome.
-    Outcome(Value),
-    /// Not in time.
-    DeadlineExceeded,
 }
 
 impl<P: Platform> Local<'_, P> {
@@ -52,7 +28,7 @@ impl<P: Platform> Local<'_, P> {
         let mut failed = Vec::new();
         let mut last = None;
         let stand_ins = agent.fallback.agents.iter();
-        let stand_ins = stand_ins.filter_map(|id| self.team.agent(id));
+        let stand_ins = stand_ins.filter_map(|id| self.steps.team.agent(id));
         for (place, agent) in std::iter::once(agent).chain(stand_ins).enumerate() {
             let input = match self.input_for(agent, &input, place) {
                 Ok(input) => input,
@@ -100,7 +76,7 @@ impl<P: Platform> Local<'_, P> {
                 ..Answer::of(outcome)
             }),
             None => Err(Problem::DeadlineExceeded {
-                deadline_ms: agent.deadline_ms.min(self.team.gateway.limits.deadline_max_ms),
+                deadline_ms: agent.deadline_ms.min(self.steps.team.gateway.limits.deadline_max_ms),
             }),
         }
     }
@@ -132,7 +108,7 @@ impl<P: Platform> Local<'_, P> {
                 0 => step.to_owned(),
                 hop => format!("{step}-hop-{hop}"),
             };
-            let ended = self.step(agent, &id, input.clone()).await?;
+            let ended = self.steps.execute(agent, &id, &input).await?;
             let Ended::Outcome(outcome) = &ended else {
                 return Ok(ended);
             };
@@ -140,7 +116,7 @@ impl<P: Platform> Local<'_, P> {
                 return Ok(ended);
             }
             let handoff = &outcome["handoff"];
-            let Some(next) = handoff["agent"].as_str().and_then(|id| self.team.agent(id)) else {
+            let Some(next) = handoff["agent"].as_str().and_then(|id| self.steps.team.agent(id)) else {
                 return Ok(ended);
             };
             if let Some(given) = handoff.get("input") {
@@ -152,44 +128,6 @@ impl<P: Platform> Local<'_, P> {
             agent = next;
         }
         Ok(Ended::DeadlineExceeded)
-    }
-
-    /// One step, executed here, or waited for where somebody else executes it already.
-    async fn step(&self, agent: &AgentManifest, step: &str, input: Value) -> Result<Ended, Problem> {
-        let mut attempt = 1;
-        loop {
-            let now_ms = self.caller.platform.now_ms();
-            let left_ms = self.deadline_at_ms.saturating_sub(now_ms + MARGIN_MS);
-            if left_ms == 0 {
-                return Ok(Ended::DeadlineExceeded);
-            }
-            let body = StepBody::direct(step, attempt, input.clone(), left_ms);
-            let (team, takeover) = ((self.team, self.config), self.takeover.clone());
-            let invocation = Invocation::direct(agent, team, self.caller, (self.run, body), takeover)?;
-            let run = invocation.request.using.name.clone();
-            let answer = match invocation.claim().await {
-                Ok(Progress::Claimed(claimed)) => Some(claimed.execute().await?),
-                Ok(Progress::Answered(answer)) => Some(answer),
-                Ok(Progress::Accepted(_)) | Err(Problem::InFlight { .. }) => {
-                    ended(self.caller, &run, step, None, left_ms).await?
-                }
-                // It was attempted before, and may be attempted again.
-                Err(Problem::AttemptOutdated { latest }) if latest >= attempt => {
-                    attempt = latest + 1;
-                    continue;
-                }
-                Err(problem) => return Err(problem),
-            };
-            return Ok(answer.map_or(Ended::DeadlineExceeded, read));
-        }
-    }
-}
-
-/// A stored answer: an outcome, or the one problem that is kept, a deadline that passed.
-fn read(answer: StoredAnswer) -> Ended {
-    match answer.status {
-        200 => Ended::Outcome(serde_json::from_str(&answer.body).unwrap_or_default()),
-        _ => Ended::DeadlineExceeded,
     }
 }
 

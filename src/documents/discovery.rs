@@ -32,6 +32,7 @@ pub fn discovery(team: &Team, origin: &str) -> Document {
                 "with_body": profile::BODY_COMPONENTS,
                 "with_effect": [profile::IDEMPOTENCY_KEY],
                 "where_a_state_is_written": profile::PRECONDITIONS,
+                "where_it_is_sent": [profile::GENERATION],
             },
             "window_max_s": profile::WINDOW_MAX_S,
             "skew_max_s": profile::SKEW_MAX_S,
@@ -95,6 +96,10 @@ fn agent(team: &Team, manifest: &AgentManifest) -> Value {
         "output": manifest.output.document(),
         "examples": manifest.examples,
     });
+    if manifest.visibility == Visibility::Public {
+        agent["query"] = format!("/agents/{}/query", manifest.id).into();
+        agent["takes_text"] = manifest.takes_text().into();
+    }
     if !manifest.handoffs.is_empty() {
         agent["handoffs"] = manifest.handoffs.clone().into();
     }

@@ -5,9 +5,10 @@ use serde_json::{Map, Value, json};
 
 use super::Document;
 use super::discovery::visible;
-use crate::manifest::Team;
+use crate::manifest::{Team, Visibility};
 use crate::problem::PROBLEM_JSON;
 use crate::routes::{Access, Action, ROUTES, Route};
+use crate::signature::profile::GENERATION_MAX;
 use crate::telemetry::history::{EXECUTIONS_MAX, OUTCOMES, ROUTES as HISTORY_ROUTES};
 use crate::wire;
 
@@ -69,10 +70,15 @@ fn operation(team: &Team, route: &Route) -> Value {
         }),
         None => json!({"description": "Done"}),
     };
-    if matches!(route.action, Action::InvokeStep | Action::StepStatus) {
-        operation["responses"]["200"]["content"]["text/event-stream"] = json!({
-            "schema": {"type": "string", "description": "Events, the last of which is `outcome`: docs/protocol.md"},
-        });
+    let last_event = match route.action {
+        Action::InvokeStep | Action::StepStatus => Some("`outcome`"),
+        Action::Query | Action::QueryAgent => Some("`answer` or `problem`"),
+        _ => None,
+    };
+    if let Some(last) = last_event {
+        let description = format!("Events, the last of which is {last}: docs/protocol.md");
+        operation["responses"]["200"]["content"]["text/event-stream"] =
+            json!({"schema": {"type": "string", "description": description}});
     }
     if route.action == Action::Executions {
         for (form, what) in [
@@ -97,7 +103,9 @@ fn operation(team: &Team, route: &Route) -> Value {
     }
     let mut parameters = Vec::new();
     if route.template.contains("{agent}") {
-        let ids: Vec<_> = visible(team).map(|agent| agent.id.as_str()).collect();
+        let may = |visibility| route.action != Action::QueryAgent || visibility == Visibility::Public;
+        let agents = visible(team).filter(|agent| may(agent.visibility));
+        let ids: Vec<_> = agents.map(|agent| agent.id.as_str()).collect();
         parameters.push(json!({
             "name": "agent",
             "in": "path",
@@ -105,7 +113,7 @@ fn operation(team: &Team, route: &Route) -> Value {
             "schema": {"enum": ids},
         }));
     }
-    for name in ["run", "step", "delivery", "key", "letter"] {
+    for name in ["orchestrator", "run", "step", "delivery", "key", "letter"] {
         if route.template.contains(&format!("{{{name}}}")) {
             parameters.push(json!({
                 "name": name,
@@ -127,6 +135,14 @@ fn operation(team: &Team, route: &Route) -> Value {
                 "schema": {"type": "string"},
             }));
         }
+    }
+    if route.is_fenced() {
+        parameters.push(json!({
+            "name": "Baton-Generation",
+            "in": "header",
+            "description": "The generation of the lease that the call belongs to; covered by the signature",
+            "schema": {"type": "integer", "minimum": 1, "maximum": GENERATION_MAX},
+        }));
     }
     if route.access == Access::ApiKey {
         operation["security"] = json!([{"bearer": []}]);
@@ -234,7 +250,10 @@ fn own_parameters(action: Action) -> Vec<Value> {
 }
 
 fn operation_id(route: &Route) -> String {
-    format!("{:?}", route.action)
+    match route.action {
+        Action::OrderLink(command) => format!("{command:?}Link"),
+        action => format!("{action:?}"),
+    }
 }
 
 fn reference(name: &str) -> Value {

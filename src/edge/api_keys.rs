@@ -8,6 +8,7 @@ use worker::{D1Database, Env, RequestInit};
 
 use super::{client_object, log};
 use crate::access::{Admission, ApiKey, Arrival, KeyState, PresentedKey, RateLimit};
+use crate::config;
 use crate::platform::StorageUnavailable;
 
 const COLUMNS: &str = "id, name, agents, created_at_ms, expires_at_ms, revoked_at_ms, burst, per_minute";
@@ -47,7 +48,7 @@ pub async fn revoke(env: &Env, id: &str) -> Result<Option<ApiKey>, StorageUnavai
 
 /// Asks an object. A stub can be dead after a reset, so a second one is tried: what is asked is safe to repeat, or costs a
 /// token more.
-async fn ask<T: DeserializeOwned>(
+pub(super) async fn ask<T: DeserializeOwned>(
     env: &Env,
     object: &str,
     name: &str,
@@ -64,7 +65,7 @@ async fn ask<T: DeserializeOwned>(
 }
 
 async fn ask_once(env: &Env, object: &str, name: &str, body: &str) -> worker::Result<String> {
-    let stub = env.durable_object("CLIENTS")?.get_by_name(object)?;
+    let stub = env.durable_object(config::CLIENTS)?.get_by_name(object)?;
     let mut init = RequestInit::new();
     init.with_method(worker::Method::Post).with_body(Some(body.into()));
     let request = worker::Request::new_with_init(&format!("http://client/{name}"), &init)?;
@@ -76,7 +77,7 @@ async fn ask_once(env: &Env, object: &str, name: &str, body: &str) -> worker::Re
 }
 
 fn database(env: &Env) -> worker::Result<D1Database> {
-    env.d1("HISTORY")
+    env.d1(config::HISTORY)
 }
 
 /// Lists what its object keeps.

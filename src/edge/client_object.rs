@@ -1,4 +1,5 @@
-//! The Client object: one per API key, with its record and its bucket, and one per client address, with its buckets. What
+//! The Client object: one per API key, with its record and its bucket; one per client address, with its buckets; and one per
+//! orchestrator whose steps under way are limited, with its slots. What
 //! they come to is decided in [`crate::access`]; here it is kept.
 
 use serde::Serialize;
@@ -6,12 +7,20 @@ use serde::de::DeserializeOwned;
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
 use super::{clock, log};
-use crate::access::{AddressState, Admission, KeyState, SecretDigest};
+use crate::access::{AddressState, Admission, KeyState, SecretDigest, Slot, Slots};
 
 /// Where a key's object has its state.
 const KEY: &str = "key";
 /// Where an address's object has its state.
 const ADDRESS: &str = "address";
+
+/// Where an orchestrator's object has its state.
+const SLOTS: &str = "slots";
+
+/// Names the object of this orchestrator.
+pub fn of_orchestrator(id: &str) -> String {
+    format!("orchestrator/{id}")
+}
 
 /// Names the object of the key of this id.
 pub fn of_key(id: &str) -> String {
@@ -76,6 +85,20 @@ impl DurableObject for ClientObject {
                 let mut kept = self.address(now_ms).await?;
                 kept.fail(now_ms);
                 self.save(ADDRESS, &kept).await?;
+                answer(&())
+            }
+            "take" => {
+                let slot: Slot = serde_json::from_str(&body)?;
+                let mut kept: Slots = self.load(SLOTS).await?.unwrap_or_default();
+                let taken = kept.take(&slot, now_ms);
+                self.save(SLOTS, &kept).await?;
+                answer(&taken)
+            }
+            "free" => {
+                let id: String = serde_json::from_str(&body)?;
+                let mut kept: Slots = self.load(SLOTS).await?.unwrap_or_default();
+                kept.free(&id);
+                self.save(SLOTS, &kept).await?;
                 answer(&())
             }
             path => {

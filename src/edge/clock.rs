@@ -1,9 +1,11 @@
-//! The clock, the timer and the random source.
+//! The clock, the timer, the random source, and the log of agents.
 
 use std::time::Duration;
 
+use serde_json::Value;
 use worker::{Delay, ScheduledTime, js_sys};
 
+use super::log;
 use crate::agent::{Host, LocalBoxFuture};
 
 /// Unix milliseconds.
@@ -31,12 +33,16 @@ pub fn scheduled(at_ms: u64) -> ScheduledTime {
     ScheduledTime::new(date)
 }
 
-/// The clock and the timer as the core sees them.
+/// The clock, the timer and the log as the core sees them.
 pub struct PlatformHost;
 
 impl Host for PlatformHost {
     fn now_ms(&self) -> u64 {
         now_ms()
+    }
+
+    fn log(&self, line: &Value) {
+        log::line(line);
     }
 
     fn sleep_ms(&self, duration_ms: u64) -> LocalBoxFuture<'_, ()> {

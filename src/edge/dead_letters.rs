@@ -4,12 +4,13 @@ use serde::Deserialize;
 use worker::wasm_bindgen::JsValue;
 use worker::{D1Database, Env};
 
+use crate::config;
 use crate::run::delivery::DeadLetter;
 
 const COLUMNS: &str = "delivery, orchestrator, run, step, url, tries, last_error, dead_at_ms";
 
 fn database(env: &Env) -> worker::Result<D1Database> {
-    env.d1("HISTORY")
+    env.d1(config::HISTORY)
 }
 
 /// Adds a dead letter, or renews it.

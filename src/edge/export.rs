@@ -7,6 +7,7 @@ use super::callback::retry_after_ms;
 use super::{clock, history, http_client};
 use crate::run::outbox::HISTORY;
 use crate::signature::Stamp;
+use crate::signed_call::ANSWER_MAX_BYTES;
 use crate::telemetry::event::Event;
 use crate::telemetry::export::{Prepared, prepare};
 use crate::telemetry::otlp::{Verdict, verdict};
@@ -37,7 +38,7 @@ pub async fn send(env: &Env, (destination, orchestrator): (&str, &str), events: 
         Prepared::Send(request, timeout_ms) => (request, timeout_ms),
         Prepared::Decided(verdict) => return verdict,
     };
-    match http_client::send(&request, timeout_ms).await {
+    match http_client::send(&request, timeout_ms, ANSWER_MAX_BYTES).await {
         Ok(response) => {
             let after = response
                 .headers()
@@ -46,6 +47,6 @@ pub async fn send(env: &Env, (destination, orchestrator): (&str, &str), events: 
             let after_ms = after.and_then(|field| retry_after_ms(field, now_s));
             verdict(response.status().as_u16(), after_ms, response.body())
         }
-        Err(reason) => retry(reason),
+        Err(unanswered) => retry(unanswered.to_string()),
     }
 }

@@ -2,29 +2,19 @@
 
 use std::time::Duration;
 
-use worker::{AbortController, AbortSignal, Delay, Fetch, RequestInit, RequestRedirect, ResponseBody};
+use futures_util::StreamExt as _;
+use worker::{AbortController, AbortSignal, ByteStream, Delay, Fetch, RequestInit, RequestRedirect, ResponseBody};
 
 use super::body::read_capped;
+use crate::agent::{Chunks, Incoming, LocalBoxFuture};
 use crate::invocation::before;
 use crate::platform::Unanswered;
 
-/// An answer is read up to this size, in bytes.
-const ANSWER_MAX_BYTES: usize = 64 * 1024;
-
-/// Sends a request and reads its answer.
-///
-/// # Errors
-/// A sentence for the operator: what failed, without the request's content.
-pub async fn send(request: &http::Request<Vec<u8>>, timeout_ms: u64) -> Result<http::Response<Vec<u8>>, String> {
-    let answer = send_capped(request, timeout_ms, ANSWER_MAX_BYTES).await;
-    answer.map_err(|unanswered| unanswered.to_string())
-}
-
-/// The same, for an answer of so many bytes at most.
+/// Sends a request and reads its answer, which may have so many bytes at most.
 ///
 /// # Errors
 /// Why there is no answer.
-pub async fn send_capped(
+pub async fn send(
     request: &http::Request<Vec<u8>>,
     timeout_ms: u64,
     answer_max_bytes: usize,
@@ -40,13 +30,52 @@ pub async fn send_capped(
 /// Sends a request and looks at the head of its answer alone.
 ///
 /// # Errors
-/// As [`send`].
+/// A sentence for the operator: what failed, without the request's content.
 pub async fn send_and_ignore_body(
     request: &http::Request<Vec<u8>>,
     timeout_ms: u64,
 ) -> Result<http::Response<()>, String> {
     let head = within(timeout_ms, async |signal| Ok(call(request, signal).await?.0)).await;
     head.map_err(|unanswered| unanswered.to_string())
+}
+
+/// Sends a request and answers when the head of its answer is there. There is no limit of time or size: whoever reads has its
+/// own. The call is aborted when the future or the body is dropped.
+///
+/// # Errors
+/// When the call fails.
+pub async fn open(request: &http::Request<Vec<u8>>) -> Result<Incoming, Unanswered> {
+    let failed = |error: worker::Error| Unanswered::Failed(error.to_string());
+    let abort = AbortOnDrop(AbortController::default());
+    let (head, mut answer) = call(request, abort.0.signal()).await.map_err(failed)?;
+    let stream = match answer.body() {
+        ResponseBody::Empty => None,
+        ResponseBody::Stream(_) | ResponseBody::Body(_) => Some(answer.stream().map_err(failed)?),
+    };
+    let (head, ()) = head.into_parts();
+    Ok(Incoming {
+        status: head.status.as_u16(),
+        headers: head.headers,
+        body: Box::new(Streaming { stream, _abort: abort }),
+    })
+}
+
+/// The body of an answer that is still coming.
+struct Streaming {
+    stream: Option<ByteStream>,
+    _abort: AbortOnDrop,
+}
+
+impl Chunks for Streaming {
+    fn next(&mut self) -> LocalBoxFuture<'_, Result<Option<Vec<u8>>, Unanswered>> {
+        Box::pin(async {
+            let Some(stream) = &mut self.stream else {
+                return Ok(None);
+            };
+            let chunk = stream.next().await.transpose();
+            chunk.map_err(|error| Unanswered::Failed(error.to_string()))
+        })
+    }
 }
 
 /// Aborts the call when it is dropped: at its end, when its time is over, and when nobody waits for it any more.

@@ -1,13 +1,17 @@
 //! From the platform's request to the core's, and back. Every crossing between JavaScript and Wasm costs, so
 //! header fields come in one piece and bodies in one buffer.
 
-use futures_util::stream::unfold;
+use futures_channel::mpsc::{UnboundedSender, unbounded};
+use futures_util::stream::{StreamExt as _, unfold};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use worker::js_sys::{Array, JSON};
 
 use super::body::read_capped;
+use super::log;
 use super::platform::EdgePlatform;
-use crate::gateway::Body;
+use crate::agent::Host as _;
+use crate::gateway::{Body, Gateway, LiveCall};
+use crate::manifest::Team;
 use crate::problem::Problem;
 
 /// All that is known of a request before its body is read.
@@ -88,8 +92,30 @@ pub async fn read_body(mut request: worker::Request, max_bytes: usize) -> Result
     }
 }
 
+async fn answer_live(call: Box<LiveCall>, platform: EdgePlatform, sender: UnboundedSender<Vec<u8>>) {
+    let begun_at_ms = platform.now_ms();
+    let Ok(config) = super::config(platform.env()) else {
+        return;
+    };
+    let gateway = Gateway {
+        team: Team::embedded(),
+        config,
+    };
+    // A customer who left hears nothing more.
+    let send = |part| drop(sender.unbounded_send(part));
+    let record = call.answer(&gateway, &platform, &send).await;
+    log::live(call.occasion(), &record, platform.now_ms() - begun_at_ms);
+}
+
 /// The core's response as the platform's.
-pub fn response(response: http::Response<Body>, platform: EdgePlatform) -> worker::Result<worker::Response> {
+///
+/// A direct call that its customer listens to is answered outside of its stream: who leaves does not end it. The platform
+/// lets it go on for 30 s then, and what it has handed to the run's object for as long as it takes.
+pub fn response(
+    response: http::Response<Body>,
+    platform: EdgePlatform,
+    context: &worker::Context,
+) -> worker::Result<worker::Response> {
     let (parts, body) = response.into_parts();
     let headers = worker::Headers::new();
     for (name, value) in &parts.headers {
@@ -104,6 +130,11 @@ pub fn response(response: http::Response<Body>, platform: EdgePlatform) -> worke
                 Some((Ok::<_, worker::Error>(part), (stream, platform)))
             });
             worker::Response::from_stream(parts)?
+        }
+        Body::Live(call) => {
+            let (sender, parts) = unbounded();
+            context.wait_until(answer_live(call, platform, sender));
+            worker::Response::from_stream(parts.map(Ok::<_, worker::Error>))?
         }
     };
     Ok(response.with_status(parts.status.as_u16()).with_headers(headers))

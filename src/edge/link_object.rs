@@ -1,30 +1,79 @@
 //! The Link object: one per orchestrator. It performs what the link's state machine asks for, and its alarm keeps
 //! the lease.
 
-use http::header::CONTENT_TYPE;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use worker::{DurableObject, Env, Request, Response, State, durable_object};
+use serde_json::json;
+use worker::{DurableObject, Env, Request, RequestInit, Response, SqlStorage, State, durable_object};
 
-use super::{clock, http_client, log};
-use crate::config::{Config, Orchestrator};
+use super::platform::EdgePlatform;
+use super::{clock, link_call, log};
+use crate::breaker::{Circuit, Verdict, Word};
+use crate::config::{self, Config};
 use crate::gateway::Gateway;
-use crate::link::{self, CALL_TIMEOUT_MS, Call, CallResult, Calling, Input, Lease, Link, Output};
+use crate::link::{
+    self, Call, CallResult, Calling, Input, KnownLease, Lease, Link, LinkReport, Order, Output, Received,
+};
 use crate::manifest::Team;
-use crate::signature::{Purpose, Stamp, sign_request};
+use crate::run::{Asked, Told};
 
-const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS link (
-    only INTEGER PRIMARY KEY CHECK (only = 1),
-    orchestrator TEXT NOT NULL,
-    link TEXT NOT NULL
-)";
+/// The link's own row, and whatever else is kept, by name.
+const SCHEMA: [&str; 2] = [
+    "CREATE TABLE IF NOT EXISTS link (
+        only INTEGER PRIMARY KEY CHECK (only = 1),
+        orchestrator TEXT NOT NULL,
+        link TEXT NOT NULL
+    )",
+    "CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+];
+/// Where the breaker's shared circuit is kept.
+const CIRCUIT: &str = "circuit";
+/// Where the nonces of operators' orders are kept.
+const RECEIVED: &str = "received";
 
 /// Wakes the link to this orchestrator: it looks whether something is due.
 pub async fn wake(env: &Env, orchestrator: &str) -> worker::Result<()> {
-    let stub = env.durable_object("LINKS")?.get_by_name(orchestrator)?;
-    stub.fetch_with_str(&format!("http://link/wake?orchestrator={orchestrator}"))
-        .await?;
-    Ok(())
+    ask(env, orchestrator, "wake", &()).await
+}
+
+/// What the link knows of its lease.
+pub async fn lease(env: &Env, orchestrator: &str) -> worker::Result<Option<KnownLease>> {
+    ask(env, orchestrator, "lease", &()).await
+}
+
+/// How the link stands.
+pub async fn view(env: &Env, orchestrator: &str) -> worker::Result<LinkReport> {
+    ask(env, orchestrator, "view", &()).await
+}
+
+/// Carries an operator's order out.
+pub async fn order(env: &Env, orchestrator: &str, asked: &Asked<Order>) -> worker::Result<Told<LinkReport>> {
+    ask(env, orchestrator, "order", asked).await
+}
+
+/// Tells the shared circuit something.
+pub async fn tell_breaker(env: &Env, orchestrator: &str, word: Word) -> worker::Result<Verdict> {
+    ask(env, orchestrator, "breaker", &word).await
+}
+
+/// Asks the Link object of this orchestrator, whose id needs no encoding: it is letters, digits, dots, hyphens and
+/// underscores.
+async fn ask<T: DeserializeOwned>(
+    env: &Env,
+    orchestrator: &str,
+    name: &str,
+    message: &impl Serialize,
+) -> worker::Result<T> {
+    let stub = env.durable_object(config::LINKS)?.get_by_name(orchestrator)?;
+    let mut init = RequestInit::new();
+    init.with_method(worker::Method::Post)
+        .with_body(Some(serde_json::to_string(message)?.into()));
+    let url = format!("http://link/{name}?orchestrator={orchestrator}");
+    let mut response = stub.fetch_with_request(Request::new_with_init(&url, &init)?).await?;
+    match response.status_code() {
+        200 => Ok(serde_json::from_str(&response.text().await?)?),
+        status => Err(format!("the Link object of {orchestrator} answered {name} with {status}").into()),
+    }
 }
 
 /// A link's Durable Object.
@@ -40,7 +89,7 @@ impl DurableObject for LinkObject {
         Self { state, env }
     }
 
-    async fn fetch(&self, request: Request) -> worker::Result<Response> {
+    async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
         let url = request.url()?;
         let orchestrator = url
             .query_pairs()
@@ -49,8 +98,21 @@ impl DurableObject for LinkObject {
         let Some(orchestrator) = orchestrator else {
             return Response::error("which orchestrator?", 400);
         };
-        self.advance(&orchestrator).await?;
-        Response::ok("")
+        let body = request.text().await?;
+        match url.path().trim_start_matches('/') {
+            "wake" => {
+                self.advance(&orchestrator).await?;
+                answer(&())
+            }
+            "lease" => answer(&link::known_lease(&self.link()?, clock::now_ms())),
+            "view" => answer(&self.report()?),
+            "order" => answer(&self.obey(&orchestrator, &serde_json::from_str(&body)?).await?),
+            "breaker" => answer(&self.hear(serde_json::from_str(&body)?)?),
+            name => {
+                log::alarm("link", &format!("the Link object was asked for {name}"));
+                Response::error("unknown", 404)
+            }
+        }
     }
 
     async fn alarm(&self) -> worker::Result<Response> {
@@ -66,6 +128,16 @@ impl DurableObject for LinkObject {
 struct Stored {
     orchestrator: String,
     link: String,
+}
+
+/// A row of what else is kept.
+#[derive(Deserialize)]
+struct Kept {
+    value: String,
+}
+
+fn answer(answer: &impl Serialize) -> worker::Result<Response> {
+    Response::ok(serde_json::to_string(answer)?)
 }
 
 impl LinkObject {
@@ -86,6 +158,7 @@ impl LinkObject {
             team: Team::embedded(),
             config,
         };
+        let platform = EdgePlatform::new(self.env.clone());
         let mut input = Input::Wake {
             manifest_digest: gateway.discovery().digest,
         };
@@ -94,19 +167,67 @@ impl LinkObject {
             let Some(Calling { number, call, .. }) = calling else {
                 return Ok(());
             };
-            let result = perform(&gateway, orchestrator, &call).await;
+            let asked_keyid = self.link()?.signing_keyid;
+            let result = link_call::perform(&gateway, orchestrator, &call, asked_keyid.clone(), &platform).await;
+            warn_of_unknown_key(config, &orchestrator.id, asked_keyid.as_deref(), &result);
             log::link(&orchestrator.id, call_name(&call), &json!(result));
             input = Input::Ended { number, result };
         }
     }
 
+    /// Carries an operator's order out, and what it makes due. Should the object die in the middle, its alarm goes on.
+    async fn obey(&self, orchestrator: &str, asked: &Asked<Order>) -> worker::Result<Told<LinkReport>> {
+        let mut received: Received = self.kept(RECEIVED)?.unwrap_or_default();
+        if !received.admit(asked, clock::now_ms()) {
+            return Ok(Told::Replayed);
+        }
+        self.keep(RECEIVED, &received)?;
+        match asked.question {
+            Order::Link(command) => {
+                self.step(orchestrator, Input::Command(command)).await?;
+                self.advance(orchestrator).await?;
+            }
+            Order::Breaker(hold) => {
+                let mut circuit = self.circuit()?;
+                circuit.hold(hold);
+                self.keep(CIRCUIT, &circuit)?;
+            }
+        }
+        Ok(Told::Answer(self.report()?))
+    }
+
+    fn hear(&self, word: Word) -> worker::Result<Verdict> {
+        let before = self.circuit()?;
+        let mut circuit = before.clone();
+        let permit = circuit.hear(word, clock::now_ms(), clock::random_number());
+        if circuit != before {
+            self.keep(CIRCUIT, &circuit)?;
+        }
+        Ok(Verdict { circuit, permit })
+    }
+
+    fn report(&self) -> worker::Result<LinkReport> {
+        let now_ms = clock::now_ms();
+        Ok(LinkReport {
+            link: link::view(&self.link()?, now_ms),
+            breaker: self.circuit()?.view(now_ms),
+        })
+    }
+
+    fn circuit(&self) -> worker::Result<Circuit> {
+        Ok(self.kept(CIRCUIT)?.unwrap_or_default())
+    }
+
+    fn link(&self) -> worker::Result<Link> {
+        let stored = self.load()?;
+        Ok(stored.map_or_else(Link::default, |stored| {
+            serde_json::from_str(&stored.link).unwrap_or_default()
+        }))
+    }
+
     /// One step of the state machine, kept before anything of it is performed. Answers the call to make.
     async fn step(&self, orchestrator: &str, input: Input) -> worker::Result<Option<Calling>> {
-        let link = match self.load()? {
-            Some(stored) => serde_json::from_str(&stored.link).unwrap_or_default(),
-            None => Link::default(),
-        };
-        let (link, outputs) = link::step(link, input, clock::now_ms(), clock::random_number());
+        let (link, outputs) = link::step(self.link()?, input, clock::now_ms(), clock::random_number());
         self.save(orchestrator, &link)?;
         let mut call = None;
         for output in outputs {
@@ -120,22 +241,67 @@ impl LinkObject {
         Ok(call)
     }
 
-    fn load(&self) -> worker::Result<Option<Stored>> {
+    fn sql(&self) -> worker::Result<SqlStorage> {
         let sql = self.state.storage().sql();
-        sql.exec(SCHEMA, None)?;
-        let rows: Vec<Stored> = sql.exec("SELECT orchestrator, link FROM link", None)?.to_array()?;
+        for table in SCHEMA {
+            sql.exec(table, None)?;
+        }
+        Ok(sql)
+    }
+
+    fn load(&self) -> worker::Result<Option<Stored>> {
+        let rows: Vec<Stored> = self
+            .sql()?
+            .exec("SELECT orchestrator, link FROM link", None)?
+            .to_array()?;
         Ok(rows.into_iter().next())
     }
 
     fn save(&self, orchestrator: &str, link: &Link) -> worker::Result<()> {
         let values = vec![orchestrator.into(), serde_json::to_string(link)?.into()];
         let query = "INSERT OR REPLACE INTO link (only, orchestrator, link) VALUES (1, ?, ?)";
-        self.state.storage().sql().exec(query, values)?;
+        self.sql()?.exec(query, values)?;
+        Ok(())
+    }
+
+    fn kept<T: DeserializeOwned>(&self, name: &str) -> worker::Result<Option<T>> {
+        let query = "SELECT value FROM kept WHERE name = ?";
+        let rows: Vec<Kept> = self.sql()?.exec(query, vec![name.into()])?.to_array()?;
+        let kept = rows.first().map(|row| serde_json::from_str(&row.value));
+        Ok(kept.transpose()?)
+    }
+
+    fn keep(&self, name: &str, value: &impl Serialize) -> worker::Result<()> {
+        let values = vec![name.into(), serde_json::to_string(value)?.into()];
+        let query = "INSERT OR REPLACE INTO kept (name, value) VALUES (?, ?)";
+        self.sql()?.exec(query, values)?;
         Ok(())
     }
 
     async fn wake_at(&self, at_ms: u64) -> worker::Result<()> {
         self.state.storage().set_alarm(clock::scheduled(at_ms)).await
+    }
+}
+
+/// An orchestrator that asks for a key which is not there is told of once: the gateway goes on with its own choice.
+fn warn_of_unknown_key(config: &Config, orchestrator: &str, before: Option<&str>, result: &CallResult) {
+    let CallResult::Granted(Lease {
+        signing_keyid: Some(asked),
+        ..
+    }) = result
+    else {
+        return;
+    };
+    let key = config
+        .keyring
+        .register_key(orchestrator, Some(asked), clock::now_ms() / 1_000);
+    if before != Some(asked) && key.is_none_or(|key| key.id != *asked) {
+        log::alarm(
+            "link",
+            &format!(
+                "{orchestrator} asks to sign with the key {asked:?}, which is no valid one of purpose `register` here"
+            ),
+        );
     }
 }
 
@@ -145,101 +311,4 @@ fn call_name(call: &Call) -> &'static str {
         Call::Renew { .. } => "renew",
         Call::Deregister { .. } => "deregister",
     }
-}
-
-/// Makes a call to the orchestrator and reads its answer, which counts only if its signature holds.
-async fn perform(gateway: &Gateway<'_>, orchestrator: &Orchestrator, call: &Call) -> CallResult {
-    let now_s = clock::now_ms() / 1_000;
-    let Config { keyring, origins, .. } = gateway.config;
-    let Some(key) = keyring.signing_key(&orchestrator.id, Purpose::Register, now_s) else {
-        return CallResult::Refused("no valid key with the purpose `register` is configured for it".into());
-    };
-    let nonce = super::hex(&clock::random::<16>());
-    let request = match call {
-        Call::Register { manifest_digest } => {
-            let origin = origins.primary();
-            let agents: Vec<_> = crate::documents::discovery::visible(gateway.team)
-                .map(|agent| agent.id.as_str())
-                .collect();
-            let body = json!({
-                "gateway": gateway.team.gateway.id,
-                "origin": origin,
-                "manifest": {"url": format!("{origin}/.well-known/baton.json"), "digest": manifest_digest},
-                "agents": agents,
-            });
-            json_request("POST", format!("{}/gateways", orchestrator.url), &body, &nonce)
-        }
-        Call::Renew {
-            registration,
-            generation,
-            manifest_digest,
-            draining,
-        } => {
-            let body = json!({
-                "manifest_digest": manifest_digest,
-                "generation": generation,
-                "health": {"status": if *draining { "draining" } else { "ok" }},
-            });
-            let url = format!("{}/gateways/{registration}/lease", orchestrator.url);
-            json_request("PUT", url, &body, &nonce)
-        }
-        Call::Deregister { registration } => http::Request::builder()
-            .method("DELETE")
-            .uri(format!("{}/gateways/{registration}", orchestrator.url))
-            .header("idempotency-key", format!("\"{nonce}\""))
-            .body(Vec::new()),
-    };
-    let Ok(mut request) = request else {
-        return CallResult::Failed("the call cannot be addressed: look at BATON_ORCHESTRATORS".into());
-    };
-    let stamp = Stamp {
-        created_s: now_s,
-        nonce,
-    };
-    let sent = match sign_request(&mut request, key, stamp) {
-        Ok(sent) => sent,
-        Err(error) => return CallResult::Failed(error.to_string()),
-    };
-    let response = match http_client::send(&request, CALL_TIMEOUT_MS).await {
-        Ok(response) => response,
-        Err(error) => return CallResult::Failed(error),
-    };
-    let status = response.status().as_u16();
-    let code = problem_code(response.body());
-    if matches!(status, 401 | 403) {
-        return CallResult::Refused(format!("{status} {code}"));
-    }
-    if let Err(rejection) = sent.verify(&response, clock::now_ms() / 1_000) {
-        return CallResult::Failed(format!("{status}, and the answer's signature: {rejection}"));
-    }
-    match (status, call) {
-        (204 | 404 | 410, Call::Deregister { .. }) => CallResult::Gone,
-        (200 | 201, Call::Register { .. } | Call::Renew { .. }) => {
-            match serde_json::from_slice::<Lease>(response.body()) {
-                Ok(lease) => CallResult::Granted(lease),
-                Err(error) => CallResult::Failed(format!("{status} with a lease that cannot be read: {error}")),
-            }
-        }
-        (404 | 409 | 410, Call::Renew { .. }) => CallResult::Forgotten(format!("{status} {code}")),
-        _ => CallResult::Failed(format!("{status} {code}")),
-    }
-}
-
-fn json_request(method: &str, url: String, body: &Value, nonce: &str) -> http::Result<http::Request<Vec<u8>>> {
-    http::Request::builder()
-        .method(method)
-        .uri(url)
-        .header(CONTENT_TYPE, "application/json")
-        .header("idempotency-key", format!("\"{nonce}\""))
-        .body(body.to_string().into_bytes())
-}
-
-fn problem_code(body: &[u8]) -> String {
-    let problem: Value = serde_json::from_slice(body).unwrap_or_default();
-    problem["code"]
-        .as_str()
-        .unwrap_or("without a reason")
-        .chars()
-        .take(64)
-        .collect()
 }

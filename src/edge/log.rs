@@ -35,6 +35,19 @@ pub fn request(head: &Head, occasion: &Occasion, response: &http::Response<Body>
     }));
 }
 
+/// A direct call that was answered as a stream: how it ended, after the line of its request.
+pub fn live(occasion: &Occasion, record: &Record, duration_ms: u64) {
+    line(&json!({
+        "event": "answered",
+        "request_id": occasion.request_id,
+        "agent": record.agent,
+        "outcome": record.outcome,
+        "direct_route": record.direct_route,
+        "problem": record.problem,
+        "duration_ms": duration_ms,
+    }));
+}
+
 /// An execution in the background, and what became of it.
 pub fn execution(call: &Call, answer: &StoredAnswer, commit: &Commit, duration_ms: u64) {
     line(&json!({
@@ -131,6 +144,7 @@ pub fn report_panics() {
     });
 }
 
-fn line(value: &Value) {
+/// A line as it is.
+pub fn line(value: &Value) {
     console_log!("{value}");
 }

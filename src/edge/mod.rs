@@ -11,14 +11,19 @@ mod export;
 mod history;
 mod http_client;
 mod incoming;
+mod lease;
+mod link_call;
 mod link_object;
 mod log;
 mod notify;
+mod outside;
 mod platform;
+mod run_ledger;
 mod run_object;
 mod run_storage;
 mod run_work;
 mod settle;
+mod slots;
 mod sync_transaction;
 
 use std::cell::Cell;
@@ -43,7 +48,7 @@ async fn fetch(request: worker::Request, env: Env, context: Context) -> worker::
     let mut head = incoming::Head::read(&request)?;
     let (response, record) = answer(&mut head, request, &env, &occasion).await;
     log::request(&head, &occasion, &response, &record, clock::now_ms() - started_at_ms);
-    incoming::response(response, platform::EdgePlatform::new(env))
+    incoming::response(response, platform::EdgePlatform::new(env), &context)
 }
 
 /// Cron: wakes links whose alarm was lost, and those of a gateway that nobody calls; and ends the history's oldest days.

@@ -8,11 +8,14 @@ use serde::de::DeserializeOwned;
 use worker::{Env, RequestInit};
 
 use super::clock::PlatformHost;
-use super::{api_keys, clock, dead_letters, export, history, http_client, log};
+use super::outside::EdgeOutside;
+use super::{api_keys, clock, dead_letters, export, history, http_client, lease, link_object, log, slots};
 use crate::access::key::SECRET_BYTES;
-use crate::access::{Admission, ApiKey, KeyState, PresentedKey};
-use crate::agent::{Host, LocalBoxFuture};
-use crate::breaker::Breaker;
+use crate::access::{Admission, ApiKey, KeyState, PresentedKey, Slot, Taken};
+use crate::agent::{Host, LocalBoxFuture, Outside};
+use crate::breaker::{Breaker, Verdict, Word};
+use crate::config;
+use crate::link::{KnownLease, LinkReport, Order};
 use crate::platform::{Platform, StorageUnavailable, Unanswered};
 use crate::run::delivery::DeadLetter;
 use crate::run::outbox_report::{DeadEvent, Lag};
@@ -20,17 +23,25 @@ use crate::run::status::{Watch, Watched};
 use crate::run::{Asked, Question, RunName, Told};
 use crate::telemetry::event::Event;
 use crate::telemetry::history::{Count, ExecutionRow, Filter, Window};
-use crate::telemetry::otlp::Verdict;
+use crate::telemetry::otlp;
 
 /// The platform as one request sees it.
 #[derive(Clone)]
 pub struct EdgePlatform {
+    outside: EdgeOutside,
     env: Env,
 }
 
 impl EdgePlatform {
     pub fn new(env: Env) -> Self {
-        Self { env }
+        Self {
+            outside: EdgeOutside::new(&env),
+            env,
+        }
+    }
+
+    pub fn env(&self) -> &Env {
+        &self.env
     }
 
     /// Asks the run's object. A stub can be dead after a reset, so a second one is tried; all questions are safe to repeat.
@@ -51,7 +62,7 @@ impl EdgePlatform {
     }
 
     async fn post_once(&self, run: &RunName, name: &str, body: &str) -> worker::Result<String> {
-        let stub = self.env.durable_object("RUNS")?.get_by_name(&run.object())?;
+        let stub = self.env.durable_object(config::RUNS)?.get_by_name(&run.object())?;
         let mut init = RequestInit::new();
         init.with_method(worker::Method::Post).with_body(Some(body.into()));
         let request = worker::Request::new_with_init(&format!("http://run/{name}"), &init)?;
@@ -68,8 +79,16 @@ impl Host for EdgePlatform {
         PlatformHost.now_ms()
     }
 
+    fn log(&self, line: &serde_json::Value) {
+        PlatformHost.log(line);
+    }
+
     fn sleep_ms(&self, duration_ms: u64) -> LocalBoxFuture<'_, ()> {
         PlatformHost.sleep_ms(duration_ms)
+    }
+
+    fn outside(&self) -> &dyn Outside {
+        &self.outside
     }
 }
 
@@ -81,7 +100,7 @@ impl Platform for EdgePlatform {
     async fn watch(&self, run: &RunName, watch: &Watch, wait_ms: u64) -> Result<Option<Watched>, StorageUnavailable> {
         match self.post(run, Watch::NAME, &(watch, wait_ms)).await? {
             Told::Answer(watched) => Ok(watched),
-            Told::Replayed => Err(StorageUnavailable),
+            Told::Replayed | Told::Outdated { .. } => Err(StorageUnavailable),
         }
     }
 
@@ -107,12 +126,53 @@ impl Platform for EdgePlatform {
         timeout_ms: u64,
         answer_max_bytes: usize,
     ) -> Result<http::Response<Vec<u8>>, Unanswered> {
-        http_client::send_capped(request, timeout_ms, answer_max_bytes).await
+        http_client::send(request, timeout_ms, answer_max_bytes).await
     }
 
     fn breaker<T>(&self, orchestrator: &str, act: impl FnOnce(&mut Breaker) -> T) -> T {
         thread_local!(static BREAKERS: RefCell<HashMap<String, Breaker>> = RefCell::default());
         BREAKERS.with_borrow_mut(|breakers| act(breakers.entry(orchestrator.to_owned()).or_default()))
+    }
+
+    async fn known_lease(&self, orchestrator: &str, named: Option<u64>) -> Option<KnownLease> {
+        lease::known(&self.env, orchestrator, named).await
+    }
+
+    async fn take_slot(&self, orchestrator: &str, slot: &Slot) -> Result<Taken, StorageUnavailable> {
+        slots::take(&self.env, orchestrator, slot).await
+    }
+
+    async fn free_slot(&self, orchestrator: &str, id: &str) {
+        slots::free(&self.env, orchestrator, id).await;
+    }
+
+    fn is_news(&self, orchestrator: &str, trouble: Option<&'static str>) -> bool {
+        thread_local!(static TROUBLES: RefCell<HashMap<String, Option<&'static str>>> = RefCell::default());
+        let before = TROUBLES.with_borrow_mut(|troubles| troubles.insert(orchestrator.to_owned(), trouble));
+        before.flatten() != trouble
+    }
+
+    async fn tell_breaker(&self, orchestrator: &str, word: Word) -> Result<Verdict, StorageUnavailable> {
+        // Once: a call waits for it, and goes on without it.
+        answered(link_object::tell_breaker(&self.env, orchestrator, word).await)
+    }
+
+    async fn link(&self, orchestrator: &str) -> Result<LinkReport, StorageUnavailable> {
+        match link_object::view(&self.env, orchestrator).await {
+            Ok(report) => Ok(report),
+            Err(_) => answered(link_object::view(&self.env, orchestrator).await),
+        }
+    }
+
+    async fn order_link(
+        &self,
+        orchestrator: &str,
+        asked: &Asked<Order>,
+    ) -> Result<Told<LinkReport>, StorageUnavailable> {
+        match link_object::order(&self.env, orchestrator, asked).await {
+            Ok(told) => Ok(told),
+            Err(_) => answered(link_object::order(&self.env, orchestrator, asked).await),
+        }
     }
 
     fn random(&self) -> u32 {
@@ -181,7 +241,7 @@ impl Platform for EdgePlatform {
         listed(history::remove_dead_event(&self.env, letter).await)
     }
 
-    async fn export(&self, destination: &str, event: &Event) -> Verdict {
+    async fn export(&self, destination: &str, event: &Event) -> otlp::Verdict {
         export::send(&self.env, (destination, &event.orchestrator), &[event], 0).await
     }
 }
@@ -190,6 +250,14 @@ impl Platform for EdgePlatform {
 fn listed<T>(result: worker::Result<T>) -> Result<T, StorageUnavailable> {
     result.map_err(|error| {
         log::alarm("history", &error.to_string());
+        StorageUnavailable
+    })
+}
+
+/// What a Link object's failure says is for the operator.
+fn answered<T>(result: worker::Result<T>) -> Result<T, StorageUnavailable> {
+    result.map_err(|error| {
+        log::alarm("link", &error.to_string());
         StorageUnavailable
     })
 }

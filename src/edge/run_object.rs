@@ -16,9 +16,11 @@ use super::notify::Notify;
 use super::run_storage::RunStorage;
 use super::sync_transaction::SyncTransactions;
 use crate::invocation::before;
+use crate::run::coordination::{PassOn, PassedTo, TakeOver};
 use crate::run::delivery::Resend;
 use crate::run::handoff::HandOffRequest;
 use crate::run::ledger::{ClaimRequest, CommitRequest};
+use crate::run::listening::{Listen, Tell};
 use crate::run::record::Forget;
 use crate::run::state::{PutState, ReadState};
 use crate::run::status::{AskStep, Cancel, Describe, IsOver, Watch};
@@ -87,6 +89,11 @@ impl DurableObject for RunObject {
             HandOffRequest::NAME => self.answer::<HandOffRequest>(&body).await,
             IsOver::NAME => self.answer::<IsOver>(&body).await,
             PutState::NAME => self.answer::<PutState>(&body).await,
+            Listen::NAME => self.answer::<Listen>(&body).await,
+            PassOn::NAME => self.answer::<PassOn>(&body).await,
+            PassedTo::NAME => self.answer::<PassedTo>(&body).await,
+            TakeOver::NAME => self.answer::<TakeOver>(&body).await,
+            Tell::NAME => self.answer::<Tell>(&body).await,
             ReadState::NAME => self.answer::<ReadState>(&body).await,
             Resend::NAME => self.answer::<Resend>(&body).await,
             Watch::NAME => self.watch(&body).await,
@@ -173,10 +180,7 @@ impl RunObject {
             let seen = self.memory.changed.changes();
             let watched = self.transact(|storage| watch.ask(storage))?;
             let left_ms = ends_at_ms.saturating_sub(clock::now_ms());
-            let news = watched
-                .as_ref()
-                .is_none_or(|watched| watched.ended || !watched.events.is_empty());
-            if news || left_ms == 0 {
+            if watch.is_news(watched.as_ref()) || left_ms == 0 {
                 self.arm().await?;
                 return told_as_response(&Told::Answer(watched));
             }

@@ -11,8 +11,10 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use worker::Delay;
 
 use super::notify::Notify;
+use super::platform::EdgePlatform;
+use super::run_ledger::RunLedger;
 use super::run_object::{RunObject, Running};
-use super::{callback, clock, dead_letters, export, history, log, settle};
+use super::{callback, clock, dead_letters, export, history, log, settle, slots};
 use crate::agent::{Cancellation, Host, Journal};
 use crate::invocation::{Executor, before};
 use crate::manifest::Team;
@@ -20,7 +22,7 @@ use crate::run::delivery::{self, DeadLetter, Parcel};
 use crate::run::ledger::Commit;
 use crate::run::outbox::{self, Batch};
 use crate::run::settlement::{self, Notice};
-use crate::run::status::IsOver;
+use crate::run::status::{self, IsOver};
 use crate::run::work::{self, Execution, Work};
 use crate::run::{Moment, Question, events, next_at_ms, outbox_report};
 use crate::telemetry::export::destinations;
@@ -72,7 +74,7 @@ impl RunObject {
     }
 
     /// Now, as this instance of the object.
-    fn moment(&self) -> Moment<'_> {
+    pub(super) fn moment(&self) -> Moment<'_> {
         Moment {
             now_ms: clock::now_ms(),
             random: clock::random_number(),
@@ -106,19 +108,25 @@ impl RunObject {
         });
         self.memory().running.borrow_mut().push(running.clone());
         let journal = Journal::default();
+        let host = EdgePlatform::new(self.env.clone());
+        let ledger = RunLedger::new(self);
         let executor = Executor {
             team: Team::embedded(),
-            host: &clock::PlatformHost,
+            host: &host,
             cancellation: running.as_ref(),
             journal: &journal,
+            ledger: Some(&ledger),
         };
         let started_at_ms = clock::now_ms();
-        let executed = before(executor.execute(execution), self.tell_all(&question, &journal)).await;
+        let let_go = async {
+            before(self.tell_all(&question, &journal), ledger.interrupted()).await;
+        };
+        let executed = before(executor.execute(execution), let_go).await;
         self.memory()
             .running
             .borrow_mut()
             .retain(|other| !Rc::ptr_eq(other, &running));
-        // `tell_all` never ends.
+        // `tell_all` never ends, and an interrupted workflow is brought back by its timer.
         let Some(mut executed) = executed else { return Ok(()) };
         self.tell(&question, &journal)?;
         loop {
@@ -134,10 +142,21 @@ impl RunObject {
                         &ended,
                         clock::now_ms() - started_at_ms,
                     );
+                    if matches!(ended, Commit::Stored | Commit::Cancelled(_)) {
+                        self.free_slot(question.ordinal).await?;
+                    }
                     return Ok(());
                 }
             }
         }
+    }
+
+    /// A step in the background that has ended counts no more among those of its orchestrator.
+    async fn free_slot(&self, ordinal: u32) -> worker::Result<()> {
+        if let Some((run, key)) = self.transact(|storage| status::name_of(storage, ordinal))? {
+            slots::free_attempt(&self.env, &run, &key).await;
+        }
+        Ok(())
     }
 
     /// Keeps what the agent tells, a little at a time.

@@ -10,8 +10,8 @@ use crate::invocation::Occasion;
 use crate::platform::Platform;
 use crate::problem::Problem;
 
-const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+pub(super) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(super) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 impl Gateway<'_> {
     /// Who calls, by `Authorization: Bearer` and an API key; nothing else of the request counts. One call is taken from the

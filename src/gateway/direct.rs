@@ -1,23 +1,22 @@
-//! Customers' calls: handed on to the orchestrator while it answers, coordinated here when it does not.
+//! Customers' calls: handed on to an orchestrator while one answers, coordinated here when none does.
 
 use http::{HeaderMap, HeaderName};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::choice::Asked;
+use super::live::LiveCall;
+use super::preferences::wants_stream;
 use super::reply::Reply;
 use super::{Acted, Admitted, Gateway, Record};
 use crate::access::Customer;
-use crate::config::Orchestrator;
-use crate::direct::hand_on::{Handing, hand_on};
-use crate::direct::{self, Answer, Handed, Local, NOBODY, Reason, Route};
-use crate::invocation::{Caller, Identity, Occasion, check, read_message, satisfies};
+use crate::direct::{Answer, Call, Coordinator, Listener, Route};
+use crate::invocation::{Occasion, check, read_message, satisfies};
 use crate::manifest::{AgentManifest, Visibility, input_of};
 use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::routes::Action;
-use crate::routing::{self, Choice};
-use crate::run::settlement::Takeover;
-use crate::run::status::AskStep;
+use crate::routing::Choice;
 use crate::signature::Rejection;
 use crate::signature::digest::hex_digest;
 use crate::signature::profile::{IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_MAX_BYTES};
@@ -35,15 +34,38 @@ struct Body {
 }
 
 /// A call that was read: the agent that it is for, and its input, which fits.
-struct Query<'a> {
+#[derive(Debug, Clone)]
+pub(super) struct Query {
     run: String,
-    agent: &'a AgentManifest,
+    agent: String,
     input: Value,
     text: Option<String>,
     deadline_ms: u64,
+    deadline_at_ms: u64,
     choice: Option<Choice>,
     /// Whether the customer may send it again: it has an idempotency key.
     repeatable: bool,
+}
+
+impl Query {
+    pub(super) fn agent(&self) -> &str {
+        &self.agent
+    }
+
+    /// The message `query-answer`.
+    fn answered(&self, answer: &Answer, route: &Route) -> Value {
+        let mut body = answer.to_json(&self.run, route);
+        if let Some(Choice {
+            agent,
+            confidence,
+            reason,
+            ..
+        }) = &self.choice
+        {
+            body["choice"] = serde_json::json!({"agent": agent, "confidence": confidence, "reason": reason});
+        }
+        body
+    }
 }
 
 impl Gateway<'_> {
@@ -55,138 +77,78 @@ impl Gateway<'_> {
         (occasion, platform): (&Occasion, &P),
         record: &mut Record,
     ) -> Result<Acted, Problem> {
+        let begun_at_ms = platform.now_ms();
         let (customer, rate) = self.authenticate(request.headers(), occasion, platform).await?;
         record.key_id = Some(customer.key.clone());
         let agent = admitted.parameters.get("agent");
         let agent = (admitted.route.action == Action::QueryAgent).then_some(agent);
-        let reply = self
-            .query(agent, &customer, request, (occasion, platform), record)
+        let query = self
+            .read_query(agent, &customer, request, (occasion, platform), begun_at_ms)
             .await?;
+        record.agent = Some(query.agent.clone());
+        if wants_stream(request.headers()) {
+            let live = LiveCall::new(query, occasion.clone(), request.headers());
+            return Ok(Acted::Live(Reply::event_stream().rate(&rate), Box::new(live)));
+        }
+        let (body, route) = self.coordinate(&query, (occasion, platform), None, record).await?;
+        let reply = Reply::json(&body).with(BATON_ROUTE, &route.field());
         Ok(Acted::Reply(reply.rate(&rate)))
     }
 
-    /// Answers a direct call. `agent` is the one that the path names.
-    async fn query<P: Platform>(
+    /// Has a call answered: the message `query-answer`, and how it was routed.
+    pub(super) async fn coordinate<P: Platform>(
+        &self,
+        query: &Query,
+        (occasion, platform): (&Occasion, &P),
+        listener: Option<&dyn Listener>,
+        record: &mut Record,
+    ) -> Result<(Value, Route), Problem> {
+        let coordinator = Coordinator {
+            team: self.team,
+            config: self.config,
+            occasion,
+            platform,
+            call: Call {
+                run: &query.run,
+                agent: self.team.agent(&query.agent).ok_or(Problem::UnknownAgent)?,
+                input: &query.input,
+                text: query.text.as_deref(),
+                deadline_ms: query.deadline_ms,
+                deadline_at_ms: query.deadline_at_ms,
+                repeatable: query.repeatable,
+            },
+            listener,
+        };
+        let (answer, route) = coordinator.answer().await?;
+        let body = query.answered(&answer, &route);
+        record.outcome = body["status"].as_str().map(str::to_owned);
+        record.direct_route = Some(route.name());
+        Ok((body, route))
+    }
+
+    /// Reads a call. `agent` is the one that the path names.
+    async fn read_query<P: Platform>(
         &self,
         agent: Option<&str>,
         customer: &Customer,
         request: &http::Request<Vec<u8>>,
         (occasion, platform): (&Occasion, &P),
-        record: &mut Record,
-    ) -> Result<Reply, Problem> {
-        let begun_at_ms = platform.now_ms();
-        let query = self.read_query(agent, customer, request, occasion)?;
-        record.agent = Some(query.agent.id.clone());
-        let orchestrator = self.config.orchestrators.first();
-        let caller = Caller {
-            identity: Identity::Direct {
-                orchestrator: orchestrator.map_or(NOBODY, |orchestrator| &orchestrator.id),
-            },
-            occasion,
-            retention_ms: self.config.run_retention_ms,
-            sampler: self.config.telemetry.sampler,
-            platform,
-        };
-        let deadline_at_ms = begun_at_ms + query.deadline_ms;
-        let (answer, route) = self.coordinate(&query, orchestrator, &caller, deadline_at_ms).await?;
-        let mut body = answer.to_json(&query.run, &route);
-        if let Some(Choice {
-            agent,
-            confidence,
-            reason,
-            ..
-        }) = &query.choice
-        {
-            body["choice"] = serde_json::json!({"agent": agent, "confidence": confidence, "reason": reason});
-        }
-        record.outcome = body["status"].as_str().map(str::to_owned);
-        record.direct_route = Some(route.name());
-        Ok(Reply::json(&body).with(BATON_ROUTE, &route.field()))
-    }
-
-    /// Has the orchestrator answer within its budget, or else answers by itself.
-    async fn coordinate<P: Platform>(
-        &self,
-        query: &Query<'_>,
-        orchestrator: Option<&Orchestrator>,
-        caller: &Caller<'_, P>,
-        deadline_at_ms: u64,
-    ) -> Result<(Answer, Route), Problem> {
-        let mut route = Route::Local;
-        let mut takeover = None;
-        if query.repeatable && self.is_answered(query, caller).await? {
-            route = Route::Stored;
-        } else if let Some(orchestrator) = orchestrator {
-            let handing = Handing {
-                orchestrator,
-                gateway: &self.team.gateway.id,
-                run: &query.run,
-                agent: &query.agent.id,
-                input: &query.input,
-                budget_ms: direct::budget_ms(query.agent.direct.budget_ms, query.deadline_ms),
-                deadline_ms: query.deadline_ms,
-                traceparent: &caller.traceparent(),
-            };
-            // One per request, and no other signature of this request uses it.
-            let nonce = format!("run-{}", caller.occasion.request_id);
-            let (reason, detail) = match hand_on(handing, self.config, nonce, caller.platform).await {
-                Handed::Answered(outcome) => {
-                    let orchestrator = orchestrator.id.clone();
-                    return Ok((Answer::of(outcome), Route::Orchestrated { orchestrator }));
-                }
-                Handed::Declined(problem) => return Err(problem),
-                Handed::Without(reason, detail) => (reason, detail),
-            };
-            let allowed =
-                query.agent.direct.fallback && (reason != Reason::Refused || orchestrator.fallback_when_refused);
-            if !allowed {
-                return Err(Problem::OrchestratorUnavailable { reason: reason.code() });
-            }
-            takeover = Some(Takeover {
-                gateway: self.team.gateway.id.clone(),
-                reason: reason.code().to_owned(),
-            });
-            route = Route::Fallback {
-                orchestrator: orchestrator.id.clone(),
-                reason,
-                detail,
-            };
-        }
-        let local = Local {
-            team: self.team,
-            config: self.config,
-            caller,
-            run: &query.run,
-            text: query.text.as_deref(),
-            takeover,
-            deadline_at_ms,
-        };
-        Ok((local.answer(query.agent, query.input.clone()).await?, route))
-    }
-
-    /// Whether the same call was answered before, for good.
-    async fn is_answered<P: Platform>(&self, query: &Query<'_>, caller: &Caller<'_, P>) -> Result<bool, Problem> {
-        let question = AskStep {
-            step: direct::STEP.to_owned(),
-        };
-        let status = caller.ask(&caller.run(&query.run), question).await?;
-        let answer = status.and_then(|status| status.answer);
-        Ok(answer.is_some_and(|answer| answer.status == 200 && answer.body["error"]["retryable"] != true))
-    }
-
-    fn read_query(
-        &self,
-        agent: Option<&str>,
-        customer: &Customer,
-        request: &http::Request<Vec<u8>>,
-        occasion: &Occasion,
-    ) -> Result<Query<'_>, Problem> {
+        begun_at_ms: u64,
+    ) -> Result<Query, Problem> {
         let named = agent.map(|id| self.open_agent(id, customer)).transpose()?;
         let message = read_message("query", request.body(), self.team.gateway.limits.json_depth_max)?;
         let body: Body = serde_json::from_value(message).map_err(|_| Problem::Internal)?;
-        let may = |agent: &AgentManifest| customer.authorise(&agent.id).is_ok();
+        let run = run_id(customer, request.headers(), occasion)?;
         let choice = match (named, &body.text) {
-            (None, Some(text)) => Some(routing::route(self.team, text, may).ok_or(Problem::NoAgentFits)?),
+            (None, Some(text)) => {
+                let asked = Asked {
+                    run: &run,
+                    text,
+                    wanted_ms: body.deadline_ms,
+                    begun_at_ms,
+                };
+                Some(self.choose(asked, customer, (occasion, platform)).await?)
+            }
             (None, None) => return Err(Problem::TextRequired),
             (Some(_), _) => None,
         };
@@ -202,12 +164,14 @@ impl Gateway<'_> {
         };
         satisfies(check(&agent.input, &input, at)?)?;
         let cap_ms = agent.deadline_ms.min(self.team.gateway.limits.deadline_max_ms);
+        let deadline_ms = body.deadline_ms.map_or(cap_ms, |wanted| wanted.min(cap_ms));
         Ok(Query {
-            run: run_id(customer, request.headers(), occasion)?,
-            agent,
+            run,
+            agent: agent.id.clone(),
             input,
             text: body.text,
-            deadline_ms: body.deadline_ms.map_or(cap_ms, |wanted| wanted.min(cap_ms)),
+            deadline_ms,
+            deadline_at_ms: begun_at_ms + deadline_ms,
             choice,
             repeatable: request.headers().contains_key(IDEMPOTENCY_KEY),
         })

@@ -5,14 +5,19 @@
 
 mod access;
 mod api_keys;
+mod choice;
 mod cors;
+mod description;
 mod direct;
 mod history;
+mod links;
+mod live;
 mod operator;
 mod outbox;
 mod preferences;
 mod reply;
 mod runs;
+mod slots;
 mod steps;
 mod stream;
 
@@ -23,6 +28,7 @@ use serde_json::json;
 
 pub use self::api_keys::API_KEYS_MAX;
 pub use self::history::{WINDOW_DEFAULT_MS, WINDOW_MAX_MS};
+pub use self::live::LiveCall;
 pub use self::operator::DEAD_LETTERS_MAX;
 pub use self::outbox::OUTBOX_LETTERS_MAX;
 pub use self::preferences::WAIT_MAX_S;
@@ -32,12 +38,13 @@ use self::reply::Reply;
 use crate::config::Config;
 use crate::documents::{Document, discovery, health, openapi};
 use crate::invocation::{Caller, Identity, Occasion, read_message};
+use crate::link::Order;
 use crate::manifest::{AgentManifest, Team, Visibility};
 use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::routes::{self, Access, Action, Parameters, Route};
-use crate::run::StoredAnswer;
 use crate::run::state::STATE_MAX_BYTES;
+use crate::run::{RunName, StoredAnswer};
 use crate::signature::{self, Policy, Purpose, Rejection, RequestView, Verified, sign_response};
 
 /// An open document may be kept for a minute before a client asks again.
@@ -90,12 +97,16 @@ pub enum Body {
     Whole(Vec<u8>),
     /// Server-sent events. Their last one is signed.
     Stream(Box<Stream>),
+    /// Server-sent events of a direct call, which is answered while they are sent. None is signed.
+    Live(Box<LiveCall>),
 }
 
 /// What came of a request.
 enum Acted {
     Reply(Reply),
     Stream(Box<Stream>),
+    /// The head of the stream, and the call.
+    Live(Reply, Box<LiveCall>),
 }
 
 impl Gateway<'_> {
@@ -169,6 +180,10 @@ impl Gateway<'_> {
         let captured = matches!(acted, Err(Problem::Rejected(Rejection::Replayed)));
         let reply = match acted {
             Ok(Acted::Stream(stream)) => return (streamed(stream, &occasion.request_id), record),
+            Ok(Acted::Live(head, call)) => {
+                let head = head.into_response(&occasion.request_id);
+                return (head.map(|_| Body::Live(call)), record);
+            }
             Ok(Acted::Reply(reply)) => reply,
             Err(problem) => {
                 record.problem = Some(problem.code());
@@ -284,7 +299,11 @@ impl Gateway<'_> {
                     self.invoke(agent, caller, request, record).await
                 }
             }
-            Action::DescribeRun => self.describe(caller, parameter("run")).await,
+            Action::DescribeRun => self.describe(caller, &caller.run(parameter("run"))).await,
+            Action::OperatorRun => {
+                let run = RunName::new(parameter("orchestrator"), parameter("run"));
+                self.describe(caller, &run).await
+            }
             Action::ForgetRun => self.forget(caller, parameter("run")).await,
             Action::ReadState => self.read_state(caller, parameter("run"), request).await,
             Action::PutState => self.put_state(caller, parameter("run"), request).await,
@@ -299,6 +318,16 @@ impl Gateway<'_> {
             Action::CreateApiKey => self.create_api_key(caller, request.body()).await,
             Action::ApiKeys => self.api_keys(caller, request.uri().query()).await,
             Action::RevokeApiKey => self.revoke_api_key(caller, parameter("key")).await,
+            Action::Links => self.links(caller).await,
+            Action::Link => self.link(caller, parameter("orchestrator")).await,
+            Action::OrderLink(command) => {
+                let order = Order::Link(command);
+                self.order_link(caller, parameter("orchestrator"), order).await
+            }
+            Action::SetBreaker => {
+                let id = parameter("orchestrator");
+                self.set_breaker(caller, id, request.body()).await
+            }
         }
     }
 

@@ -104,6 +104,7 @@ impl Reply {
             Problem::ApiKeyMissing => reply.with(WWW_AUTHENTICATE, "Bearer realm=\"baton\""),
             Problem::ApiKeyInvalid => reply.with(WWW_AUTHENTICATE, "Bearer realm=\"baton\", error=\"invalid_token\""),
             Problem::RateLimited { rate, .. } => reply.rate(rate),
+            Problem::TooManySteps { limit } => reply.all_slots_taken(*limit),
             _ => reply,
         }
     }

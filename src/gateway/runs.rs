@@ -15,7 +15,7 @@ use crate::problem::Problem;
 use crate::run::handoff::{HandOffRequest, Handed, HandedOff, Handoff};
 use crate::run::record::Forget;
 use crate::run::state::{Conflict, Expected, Kept, Put, PutState, Read, ReadState, STATE_MAX_BYTES};
-use crate::run::status::{Describe, Description};
+use crate::run::status::StepStatus;
 use crate::run::{Admit, RUN_ID_MAX_BYTES};
 use crate::signature::digest::hex_digest;
 
@@ -34,12 +34,6 @@ struct HandoffBody {
 }
 
 impl Gateway<'_> {
-    pub(super) async fn describe<P: Platform>(&self, caller: &Caller<'_, P>, run: &str) -> Result<Acted, Problem> {
-        let description = caller.ask(&caller.run(run), Describe).await?;
-        let description = description.ok_or(Problem::RunUnknown)?;
-        Ok(Acted::Reply(Reply::json(&described(&description))))
-    }
-
     pub(super) async fn forget<P: Platform>(&self, caller: &Caller<'_, P>, run: &str) -> Result<Acted, Problem> {
         caller.ask(&caller.run(run), Forget).await?;
         Ok(Acted::Reply(Reply::no_content()))
@@ -163,19 +157,44 @@ impl Gateway<'_> {
         };
         // Whoever sends a captured handoff again is not told how the state is now.
         caller.ask(&question.using.name, Admit).await?;
+        let slot = match &question.first {
+            Some(first) => self.take_slot(caller, first).await?,
+            None => None,
+        };
+        let accepted = self
+            .accept(agent, caller, (&mut question, body.state.as_ref(), body.version))
+            .await;
+        // A first step that was accepted gives its slot back by itself, when it ends.
+        let runs = matches!(accepted, Ok((_, _, false)));
+        if let Some(slot) = slot.filter(|_| !runs) {
+            slot.free(caller).await;
+        }
+        let (handoff, step, replayed) = accepted?;
+        receipt(&body.run, &handoff, step.as_deref(), replayed)
+    }
+
+    /// Has the run accept a handoff, with a state that fits the agent's schema. Answers the handoff, its first step, and
+    /// whether that was by an earlier request.
+    async fn accept<P: Platform>(
+        &self,
+        agent: &AgentManifest,
+        caller: &Caller<'_, P>,
+        (question, state, version): (&mut HandOffRequest, Option<&Value>, Option<u64>),
+    ) -> Result<(Box<Handoff>, Option<Box<StepStatus>>, bool), Problem> {
+        let run = question.using.name.clone();
         for _ in 0..READS_MAX {
-            question.state = match &body.state {
-                Some(state) => written(agent, state, body.version)?,
-                None => self.kept(agent, caller, &body.run, body.version).await?,
+            question.state = match state {
+                Some(state) => written(agent, state, version)?,
+                None => self.kept(agent, caller, &run.run, version).await?,
             };
-            match caller.ask(&question.using.name, question.clone()).await? {
+            match caller.ask(&run, question.clone()).await? {
                 HandedOff::Accepted {
                     handoff,
                     step,
                     replayed,
-                } => return receipt(&body.run, &handoff, step.as_deref(), replayed),
+                } => return Ok((handoff, step, replayed)),
                 // The state was changed between the check and this: the new one is checked, unless the caller named one.
-                HandedOff::Conflict(_) if body.state.is_none() && body.version.is_none() => {}
+                HandedOff::Conflict(_) if state.is_none() && version.is_none() => {}
                 HandedOff::Conflict(conflict) => return Err(Problem::StateConflict(conflict)),
                 HandedOff::KeyMismatch => return Err(Problem::IdempotencyMismatch),
                 HandedOff::StepRefused(claim) => return Err(refusal(*claim)),
@@ -225,12 +244,7 @@ fn written(agent: &AgentManifest, state: &Value, base: Option<u64>) -> Result<Ha
     Ok(Handed::Written { base, content })
 }
 
-fn receipt(
-    run: &str,
-    handoff: &Handoff,
-    step: Option<&crate::run::status::StepStatus>,
-    replayed: bool,
-) -> Result<Acted, Problem> {
+fn receipt(run: &str, handoff: &Handoff, step: Option<&StepStatus>, replayed: bool) -> Result<Acted, Problem> {
     let mut receipt = json!({
         "handoff": handoff.handoff,
         "run": run,
@@ -284,71 +298,6 @@ fn expected(headers: &HeaderMap) -> Result<Expected, Problem> {
         }
         _ => Err(Problem::PreconditionInvalid),
     }
-}
-
-fn described(description: &Description) -> Value {
-    let Description {
-        run,
-        versions,
-        steps,
-        handoffs,
-    } = description;
-    let mut body = json!({
-        "run": run.name.run,
-        "created_at_ms": run.created_at_ms,
-        "touched_at_ms": run.touched_at_ms,
-        "expires_at_ms": run.expires_at_ms(),
-    });
-    if let Some(agent) = &run.agent {
-        body["agent"] = agent.as_str().into();
-    }
-    if let Some(current) = versions.last() {
-        body["state"] = json!({
-            "version": current.version,
-            "digest": current.digest,
-            "bytes": current.bytes,
-            "etag": current.etag,
-        });
-    }
-    let versions = versions.iter().map(|version| {
-        json!({
-            "version": version.version,
-            "digest": version.digest,
-            "bytes": version.bytes,
-            "written_at_ms": version.written_at_ms,
-            "by": version.by,
-        })
-    });
-    body["versions"] = versions.collect();
-    let steps = steps.iter().map(|(attempt, outcome)| {
-        let mut step = json!({
-            "step": attempt.step,
-            "attempt": attempt.attempt,
-            "agent": attempt.agent,
-            "status": attempt.phase,
-        });
-        if let Some(outcome) = outcome {
-            step["outcome"] = outcome.as_str().into();
-        }
-        step
-    });
-    body["steps"] = steps.collect();
-    let handoffs = handoffs.iter().map(|handoff| {
-        let mut shown = json!({
-            "handoff": handoff.handoff,
-            "agent": handoff.agent,
-            "from": handoff.from,
-            "reason": handoff.reason,
-            "at_ms": handoff.accepted_at_ms,
-            "traceparent": handoff.traceparent,
-        });
-        if let Some(version) = handoff.version {
-            shown["version"] = version.into();
-        }
-        shown
-    });
-    body["handoffs"] = handoffs.collect();
-    body
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Steps: invoked, looked at, cancelled.
 
 use http::header::{LOCATION, RETRY_AFTER};
-use http::{HeaderName, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::preferences::{Preferences, wants_stream};
 use super::reply::Reply;
@@ -12,6 +12,7 @@ use crate::manifest::AgentManifest;
 use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::run::attempt::Phase;
+use crate::run::ledger::RETRY_AFTER_MAX_MS;
 use crate::run::status::{AskStep, Cancel, StepStatus};
 use crate::run::{RunName, StoredAnswer};
 
@@ -25,37 +26,67 @@ impl Gateway<'_> {
         request: &http::Request<Vec<u8>>,
         record: &mut Record,
     ) -> Result<Acted, Problem> {
-        let preferences = Preferences::of(request.headers());
-        let streams = wants_stream(request.headers());
-        let mode = if streams || preferences.respond_async {
-            Mode::Background
-        } else {
-            Mode::Waiting
-        };
+        let is_background = wants_stream(request.headers()) || Preferences::of(request.headers()).respond_async;
+        let mode = if is_background { Mode::Background } else { Mode::Waiting };
         let invocation = Invocation::read(agent, (self.team, self.config), caller, request.body(), mode)?;
         let run = invocation.request.using.name.clone();
         let step = invocation.request.call.step.clone();
-        let progress = invocation.claim().await?;
-        record.replayed = matches!(progress, Progress::Answered(_));
-        if streams {
+        // The run's object executes a workflow also for who waits: until its end, which its deadline brings.
+        let wait_ms = (mode == Mode::Waiting).then_some(invocation.request.hold_ms);
+        let slot = self.take_slot(caller, &invocation.request).await?;
+        let progress = invocation.claim().await;
+        // What runs in the background gives its slot back by itself, when it ends.
+        let slot = slot.filter(|_| !matches!(progress, Ok(Progress::Accepted(_))));
+        let acted = match progress {
+            Ok(progress) => {
+                record.replayed = matches!(progress, Progress::Answered(_));
+                self.go_on(
+                    agent,
+                    caller,
+                    (&run, &step),
+                    (progress, request.headers(), wait_ms),
+                    record,
+                )
+                .await
+            }
+            Err(problem) => Err(problem),
+        };
+        if let Some(slot) = slot {
+            slot.free(caller).await;
+        }
+        acted
+    }
+
+    /// From the claim to the answer, in the way that the caller wants it. `wait_ms` is how long it waits where it wants the
+    /// answer alone, in milliseconds.
+    async fn go_on<P: Platform>(
+        &self,
+        agent: &AgentManifest,
+        caller: &Caller<'_, P>,
+        (run, step): (&RunName, &str),
+        (progress, headers, wait_ms): (Progress<'_, P>, &HeaderMap, Option<u64>),
+        record: &mut Record,
+    ) -> Result<Acted, Problem> {
+        if wants_stream(headers) {
             // An execution in this Worker is not told of: a step that was claimed is one that was accepted.
-            let stream = Stream::new(
-                run,
-                &step,
-                request.headers(),
-                caller.verified()?.clone(),
-                &caller.occasion.request_id,
-            );
+            let (verified, request_id) = (caller.verified()?.clone(), &caller.occasion.request_id);
+            let stream = Stream::new(run.clone(), step, headers, verified, request_id);
             return Ok(Acted::Stream(Box::new(stream.replayed(record.replayed))));
         }
         let answer = match progress {
             Progress::Claimed(claimed) => claimed.execute().await?,
             Progress::Answered(answer) => answer,
             Progress::Accepted(status) => {
-                let ended = ended(caller, &run, &step, key_of(caller)?, preferences.wait_ms()).await?;
-                match ended {
-                    Some(answer) => answer,
-                    None => return accepted(&status, preferences),
+                let preferences = Preferences::of(headers);
+                let whole_ms = wait_ms.unwrap_or(preferences.wait_ms());
+                let ended = ended(caller, run, step, key_of(caller)?, whole_ms).await?;
+                match (ended, wait_ms) {
+                    (Some(answer), _) => answer,
+                    (None, None) => return accepted(&status, preferences),
+                    (None, Some(_)) => {
+                        let retry_after_ms = RETRY_AFTER_MAX_MS;
+                        return Err(Problem::InFlight { retry_after_ms });
+                    }
                 }
             }
         };
@@ -125,8 +156,10 @@ impl Gateway<'_> {
         let run = caller.run(run);
         self.step_of(caller, &run, step).await?;
         let question = Cancel { step: step.to_owned() };
-        let status = caller.ask(&run, question).await?;
-        Ok(Acted::Reply(Reply::of(&status.ok_or(Problem::StepUnknown)?)?))
+        let status = caller.ask(&run, question).await?.ok_or(Problem::StepUnknown)?;
+        // It may never have been executed: then nobody else gives its slot back.
+        self.free_slot_of(caller, &run, &status.idempotency_key).await;
+        Ok(Acted::Reply(Reply::of(&status)?))
     }
 }
 

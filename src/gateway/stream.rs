@@ -16,7 +16,7 @@ use crate::signature::{Verified, sign_response};
 /// A stream is never silent for longer than this, in milliseconds: clients and proxies would take it for dead.
 pub const KEEP_ALIVE_MS: u64 = 3_000;
 /// How long a client is told to wait before it connects again, in milliseconds.
-const RECONNECT_MS: u64 = 1_000;
+pub(super) const RECONNECT_MS: u64 = 1_000;
 
 /// A reader of a step's events. It reads what the run keeps: who leaves cancels nothing, and may come back.
 #[derive(Debug, Clone)]
@@ -45,6 +45,7 @@ impl Stream {
                 step: step.to_owned(),
                 idempotency_key: caller.idempotency_key().map(str::to_owned),
                 cursor: last_event(headers).unwrap_or_default(),
+                follows: false,
             },
             caller,
             request_id: request_id.to_owned(),
@@ -120,7 +121,7 @@ impl Stream {
     }
 }
 
-fn told(event: &Event) -> (&'static str, Value) {
+pub(super) fn told(event: &Event) -> (&'static str, Value) {
     match event {
         Event::Started { execution } => ("started", json!({"execution": execution})),
         Event::Progress { message, fraction } => {
@@ -135,7 +136,7 @@ fn told(event: &Event) -> (&'static str, Value) {
 }
 
 /// Where a reader who comes back is. What is not one of our ids is passed over: it reads from the beginning.
-fn last_event(headers: &HeaderMap) -> Option<Cursor> {
+pub(super) fn last_event(headers: &HeaderMap) -> Option<Cursor> {
     let id = headers.get("last-event-id")?.to_str().ok()?;
     let (ordinal, seq) = id.split_once('.')?;
     Some(Cursor {

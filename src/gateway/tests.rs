@@ -1,7 +1,6 @@
 //! The whole core, natively: a signed request in, a signed response out, over a platform that can fail.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::cell::Cell;
 
 use http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue};
@@ -9,298 +8,25 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 mod api_keys;
+mod coordination;
 mod direct;
+mod fence;
 mod history;
+mod links;
+mod live;
+mod object;
+mod platform;
 mod runs;
+mod slots;
 
+use self::platform::{FakePlatform, Fault};
 use super::*;
-use crate::access::key::SECRET_BYTES;
-use crate::access::{AddressState, Admission, ApiKey, KeyState, PresentedKey};
-use crate::agent::{Host, LocalBoxFuture};
-use crate::breaker::Breaker;
-use crate::platform::{StorageUnavailable, Unanswered};
-use crate::run::delivery::DeadLetter;
-use crate::run::outbox_report::{DeadEvent, Lag};
-use crate::run::status::{Watch, Watched};
-use crate::run::storage::{Corrupt, MemoryStorage};
-use crate::run::transaction::Transaction;
-use crate::run::{Asked, Question, RunName, Told, ask};
+use crate::agent::Host as _;
 use crate::signature::keys::Keyring;
 use crate::signature::{KeyRecord, Sent, Stamp, sign_request};
-use crate::telemetry::event::Event;
-use crate::telemetry::history::{Count, ExecutionRow, Filter, Window};
-use crate::telemetry::otlp::Verdict;
 
 const NOW_S: u64 = 1_800_000_000;
 const ORIGIN: &str = "https://gw.example.com";
-
-/// How a call to storage fails. The dangerous one is the second: an error, and yet it is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
-    None,
-    BeforeDoing,
-    AfterDoing,
-}
-
-/// A platform in memory. Its clock stands still; a sleep is over at once.
-struct FakePlatform {
-    now_ms: Cell<u64>,
-    runs: RefCell<HashMap<String, MemoryStorage>>,
-    faults: RefCell<Vec<Fault>>,
-    /// Every question, as it went to a run's object.
-    asked: RefCell<Vec<String>>,
-    /// What stands at the other end of outgoing calls; nobody answers where there is none.
-    orchestrator: RefCell<Option<Box<Orchestrator>>>,
-    /// Where outgoing calls went.
-    sent: RefCell<Vec<String>>,
-    breakers: RefCell<HashMap<String, Breaker>>,
-    alarms: RefCell<Vec<String>>,
-    /// API keys by id, which is also their list.
-    keys: RefCell<HashMap<String, KeyState>>,
-    addresses: RefCell<HashMap<String, AddressState>>,
-    /// How many secrets were given.
-    secrets: Cell<u8>,
-    history: RefCell<History>,
-}
-
-/// What the history and the outbox's lists answer, and what was asked of them.
-#[derive(Default)]
-struct History {
-    executions: Vec<ExecutionRow>,
-    asked: Vec<(Filter, Option<(u64, String)>)>,
-    count: Count,
-    lags: Vec<Lag>,
-    dead: Vec<DeadEvent>,
-    exported: Vec<String>,
-    verdicts: Vec<Verdict>,
-}
-
-/// Answers an outgoing call.
-type Orchestrator = dyn Fn(&http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, Unanswered>;
-
-impl FakePlatform {
-    fn new() -> Self {
-        Self {
-            now_ms: Cell::new(NOW_S * 1_000),
-            runs: RefCell::default(),
-            faults: RefCell::default(),
-            asked: RefCell::default(),
-            orchestrator: RefCell::default(),
-            sent: RefCell::default(),
-            breakers: RefCell::default(),
-            alarms: RefCell::default(),
-            keys: RefCell::default(),
-            addresses: RefCell::default(),
-            secrets: Cell::new(0),
-            history: RefCell::default(),
-        }
-    }
-
-    /// Changes the API key of this id, as its object does.
-    fn with_key<T>(&self, id: &str, act: impl FnOnce(&mut Option<KeyState>) -> T) -> Result<T, StorageUnavailable> {
-        let fault = self.faults.borrow_mut().pop().unwrap_or(Fault::None);
-        if fault == Fault::BeforeDoing {
-            return Err(StorageUnavailable);
-        }
-        let mut keys = self.keys.borrow_mut();
-        let mut kept = keys.get(id).map(again);
-        let done = act(&mut kept);
-        if let Some(kept) = kept {
-            keys.insert(id.to_owned(), kept);
-        }
-        if fault == Fault::AfterDoing {
-            Err(StorageUnavailable)
-        } else {
-            Ok(done)
-        }
-    }
-
-    fn with<T>(
-        &self,
-        run: &RunName,
-        act: impl FnOnce(&Transaction<'_, MemoryStorage>) -> Result<T, Corrupt>,
-    ) -> Result<T, StorageUnavailable> {
-        let fault = self.faults.borrow_mut().pop().unwrap_or(Fault::None);
-        if fault == Fault::BeforeDoing {
-            return Err(StorageUnavailable);
-        }
-        let mut runs = self.runs.borrow_mut();
-        let storage = runs.entry(run.object()).or_default();
-        let transaction = Transaction::new(storage);
-        let done = act(&transaction).expect("rows that we wrote");
-        transaction.commit().expect("memory");
-        if fault == Fault::AfterDoing {
-            Err(StorageUnavailable)
-        } else {
-            Ok(done)
-        }
-    }
-}
-
-impl Host for FakePlatform {
-    fn now_ms(&self) -> u64 {
-        self.now_ms.get()
-    }
-
-    fn sleep_ms(&self, _: u64) -> LocalBoxFuture<'_, ()> {
-        Box::pin(std::future::ready(()))
-    }
-}
-
-/// The same value, written as JSON and read.
-fn again<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) -> T {
-    let text = serde_json::to_string(value).expect("it can be written");
-    serde_json::from_str(&text).expect("it can be read")
-}
-
-impl Platform for FakePlatform {
-    async fn ask<Q: Question>(&self, run: &RunName, asked: &Asked<Q>) -> Result<Told<Q::Answer>, StorageUnavailable> {
-        // As it goes over the wire between Worker and object.
-        self.asked
-            .borrow_mut()
-            .push(serde_json::to_string(asked).expect("it can be written"));
-        let asked: Asked<Q> = again(asked);
-        let told = self.with(run, |storage| ask(storage, &asked, self.now_ms.get(), 0))?;
-        Ok(again(&told))
-    }
-
-    async fn watch(&self, run: &RunName, watch: &Watch, wait_ms: u64) -> Result<Option<Watched>, StorageUnavailable> {
-        let watched = self.with(run, |storage| watch.ask(storage))?;
-        if watched
-            .as_ref()
-            .is_some_and(|watched| !watched.ended && watched.events.is_empty())
-        {
-            self.now_ms.set(self.now_ms.get() + wait_ms);
-        }
-        Ok(watched)
-    }
-
-    async fn dead_letters(&self, _: Option<(u64, &str)>, _: usize) -> Result<Vec<DeadLetter>, StorageUnavailable> {
-        Ok(Vec::new())
-    }
-
-    async fn dead_letter(&self, _: &str) -> Result<Option<DeadLetter>, StorageUnavailable> {
-        Ok(None)
-    }
-
-    async fn remove_dead_letter(&self, _: &DeadLetter) -> Result<(), StorageUnavailable> {
-        Ok(())
-    }
-
-    async fn send(
-        &self,
-        request: &http::Request<Vec<u8>>,
-        timeout_ms: u64,
-        _: usize,
-    ) -> Result<http::Response<Vec<u8>>, Unanswered> {
-        self.sent.borrow_mut().push(request.uri().to_string());
-        match self.orchestrator.borrow().as_ref() {
-            Some(orchestrator) => orchestrator(request),
-            None => Err(Unanswered::TimedOut { timeout_ms }),
-        }
-    }
-
-    fn breaker<T>(&self, orchestrator: &str, act: impl FnOnce(&mut Breaker) -> T) -> T {
-        act(self.breakers.borrow_mut().entry(orchestrator.to_owned()).or_default())
-    }
-
-    fn random(&self) -> u32 {
-        0
-    }
-
-    fn alarm(&self, subject: &str, message: &str) {
-        self.alarms.borrow_mut().push(format!("{subject}: {message}"));
-    }
-
-    async fn executions(
-        &self,
-        filter: &Filter,
-        before: Option<(u64, &str)>,
-        limit: usize,
-    ) -> Result<Vec<ExecutionRow>, StorageUnavailable> {
-        let mut history = self.history.borrow_mut();
-        history
-            .asked
-            .push((filter.clone(), before.map(|(at_ms, id)| (at_ms, id.to_owned()))));
-        Ok(history.executions.iter().take(limit).cloned().collect())
-    }
-
-    async fn agent_count(&self, _: &str, _: Window) -> Result<Count, StorageUnavailable> {
-        Ok(self.history.borrow().count)
-    }
-
-    async fn outbox_lags(&self) -> Result<Vec<Lag>, StorageUnavailable> {
-        Ok(self.history.borrow().lags.clone())
-    }
-
-    async fn dead_events(&self, _: Option<(u64, &str)>, limit: usize) -> Result<Vec<DeadEvent>, StorageUnavailable> {
-        Ok(self.history.borrow().dead.iter().take(limit).cloned().collect())
-    }
-
-    async fn dead_event(&self, letter: &str) -> Result<Option<DeadEvent>, StorageUnavailable> {
-        let history = self.history.borrow();
-        Ok(history.dead.iter().find(|dead| dead.letter == letter).cloned())
-    }
-
-    async fn remove_dead_event(&self, letter: &str) -> Result<(), StorageUnavailable> {
-        self.history.borrow_mut().dead.retain(|dead| dead.letter != letter);
-        Ok(())
-    }
-
-    async fn export(&self, _: &str, event: &Event) -> Verdict {
-        let mut history = self.history.borrow_mut();
-        history.exported.push(event.id.clone());
-        history.verdicts.pop().unwrap_or(Verdict::Delivered { rejected: None })
-    }
-
-    async fn admit_client(
-        &self,
-        presented: Option<&PresentedKey>,
-        address: &str,
-    ) -> Result<Admission, StorageUnavailable> {
-        if self.faults.borrow_mut().pop() == Some(Fault::BeforeDoing) {
-            return Err(StorageUnavailable);
-        }
-        let now_ms = self.now_ms.get();
-        let mut addresses = self.addresses.borrow_mut();
-        let state = addresses
-            .entry(address.to_owned())
-            .or_insert_with(|| AddressState::full(now_ms));
-        if let Some(limited) = state.arrive(now_ms).refused() {
-            return Ok(limited);
-        }
-        let admission = match presented {
-            Some(key) => self.with_key(&key.id, |kept| KeyState::admit(kept.as_mut(), &key.secret, now_ms))?,
-            None => Admission::Invalid,
-        };
-        if admission == Admission::Invalid {
-            state.fail(now_ms);
-        }
-        Ok(again(&admission))
-    }
-
-    fn key_secret(&self) -> Option<[u8; SECRET_BYTES]> {
-        self.secrets.set(self.secrets.get() + 1);
-        Some([self.secrets.get(); SECRET_BYTES])
-    }
-
-    async fn put_api_key(&self, key: &KeyState) -> Result<Option<ApiKey>, StorageUnavailable> {
-        self.with_key(&key.key.id, |kept| KeyState::put(kept, again(key)))
-    }
-
-    async fn api_keys(&self, before: Option<(u64, &str)>, limit: usize) -> Result<Vec<ApiKey>, StorageUnavailable> {
-        let mut keys: Vec<_> = self.keys.borrow().values().map(|kept| kept.key.clone()).collect();
-        keys.sort_by(|a, b| (b.created_at_ms, &b.id).cmp(&(a.created_at_ms, &a.id)));
-        keys.retain(|key| before.is_none_or(|before| (key.created_at_ms, key.id.as_str()) < before));
-        keys.truncate(limit);
-        Ok(keys)
-    }
-
-    async fn revoke_api_key(&self, id: &str) -> Result<Option<ApiKey>, StorageUnavailable> {
-        let now_ms = self.now_ms.get();
-        self.with_key(id, |kept| KeyState::revoke(kept.as_mut(), now_ms))
-    }
-}
 
 /// An orchestrator that calls a gateway over a fake platform.
 struct Bench {
@@ -416,12 +142,16 @@ impl Bench {
         let (response, record) = self.handle_any(request);
         let whole = response.map(|body| match body {
             Body::Whole(body) => body,
-            Body::Stream(_) => panic!("a stream"),
+            Body::Stream(_) | Body::Live(_) => panic!("a stream"),
         });
         (whole, record)
     }
 
     fn handle_any(&self, request: &http::Request<Vec<u8>>) -> Handled {
+        block_on(self.handling(request))
+    }
+
+    async fn handling(&self, request: &http::Request<Vec<u8>>) -> Handled {
         let gateway = Gateway {
             team: &self.team,
             config: &self.config,
@@ -434,7 +164,7 @@ impl Bench {
             address: "203.0.113.7".into(),
         };
         match gateway.admit(request.method(), request.uri().path(), request.headers()) {
-            Ok(admitted) => block_on(gateway.handle(&admitted, request, &occasion, &self.platform)),
+            Ok(admitted) => gateway.handle(&admitted, request, &occasion, &self.platform).await,
             Err(problem) => Gateway::refuse(&problem, &occasion.request_id),
         }
     }

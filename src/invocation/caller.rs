@@ -2,6 +2,7 @@
 
 use crate::platform::Platform;
 use crate::problem::Problem;
+use crate::run::fence::Named;
 use crate::run::{Asked, Nonce, Question, RunName, Told, Use};
 use crate::signature::{Rejection, Verified};
 use crate::telemetry::sampling::Sampler;
@@ -54,16 +55,26 @@ impl<'a, P: Platform> Caller<'a, P> {
     /// Asks one of the caller's runs. Where the question has an effect, the request's nonce is used up with it.
     ///
     /// # Errors
-    /// When the request was received before, or the run's object does not answer.
+    /// When the request was received before, or belongs to an overtaken lease, or the run's object does not answer.
     pub async fn ask<Q: Question>(&self, run: &RunName, question: Q) -> Result<Q::Answer, Problem> {
-        let asked = Asked {
-            claimant: self.occasion.request_id.clone(),
-            nonce: self.nonce().filter(|_| Q::USES_NONCE),
-            question,
-        };
+        let mut asked = self.asked(question);
+        asked.nonce = asked.nonce.filter(|_| Q::USES_NONCE);
+        asked.named = if Q::USES_NONCE { self.named().await } else { None };
         match self.platform.ask(run, &asked).await? {
             Told::Replayed => Err(Rejection::Replayed.into()),
+            Told::Outdated { known } => Err(Problem::GenerationOutdated { known }),
             Told::Answer(answer) => Ok(answer),
+        }
+    }
+
+    /// A question in this caller's name, which uses the request's nonce up.
+    #[must_use]
+    pub fn asked<Q>(&self, question: Q) -> Asked<Q> {
+        Asked {
+            claimant: self.occasion.request_id.clone(),
+            nonce: self.nonce(),
+            named: None,
+            question,
         }
     }
 
@@ -76,6 +87,22 @@ impl<'a, P: Platform> Caller<'a, P> {
         Some(Nonce {
             value: format!("{}/{nonce}", verified.key_id()),
             expires_at_ms: expires_at_s * 1_000 + NONCE_MARGIN_MS,
+        })
+    }
+
+    /// The lease that a signed call says it belongs to, and what the gateway's own link knows of it.
+    async fn named(&self) -> Option<Named> {
+        let Identity::Signed(verified) = self.identity else {
+            return None;
+        };
+        let generation = verified.generation()?;
+        let lease = self
+            .platform
+            .known_lease(verified.orchestrator(), Some(generation))
+            .await;
+        Some(Named {
+            generation,
+            granted: lease.map_or(0, |lease| lease.granted),
         })
     }
 

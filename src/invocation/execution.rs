@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::before;
 use super::containment::contained;
-use crate::agent::{self, Cancellation, Context, Failure, HandOff, Host, Journal, StateChange, Stop};
-use crate::manifest::{AgentManifest, Team};
+use crate::agent::{self, Cancellation, Context, Failure, HandOff, Host, Journal, Spent, StateChange, Stop};
+use crate::manifest::{AgentManifest, Implementation, Team, WorkflowConfig};
 use crate::problem::Problem;
 use crate::run::StoredAnswer;
 use crate::run::call::{Call, StateSource};
@@ -15,6 +15,7 @@ use crate::run::state::{Kept, STATE_MAX_BYTES};
 use crate::run::work::Execution;
 use crate::schema::LazySchema;
 use crate::signature::digest::content_digest;
+use crate::workflow::{self, Halt};
 
 /// So often an execution goes on with the next agent.
 pub const HOPS_MAX: usize = 8;
@@ -32,6 +33,8 @@ pub struct Executor<'a> {
     pub cancellation: &'a dyn Cancellation,
     /// Takes down what the agent tells.
     pub journal: &'a Journal,
+    /// The run's ledger, where it is at hand: a workflow's calls are claimed there.
+    pub ledger: Option<&'a dyn workflow::Ledger>,
 }
 
 /// What an execution came to. It counts once it is committed.
@@ -46,6 +49,8 @@ pub struct Executed<'a> {
     changes: Vec<StateChange>,
     hops: Vec<Hop>,
     duration_ms: u64,
+    /// What models took, whatever came of it.
+    spent: Option<Spent>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -67,8 +72,8 @@ impl<'a> Executor<'a> {
     /// Runs the agent under the deadline. Whatever comes of it is an answer.
     pub async fn execute(&self, execution: Execution) -> Executed<'a> {
         let started_at_ms = self.host.now_ms();
-        let deadline_ms = execution.call.deadline_ms;
-        let mut relay = Relay::new(self, &execution, started_at_ms);
+        let deadline_ms = execution.call.deadline_ms.saturating_sub(execution.used_ms);
+        let mut relay = Relay::new(self, &execution, started_at_ms, deadline_ms);
         let interrupted = async {
             let cancelled = async {
                 self.cancellation.cancelled().await;
@@ -95,6 +100,7 @@ impl<'a> Executor<'a> {
             changes: relay.changes,
             hops: relay.hops,
             duration_ms: self.host.now_ms().saturating_sub(started_at_ms),
+            spent: self.journal.take_spent(),
             execution,
         }
     }
@@ -133,11 +139,11 @@ struct Relay<'a, 'e> {
 }
 
 impl<'a, 'e> Relay<'a, 'e> {
-    fn new(executor: &'e Executor<'a>, execution: &'e Execution, now_ms: u64) -> Self {
+    fn new(executor: &'e Executor<'a>, execution: &'e Execution, now_ms: u64, deadline_ms: u64) -> Self {
         Self {
             executor,
             execution,
-            deadline_at_ms: now_ms + execution.call.deadline_ms,
+            deadline_at_ms: now_ms + deadline_ms,
             since_ms: now_ms,
             agent: executor.team.agent(&execution.call.agent),
             changes: Vec::new(),
@@ -166,6 +172,7 @@ impl<'a, 'e> Relay<'a, 'e> {
                 .ok_or_else(|| Failure::terminal("agent-unknown", "this version of the gateway has no such agent"))?;
             let span = self.execution.agent_span(self.hops.len());
             let context = Context {
+                agent: &agent.id,
                 run: &call.run,
                 step: &call.step,
                 attempt: call.attempt,
@@ -175,11 +182,17 @@ impl<'a, 'e> Relay<'a, 'e> {
                     .as_ref()
                     .filter(|_| agent.state.is_some() || !call.state.is_kept()),
                 traceparent: Some(&span),
+                team: self.executor.team,
                 host: self.executor.host,
                 cancellation: self.executor.cancellation,
                 journal: self.executor.journal,
             };
-            let result = agent::execute(agent, &input, &context).await;
+            let result = match &agent.implementation {
+                Implementation::Workflow { workflow } => {
+                    self.workflow(workflow, &input, &span).await.map_err(Stop::from)
+                }
+                _ => agent::execute(agent, &input, &context).await,
+            };
             let change = self.executor.journal.take_state();
             let handoff = match result {
                 Ok(output) => {
@@ -206,7 +219,9 @@ impl<'a, 'e> Relay<'a, 'e> {
                 );
                 return Err(Failure::terminal("handoff-not-declared", message));
             }
-            if !call.follow_handoffs {
+            let next_is_workflow = self.executor.team.agent(&handoff.agent).is_some_and(is_workflow);
+            if !call.follow_handoffs || next_is_workflow {
+                // A workflow is a step of its own, with its own place in the ledger.
                 return Ok(Ending::HandOff(handoff));
             }
             let next = self.next(agent, &handoff, span)?;
@@ -228,6 +243,27 @@ impl<'a, 'e> Relay<'a, 'e> {
                 )?;
             }
             self.agent = Some(next);
+        }
+    }
+
+    /// Does a workflow's work.
+    async fn workflow(&self, workflow: &WorkflowConfig, input: &Value, span: &str) -> Result<Value, Failure> {
+        let Some(ledger) = self.executor.ledger else {
+            let message = "a workflow is executed where its run is kept, and not in a Worker";
+            return Err(Failure::terminal("agent-misconfigured", message));
+        };
+        let running = workflow::Running {
+            executor: self.executor,
+            ledger,
+            execution: self.execution,
+            deadline_at_ms: self.deadline_at_ms,
+            span,
+        };
+        match workflow::run(workflow, input, &running).await {
+            Ok(output) => Ok(output),
+            Err(Halt::Failed(failure)) => Err(failure),
+            // Whoever executes this has seen it, and lets go of it: nothing may be said of it any more.
+            Err(Halt::Interrupted) => std::future::pending().await,
         }
     }
 
@@ -334,6 +370,7 @@ impl Executed<'_> {
             traceparent: &call.traceparent,
             duration_ms: self.duration_ms,
         })
+        .with_spent(self.spent.clone())
         .with_hops(
             self.hops.clone(),
             (1..=self.hops.len())
@@ -394,6 +431,10 @@ impl Executed<'_> {
         };
         Ok((told, Some(StateWrite { base, content })))
     }
+}
+
+fn is_workflow(agent: &AgentManifest) -> bool {
+    matches!(agent.implementation, Implementation::Workflow { .. })
 }
 
 fn kept_value(kept: &Option<Box<Kept>>) -> Option<Value> {

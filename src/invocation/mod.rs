@@ -8,6 +8,7 @@ mod caller;
 mod containment;
 mod execution;
 mod step;
+mod telling;
 mod wait;
 
 pub use self::caller::{Caller, Identity, Occasion};

@@ -5,10 +5,12 @@ use serde_json::{Value, json};
 
 use super::caller::Caller;
 use super::execution::Executed;
-use super::{Executor, check, read_message, satisfies};
+use super::telling::Teller;
+use super::{Executor, before, check, read_message, satisfies};
 use crate::agent::{Cancellation, Journal, LocalBoxFuture};
 use crate::config::Config;
-use crate::manifest::{AgentManifest, Team};
+use crate::manifest::workflow::place_max_bytes;
+use crate::manifest::{AgentManifest, Implementation, RetryPolicy, Team};
 use crate::outgoing::check_url;
 use crate::platform::Platform;
 use crate::problem::Problem;
@@ -98,6 +100,8 @@ pub struct Claimed<'a, P> {
     team: &'a Team,
     run: RunName,
     execution: Execution,
+    /// Whether the run is to be told what the agent tells.
+    listened: bool,
 }
 
 /// What a claim came to, where it was no problem.
@@ -130,7 +134,8 @@ impl<'a, P: Platform> Invocation<'a, P> {
         Ok(Self { caller, team, request })
     }
 
-    /// A step of a direct call, which the gateway itself asks for and waits for.
+    /// A step of a direct call, which the gateway itself asks for. Once executed it has an answer: what comes of a failure
+    /// is for whoever coordinates the call.
     ///
     /// # Errors
     /// What is wrong with the input.
@@ -139,11 +144,19 @@ impl<'a, P: Platform> Invocation<'a, P> {
         (team, config): (&'a Team, &Config),
         caller: &'a Caller<'a, P>,
         (run, body): (&str, StepBody),
-        takeover: Option<Takeover>,
+        (takeover, mode): (Option<Takeover>, Mode),
     ) -> Result<Self, Problem> {
         let key = format!("{run}/{}/{}", body.step, body.attempt);
-        let request = Self::prepare(agent, (team, config), caller, (run, body, ""), &key, Mode::Waiting)?;
-        let request = ClaimRequest { takeover, ..request };
+        let request = Self::prepare(agent, (team, config), caller, (run, body, ""), &key, mode)?;
+        let retry = RetryPolicy {
+            max_attempts: 1,
+            ..request.retry
+        };
+        let request = ClaimRequest {
+            takeover,
+            retry,
+            ..request
+        };
         Ok(Self { caller, team, request })
     }
 
@@ -180,6 +193,10 @@ impl<'a, P: Platform> Invocation<'a, P> {
                 });
             }
         }
+        let workflow = matches!(agent.implementation, Implementation::Workflow { .. });
+        if workflow {
+            check_workflow(agent, team, &body, at)?;
+        }
         let fingerprint = fingerprint(agent, &body)?;
         let cap_ms = agent.deadline_ms.min(limits.deadline_max_ms);
         let deadline_ms = body.deadline_ms.map_or(cap_ms, |wanted| wanted.min(cap_ms));
@@ -197,7 +214,8 @@ impl<'a, P: Platform> Invocation<'a, P> {
             agent_version: agent.version.clone(),
             retry: agent.retry.clone(),
             hold_ms: deadline_ms + COMMIT_GRACE_MS,
-            background: mode == Mode::Background,
+            background: mode == Mode::Background || workflow,
+            workflow,
             callback_url: body.callback.map(|callback| callback.url),
             parent_span: caller.parent_span(),
             takeover: None,
@@ -232,6 +250,7 @@ impl<'a, P: Platform> Invocation<'a, P> {
                     ordinal,
                     generation,
                     kept,
+                    listened,
                 },
                 Some(call),
             ) => Ok(Progress::Claimed(Box::new(Claimed {
@@ -243,7 +262,9 @@ impl<'a, P: Platform> Invocation<'a, P> {
                     generation,
                     call,
                     kept,
+                    used_ms: 0,
                 },
+                listened,
             }))),
             (Claim::Accepted(status), _) => Ok(Progress::Accepted(status)),
             (Claim::Answered(answer), _) => Ok(Progress::Answered(answer)),
@@ -281,6 +302,35 @@ fn check_id(id: &str, at: &str) -> Result<(), Problem> {
     }])
 }
 
+/// What a workflow cannot do: its calls work on the state that the run keeps, and their steps' ids go on from its own.
+fn check_workflow(agent: &AgentManifest, team: &Team, body: &StepBody, at: &str) -> Result<(), Problem> {
+    let mut violations = Vec::new();
+    let mut violation = |member: &str, message: String| {
+        violations.push(Violation {
+            instance: format!("{at}/{member}"),
+            schema: String::new(),
+            message,
+        });
+    };
+    for (member, is_there) in [
+        ("state", body.state.is_some()),
+        ("state_version", body.state_version.is_some()),
+    ] {
+        if is_there {
+            let message = "A workflow works on the state that the run keeps, as its agents find it: leave this out.";
+            violation(member, message.to_owned());
+        }
+    }
+    let step_max_bytes = RUN_ID_MAX_BYTES.saturating_sub(place_max_bytes(agent, &|id| team.agent(id)));
+    if body.step.len() > step_max_bytes {
+        let message = format!(
+            "A step of this workflow has an id of {step_max_bytes} bytes at most: its calls' ids go on from it."
+        );
+        violation("step", message);
+    }
+    satisfies(violations)
+}
+
 /// What must be the same for a call to be the same call. The deadline is not part of it: a retry has less time left. Nor is
 /// the callback, nor what the gateway itself keeps.
 fn fingerprint(agent: &AgentManifest, body: &StepBody) -> Result<String, Problem> {
@@ -310,7 +360,9 @@ impl<P: Platform> Claimed<'_, P> {
             team,
             run,
             execution,
+            listened,
         } = self;
+        let teller = Teller::new(caller, &run, &execution);
         let over = CancelledFromAfar {
             caller,
             run: &run,
@@ -319,15 +371,23 @@ impl<P: Platform> Claimed<'_, P> {
                 generation: execution.generation,
             },
         };
-        // Who waits for the whole answer reads no events.
         let journal = Journal::default();
         let executor = Executor {
             team,
             host: caller.platform,
             cancellation: &over,
             journal: &journal,
+            // A workflow is executed where its run is kept.
+            ledger: None,
         };
-        let executed = executor.execute(execution).await;
+        let executed = if listened {
+            let executed = before(executor.execute(execution), teller.tell_all(&journal)).await;
+            teller.tell_the_rest(&journal).await;
+            // Who tells all never ends.
+            executed.ok_or(Problem::Internal)?
+        } else {
+            executor.execute(execution).await
+        };
         commit(executed, async |request| caller.ask(&run, request).await).await
     }
 }

@@ -23,6 +23,7 @@ pub async fn ended<P: Platform>(
         step: step.to_owned(),
         idempotency_key: idempotency_key.map(str::to_owned),
         cursor: Cursor::default(),
+        follows: false,
     };
     loop {
         let left_ms = ends_at_ms.saturating_sub(caller.platform.now_ms());

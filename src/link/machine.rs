@@ -230,6 +230,8 @@ fn granted(link: &mut Link, ended: Calling, lease: Lease) -> Result<(), &'static
     if lease.lease_ms < LEASE_MIN_MS {
         return Err("a lease that is too short to be kept");
     }
+    link.generation = lease.generation;
+    link.signing_keyid.clone_from(&lease.signing_keyid);
     // Counted from when it was asked for, so that the orchestrator never ends it before us.
     link.standing = Standing::Registered {
         registration,

@@ -4,14 +4,18 @@
 //! orchestrator's Link object and feeds the result back. [`view`] says how the link stands at a moment, whether or
 //! not an alarm rang before it. Nothing here waits, reads a clock or draws a number.
 
+mod known;
 mod machine;
+mod order;
 #[cfg(test)]
 mod tests;
 mod view;
 
 use serde::{Deserialize, Serialize};
 
+pub use known::{KnownLease, known_lease};
 pub use machine::step;
+pub use order::{LinkReport, Order, Received};
 pub use view::{LinkState, LinkView, view};
 
 /// The first wait after a failure, in milliseconds. It doubles with each further one.
@@ -40,6 +44,12 @@ pub struct Link {
     /// How many calls were made: the number of the last one.
     #[serde(default)]
     pub calls: u64,
+    /// The generation of the last lease; 0 before the first.
+    #[serde(default)]
+    pub generation: u64,
+    /// The key that the orchestrator asks the gateway to sign with, if it asked for one.
+    #[serde(default)]
+    pub signing_keyid: Option<String>,
     /// Failures since the last success.
     pub failures: u32,
     /// When to act next, in Unix milliseconds. Without meaning while deregistered.
@@ -150,6 +160,9 @@ pub struct Lease {
     pub lease_ms: u64,
     /// When to renew, in milliseconds from when it was asked for.
     pub renew_after_ms: u64,
+    /// The id of the key that the gateway is to sign with from now on; it chooses by itself where there is none.
+    #[serde(default)]
+    pub signing_keyid: Option<String>,
 }
 
 /// How a call ended.

@@ -24,6 +24,7 @@ fn lease() -> Lease {
         generation: 1,
         lease_ms: 60_000,
         renew_after_ms: 20_000,
+        signing_keyid: None,
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::kept::Kept;
-use super::{DEADLINE_MS, Direct, Template};
+use super::{DEADLINE_MS, Direct, HttpConfig, ModelConfig, Template, WorkflowConfig};
 use crate::schema::LazySchema;
 use crate::text::{NEGATIONS, Phrases};
 
@@ -80,6 +80,9 @@ impl AgentManifest {
         match self.implementation {
             Implementation::Rules { .. } => "rules",
             Implementation::Rust { .. } => "rust",
+            Implementation::Http { .. } => "http",
+            Implementation::Model { .. } => "model",
+            Implementation::Workflow { .. } => "workflow",
         }
     }
 }
@@ -97,7 +100,7 @@ pub struct Example {
     pub output: Option<Value>,
 }
 
-/// What runs an agent. Kinds to come (`model`, `http`, `service`, `workflow`) join here.
+/// What runs an agent. Another kind to come, `service`, joins here.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Implementation {
@@ -110,6 +113,21 @@ pub enum Implementation {
     Rust {
         /// Which one, and its configuration.
         rust: RustConfig,
+    },
+    /// A call of somebody else's HTTP API.
+    Http {
+        /// Where it goes, what is sent, and what the answers mean.
+        http: Box<HttpConfig>,
+    },
+    /// A language model.
+    Model {
+        /// Which one, and how it is instructed.
+        model: Box<ModelConfig>,
+    },
+    /// Other agents of the team, called in an order.
+    Workflow {
+        /// The order.
+        workflow: Box<WorkflowConfig>,
     },
 }
 

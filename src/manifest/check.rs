@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
-    AgentManifest, Finding, GatewayManifest, Implementation, RUST_AGENTS, RuleState, RulesConfig, Template, Visibility,
-    input_of,
+    AgentManifest, BUDGET_MS, Finding, GatewayManifest, Implementation, RUST_AGENTS, RuleState, RulesConfig, Template,
+    Visibility, budget_ms, input_of, workflow,
 };
+use super::{check_http, check_model};
 use crate::schema::{self, LazySchema, VIOLATIONS_MAX};
 use crate::text::phrase_problem;
 
@@ -28,8 +29,8 @@ const ABOUT_CONTENT: [&str; 9] = [
     "not",
 ];
 
-/// Checks one agent by itself.
-pub(super) fn agent(agent: &AgentManifest, file: &Path, findings: &mut Vec<Finding>) {
+/// Checks one agent by itself. `prompt` is the text of its prompt, where it has one that can be read.
+pub(super) fn agent(agent: &AgentManifest, file: &Path, prompt: Option<&str>, findings: &mut Vec<Finding>) {
     let mut found = |pointer: String, reason: String| {
         let file = file.to_owned();
         findings.push(Finding { file, pointer, reason });
@@ -64,10 +65,24 @@ pub(super) fn agent(agent: &AgentManifest, file: &Path, findings: &mut Vec<Findi
                 found("/rust/name".into(), reason);
             }
         }
+        Implementation::Http { http } => {
+            for (at, reason) in check_http::problems(http) {
+                found(format!("/http{at}"), reason);
+            }
+        }
+        Implementation::Model { model } => {
+            for (at, reason) in check_model::problems(agent, model, prompt) {
+                found(at, reason);
+            }
+        }
+        Implementation::Workflow { workflow } => workflow::check::alone(workflow, &mut found),
     }
     if let Some(text) = &agent.direct.text {
         template(text, "/direct/text", &mut found);
         check_text(agent, &mut found);
+    }
+    if let Some(reason) = hedge_problem(agent) {
+        found("/direct/hedge_after_ms".into(), reason);
     }
     if let (true, Some(answer)) = (output_fits, &agent.fallback.answer) {
         conforms(&agent.output, answer, "/fallback/answer", &mut found);
@@ -88,6 +103,20 @@ pub(super) fn agent(agent: &AgentManifest, file: &Path, findings: &mut Vec<Findi
             "must not be longer than `backoff_max_ms`".into(),
         );
     }
+}
+
+/// What is wrong with when the gateway begins beside the orchestrator.
+fn hedge_problem(agent: &AgentManifest) -> Option<String> {
+    let after_ms = agent.direct.hedge_after_ms?;
+    let budget_ms = budget_ms(agent.direct.budget_ms, agent.deadline_ms);
+    if !agent.direct.fallback {
+        return Some("the gateway begins nothing where `direct.fallback` is false: leave one of the two out".into());
+    }
+    (after_ms >= budget_ms).then(|| {
+        format!(
+            "must be shorter than the orchestrator's budget, which is {budget_ms}: `direct.budget_ms`, or {BUDGET_MS} without it, and half of `deadline_ms` at most"
+        )
+    })
 }
 
 /// Whether the input that is made of a text can be one of the agent's. What depends on the text itself, such as its
@@ -213,6 +242,10 @@ pub(super) fn team(
         }
     }
     for (file, agent) in agents {
+        workflow::check::in_team(agent, &by_id, &mut |pointer, reason| {
+            let file = file.clone();
+            findings.push(Finding { file, pointer, reason });
+        });
         for (index, id) in agent.handoffs.iter().enumerate() {
             let reason = if *id == agent.id {
                 "an agent does not hand off to itself".to_owned()
@@ -224,6 +257,10 @@ pub(super) fn team(
             let (file, pointer) = (file.clone(), format!("/handoffs/{index}"));
             findings.push(Finding { file, pointer, reason });
         }
+        for (pointer, reason) in check_model::tool_problems(agent, &by_id) {
+            let file = file.clone();
+            findings.push(Finding { file, pointer, reason });
+        }
         for (index, id) in agent.fallback.agents.iter().enumerate() {
             if let Some(reason) = fallback_problem(agent, id, &by_id) {
                 let (file, pointer) = (file.clone(), format!("/fallback/agents/{index}"));
@@ -231,11 +268,56 @@ pub(super) fn team(
             }
         }
     }
-    if let Some((file, gateway)) = gateway
-        && let Some(reason) = default_problem(gateway, &by_id)
-    {
-        let (file, pointer) = (file.to_owned(), "/routing/default".to_owned());
-        findings.push(Finding { file, pointer, reason });
+    let Some((file, gateway)) = gateway else { return };
+    for (name, problem) in [
+        ("default", default_problem(gateway, &by_id)),
+        ("classifier", classifier_problem(gateway, &by_id)),
+    ] {
+        if let Some(reason) = problem {
+            let (file, pointer) = (file.to_owned(), format!("/routing/{name}"));
+            findings.push(Finding { file, pointer, reason });
+        }
+    }
+}
+
+/// What is wrong with the agent that is asked where the phrases do not decide.
+fn classifier_problem(gateway: &GatewayManifest, by_id: &BTreeMap<&str, &AgentManifest>) -> Option<String> {
+    let id = gateway.routing.classifier.as_deref()?;
+    let Some(classifier) = by_id.get(id) else {
+        return Some(format!("there is no agent `{id}`"));
+    };
+    let candidates = by_id
+        .values()
+        .filter(|agent| agent.visibility == Visibility::Public && agent.takes_text());
+    let agents: Vec<_> = candidates
+        .map(|agent| json!({"id": agent.id, "description": agent.description}))
+        .collect();
+    let Some(first) = agents.first() else {
+        return Some("there is nothing to choose from: no agent of the visibility `public` has `direct.text`".into());
+    };
+    let verdict = json!({"agent": first["id"], "confidence": 1, "reason": SAMPLE_TEXT});
+    let question = json!({"text": SAMPLE_TEXT, "agents": agents});
+    let refused = |schema: &LazySchema, sample: &Value| schema.get().ok()?.violations(sample, 1).pop();
+    if let Some(violation) = refused(&classifier.input, &question) {
+        return Some(format!(
+            "`{id}` is asked with {{text, agents: [{{id, description}}]}}, which its input schema does not take: {}{}",
+            place(&violation.instance),
+            violation.message
+        ));
+    }
+    let violation = refused(&classifier.output, &verdict)?;
+    Some(format!(
+        "`{id}` is to answer {{agent, confidence, reason}}, which its output schema does not take: {}{}",
+        place(&violation.instance),
+        violation.message
+    ))
+}
+
+/// Where in a value something is wrong, as the beginning of a sentence.
+fn place(instance: &str) -> String {
+    match instance {
+        "" => String::new(),
+        pointer => format!("at {pointer}: "),
     }
 }
 

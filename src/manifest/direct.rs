@@ -6,6 +6,16 @@ use serde_json::{Value, json};
 use super::kept::Kept;
 use super::{AgentManifest, RenderError, Template, TemplateError};
 
+/// How long the orchestrator may take where the agent's manifest says nothing, in milliseconds; and never more than half
+/// of the caller's deadline.
+pub const BUDGET_MS: u64 = 5_000;
+
+/// How long the orchestrator may take, of the time that the caller gives, in milliseconds. `declared` is the manifest's.
+#[must_use]
+pub fn budget_ms(declared: Option<u64>, deadline_ms: u64) -> u64 {
+    declared.unwrap_or(BUDGET_MS).min(deadline_ms / 2)
+}
+
 /// What an agent's file says about customers' direct calls.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -20,6 +30,10 @@ pub struct Direct {
     /// own default where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget_ms: Option<u64>,
+    /// How long the orchestrator has before the gateway begins the first step beside it, in milliseconds; shorter than the
+    /// budget. Where there is none the gateway begins nothing before the budget is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hedge_after_ms: Option<u64>,
     #[serde(skip)]
     text_compiled: Kept<Option<Template>>,
 }
@@ -30,6 +44,7 @@ impl Default for Direct {
             text: None,
             fallback: true,
             budget_ms: None,
+            hedge_after_ms: None,
             text_compiled: Kept::default(),
         }
     }
@@ -116,6 +131,16 @@ mod tests {
             assert_eq!(error.pointer, pointer);
             assert!(!error.reason.contains("secret"));
         }
+    }
+
+    #[test]
+    fn the_local_path_keeps_half_of_the_deadline() {
+        let check = |declared, deadline_ms, expected| assert_eq!(budget_ms(declared, deadline_ms), expected);
+        check(None, 30_000, BUDGET_MS);
+        check(None, 8_000, 4_000);
+        check(Some(200), 8_000, 200);
+        check(Some(60_000), 8_000, 4_000);
+        check(None, 1, 0);
     }
 
     #[test]

@@ -37,6 +37,9 @@ pub struct GatewayRouting {
     /// The agent that answers where nothing speaks for another one: a public one that takes text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
+    /// The agent that is asked where the phrases do not decide, before the default agent answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classifier: Option<String>,
     /// How sure the router must be of an agent, from 0 to 1; where it is not, the default agent answers.
     pub confidence_min: f64,
 }

@@ -18,7 +18,7 @@ const GATEWAY_SCHEMA: &str = include_str!("../../manifests/schema/gateway.schema
 const GATEWAY_FILE: &str = "gateway.json";
 
 /// Kinds that are designed and not there yet.
-const LATER_KINDS: [&str; 4] = ["http", "model", "service", "workflow"];
+const LATER_KINDS: [&str; 1] = ["service"];
 
 /// Loads and checks `gateway.json` and every other `*.json` of a folder. Folders in it are not searched; definitions that
 /// schemas share by `$ref` may be there.
@@ -102,8 +102,9 @@ impl Loader {
         let mut value = self.read(file)?;
         let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default();
         if LATER_KINDS.contains(&kind) {
-            let reason =
-                format!("agents of kind `{kind}` are not supported yet by this version; it has `rules` and `rust`");
+            let reason = format!(
+                "agents of kind `{kind}` are not supported yet by this version; it has `rules`, `rust`, `http`, `model` and `workflow`"
+            );
             self.found(file, "/kind", reason);
             return None;
         }
@@ -120,8 +121,9 @@ impl Loader {
             return None;
         }
         let agent: AgentManifest = self.typed(file, value)?;
-        check::agent(&agent, file, &mut self.findings);
         self.prompt(file, &agent);
+        let prompt = self.prompts.get(&agent.id).map(String::as_str);
+        check::agent(&agent, file, prompt, &mut self.findings);
         self.agents.push((file.to_owned(), agent));
         Some(())
     }
@@ -247,7 +249,8 @@ fn schemas_of(agent: &Value) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::manifest::{
-        ATTEMPTS_MAX, BACKOFF_MAX_MS, BODY_MAX_BYTES_LIMIT, DEADLINE_MAX_MS, FALLBACK_AGENTS_MAX, RUST_AGENTS,
+        ATTEMPTS_MAX, BACKOFF_MAX_MS, BODY_MAX_BYTES_LIMIT, DEADLINE_MAX_MS, FALLBACK_AGENTS_MAX, RETRIES_MAX,
+        RUST_AGENTS, workflow,
     };
     use serde_json::json;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -340,12 +343,13 @@ mod tests {
                 ),
                 agent("d", json!({"colour": "red", "limits": {"size": 1}, "deadline_ms": 1})),
                 agent("e", json!({"kind": "rust", "rust": {"name": "triage"}})),
-                agent("f", json!({"kind": "model"})),
+                agent("f", json!({"kind": "service"})),
                 ("g.json".to_owned(), "{\"id\":\n{\"x\":1,\"x\":2}}".to_owned()),
             ],
             &[
                 "a.json#/id: the file must be named `b.json`",
                 "a.json#/input/properties/n/minLenght: not a keyword",
+                "c.json#/prompt: `c.md` cannot be read",
                 "c.json#/examples/0/input/n: The value must be an integer.",
                 "c.json#/examples/0/output: The value must be a string.",
                 "c.json#/rules/rules/0/when/pattern: ",
@@ -354,12 +358,11 @@ mod tests {
                 "c.json#/rules/rules/1/when/$ref: a reference to another host is refused",
                 "c.json#/rules/otherwise: `$value` must be a JSON Pointer",
                 "c.json#/retry/backoff_ms: must not be longer",
-                "c.json#/prompt: `c.md` cannot be read",
                 "d.json#/limits/size: a manifest has no such field",
                 "d.json#/deadline_ms: The number must be 100 at least.",
                 "d.json#/colour: a manifest has no such field",
                 "e.json#/rules: No value is allowed here.",
-                "f.json#/kind: agents of kind `model` are not supported yet",
+                "f.json#/kind: agents of kind `service` are not supported yet",
                 "g.json#/id/x: line 2, column 10: the object has this key twice",
                 "c.json#/deadline_ms: the gateway allows 60000 at most",
             ],
@@ -374,11 +377,221 @@ mod tests {
     }
 
     #[test]
+    fn a_workflow_is_checked() {
+        let flow = |steps: Value, changes: Value| {
+            let mut manifest = json!({"kind": "workflow", "rules": null, "workflow": {"steps": steps, "output": "x"}});
+            manifest
+                .as_object_mut()
+                .unwrap()
+                .extend(changes.as_object().unwrap().clone());
+            [agent("flow", manifest), agent("a", json!({}))]
+        };
+        let call = |id: &str| json!({"id": id, "call": "a", "input": {}});
+        check(&flow(json!([call("one")]), json!({})), &[]);
+        for (node, finding) in [
+            (
+                json!({"id": "x"}),
+                "flow.json#/workflow/steps/0: The value must match exactly one",
+            ),
+            (
+                json!({"id": "x", "call": "a", "input": {}, "sequence": [call("y")]}),
+                "flow.json#/workflow/steps/0: The value matches several alternatives",
+            ),
+            (
+                json!({"id": "x", "call": "a", "input": {}, "until": "true"}),
+                "flow.json#/workflow/steps/0: The property \"loop\" is required.",
+            ),
+            (
+                json!({"id": "x", "map": [call("y")], "over": []}),
+                "flow.json#/workflow/steps/0: The property \"items_max\" is required.",
+            ),
+            (
+                json!({"id": "x", "call": "a", "input": {}, "retries": 3}),
+                "flow.json#/workflow/steps/0/retries: a manifest has no such field",
+            ),
+            (
+                json!({"id": "x-y", "call": "a", "input": {}}),
+                "flow.json#/workflow/steps/0/id: The string must match",
+            ),
+            (
+                json!({"id": "x", "call": "b", "input": {"$value": "/steps/y/output"}}),
+                "flow.json#/workflow/steps/0/input: there is no step `y`",
+            ),
+        ] {
+            let folder = flow(json!([node]), json!({}));
+            let files: Vec<_> = folder
+                .iter()
+                .map(|(name, text)| (name.as_str(), text.clone()))
+                .collect();
+            let found = findings(&files);
+            assert!(
+                found.iter().any(|found| found.starts_with(finding)),
+                "{found:#?}\nhas not: {finding}"
+            );
+        }
+        for field in ["state", "retry", "handoffs", "rules"] {
+            let value = match field {
+                "handoffs" => json!(["a"]),
+                "rules" => json!({"rules": [{"name": "x", "when": true, "then": 1}]}),
+                _ => json!({}),
+            };
+            let finding = format!("flow.json#/{field}: No value is allowed here.");
+            check(&flow(json!([call("one")]), json!({ field: value })), &[&finding]);
+        }
+    }
+
+    #[test]
     fn the_manifest_in_the_documentation_passes() {
         let page = include_str!("../../docs/agents.md");
         let (_, rest) = page.split_once("```json\n").unwrap();
         let (manifest, _) = rest.split_once("```").unwrap();
         check(&[("greet.json".to_owned(), manifest.to_owned())], &[]);
+    }
+
+    fn calling(id: &str, http: Value) -> (String, String) {
+        let mut all = json!({"origin": "crm", "method": "GET", "path": "/a"});
+        for (field, value) in http.as_object().unwrap() {
+            all[field] = value.clone();
+        }
+        agent(id, json!({"kind": "http", "rules": null, "http": all}))
+    }
+
+    #[test]
+    fn calls_of_others_are_checked() {
+        check(
+            &[
+                calling("a", json!({"path": "/", "origin": "http://127.0.0.1:8080"})),
+                calling(
+                    "b",
+                    json!({"path": "/a//{{ input.n }}", "origin": "https://10.0.0.1", "body": 1}),
+                ),
+                calling("c", json!({"path": "/a?b={{ input.n }}"})),
+                calling(
+                    "d",
+                    json!({"path": "/{{ input. }}", "headers": {"host": "x", "a b": "x"}}),
+                ),
+                calling(
+                    "e",
+                    json!({"headers": {"host": "x", "x": {"$secret": "A", "prefix": "Bearer "}}}),
+                ),
+                calling(
+                    "f",
+                    json!({"method": "POST", "retries": 1, "body": {"a": [{"$secret": "A"}]}}),
+                ),
+                calling(
+                    "g",
+                    json!({"output": {"$value": "/other"}, "statuses": {"404": {"output": "{{ b"}}}),
+                ),
+                calling(
+                    "h",
+                    json!({"retries": RETRIES_MAX, "query": {"a": {"$value": "/input/n"}}}),
+                ),
+                calling(
+                    "i",
+                    json!({"retries": RETRIES_MAX + 1, "statuses": {"4xx": {"output": 1}}}),
+                ),
+                agent("j", json!({"http": {"origin": "crm", "method": "GET", "path": "/"}})),
+            ],
+            &[
+                "b.json#/http/origin: the address 10.0.0.1 is private",
+                "b.json#/http/path: a segment is empty",
+                "b.json#/http/body: a GET has no body",
+                "c.json#/http/path: has a `?`",
+                "d.json#/http/headers: ",
+                "e.json#/http/headers/host: the gateway sets this field",
+                "f.json#/http/retries: a POST must not be sent again",
+                "f.json#/http/body: a secret may stand in a header field alone",
+                "g.json#/http/output: `$value` must be a JSON Pointer that begins with /body or /status or /input or /state",
+                "i.json#/http/retries: ",
+                "i.json#/http/statuses: ",
+                "j.json#/http: No value is allowed here.",
+            ],
+        );
+    }
+
+    fn modelled(id: &str, model: Value, changes: Value) -> (String, String) {
+        let mut all = json!({"provider": "openai", "model": "m", "instructions": "Do.",
+            "messages": [{"role": "user", "content": "{{ input.n }}"}]});
+        for (field, value) in model.as_object().unwrap() {
+            all[field] = value.clone();
+        }
+        all.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        let mut all = json!({"kind": "model", "rules": null, "model": all});
+        for (field, value) in changes.as_object().unwrap() {
+            all[field] = value.clone();
+        }
+        agent(id, all)
+    }
+
+    #[test]
+    fn models_are_checked() {
+        let said = |content: &str| json!([{"role": "user", "content": content}]);
+        check(
+            &[
+                modelled("a", json!({"tools": ["tool"]}), json!({})),
+                modelled(
+                    "b",
+                    json!({"messages": said("{% for x in range(3) %}{{ x }}{{ input.n }}{% endfor %}")}),
+                    json!({}),
+                ),
+                modelled(
+                    "c",
+                    json!({"messages": said("{{ input.m }} {{ state.a }} {{ secrets }}")}),
+                    json!({}),
+                ),
+                modelled("d", json!({"instructions": null}), json!({})),
+                modelled("e", json!({"instructions": "{{ input.", "stream": "text"}), json!({})),
+                modelled(
+                    "f",
+                    json!({"messages": [{"role": "assistant", "content": "x"}]}),
+                    json!({}),
+                ),
+                modelled("g", json!({}), json!({"prompt": "g.md"})),
+                modelled("h", json!({"tools": ["h", "none", "i"]}), json!({})),
+                modelled("i", json!({"tools": ["j"]}), json!({})),
+                modelled("j", json!({"tools": ["h", "keeps", "text"]}), json!({})),
+                agent("keeps", json!({"state": {"type": "object"}})),
+                agent(
+                    "text",
+                    json!({"input": {"type": "string"}, "rules": {"rules": [{"name": "a", "when": true, "then": "x"}]}}),
+                ),
+                agent("tool", json!({})),
+                ("g.md".to_owned(), "Say {{ input.none }}.".to_owned()),
+            ],
+            &[
+                "c.json#/model/messages/0/content: uses `input.m`, which the schema of the input does not declare",
+                "c.json#/model/messages/0/content: uses `secrets`, which is not there",
+                "c.json#/model/messages/0/content: uses `state`, and the manifest declares none",
+                "d.json#/model: there are no instructions",
+                "e.json#/model/stream: the output has no member `text`",
+                "e.json#/model/instructions: line 1",
+                "f.json#/model/messages: the last message must be one of `user`",
+                "g.json#/model/instructions: the manifest has a `prompt` already",
+                "g.json#/prompt: uses `input.none`",
+                "h.json#/model/tools/0: an agent is not its own tool",
+                "h.json#/model/tools/1: there is no agent `none`",
+                "h.json#/model/tools/2: `i` comes back to `h`",
+                "i.json#/model/tools/0: `j` comes back to `i`",
+                "j.json#/model/tools/0: `h` comes back to `j`",
+                "j.json#/model/tools/1: `keeps` keeps a state",
+                "j.json#/model/tools/2: the input of `text` is not of the type `object`",
+            ],
+        );
+    }
+
+    #[test]
+    fn the_workflow_in_the_documentation_passes() {
+        let page = include_str!("../../docs/workflows.md");
+        let (_, rest) = page.split_once("```json\n").unwrap();
+        let (manifest, _) = rest.split_once("```").unwrap();
+        check(
+            &[
+                ("brief.json".to_owned(), manifest.to_owned()),
+                agent("redact", json!({})),
+                agent("summarize", json!({})),
+            ],
+            &[],
+        );
     }
 
     #[test]
@@ -536,6 +749,63 @@ mod tests {
     }
 
     #[test]
+    fn the_classifier_takes_the_question_and_gives_a_verdict() {
+        let question = json!({"type": "object", "required": ["text", "agents"], "properties": {
+            "text": {"type": "string"},
+            "agents": {"type": "array", "items": {"type": "object", "required": ["id", "description"]}}}});
+        let verdict = json!({"type": "object", "required": ["agent", "confidence", "reason"],
+            "properties": {"agent": {"enum": ["a"]}}});
+        let answering = |output: &Value| {
+            agent(
+                "c",
+                json!({"input": question, "output": output, "visibility": "internal"}),
+            )
+        };
+        let taking = agent("a", json!({"direct": {"text": {}}}));
+        let narrow = json!({"type": "object", "properties": {"agent": {"enum": ["nobody"]}}});
+        let closed = json!({"type": "object", "properties": {"text": {}}, "additionalProperties": false});
+        for (files, expected) in [
+            (vec![taking.clone(), answering(&verdict)], ""),
+            (
+                vec![taking.clone()],
+                "gateway.json#/routing/classifier: there is no agent `c`",
+            ),
+            (
+                vec![answering(&verdict)],
+                "gateway.json#/routing/classifier: there is nothing to choose from",
+            ),
+            (
+                vec![taking.clone(), answering(&narrow)],
+                "gateway.json#/routing/classifier: `c` is to answer {agent, confidence, reason}, which its output schema does not take: at /agent",
+            ),
+            (
+                vec![taking.clone(), agent("c", json!({"input": closed, "output": verdict}))],
+                "gateway.json#/routing/classifier: `c` is asked with {text, agents: [{id, description}]}, which its input schema does not take",
+            ),
+        ] {
+            let files: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.clone())).collect();
+            let found = findings_with(json!({"classifier": "c"}), &files).join("\n");
+            assert_eq!(found.is_empty(), expected.is_empty(), "{found}");
+            assert!(found.starts_with(expected), "{found}\nis not: {expected}");
+        }
+    }
+
+    #[test]
+    fn a_hedge_begins_within_the_budget() {
+        let direct = |direct: Value| [agent("a", json!({"deadline_ms": 4_000, "direct": direct}))];
+        check(&direct(json!({"hedge_after_ms": 1_999})), &[]);
+        check(&direct(json!({"hedge_after_ms": 99, "budget_ms": 100})), &[]);
+        for wrong in [
+            json!({"hedge_after_ms": 2_000}),
+            json!({"hedge_after_ms": 100, "budget_ms": 100}),
+            json!({"hedge_after_ms": 100, "fallback": false}),
+            json!({"hedge_after_ms": 0}),
+        ] {
+            check(&direct(wrong), &["a.json#/direct/hedge_after_ms: "]);
+        }
+    }
+
+    #[test]
     fn shared_definitions_are_found() {
         let shared = |text: &str| ("shared/d.json".to_owned(), text.to_owned());
         let refers = || agent("a", json!({"input": {"$ref": "shared/d.json#/$defs/Word"}}));
@@ -597,6 +867,25 @@ mod tests {
             ),
         ] {
             assert_eq!(schema.pointer(pointer), Some(&json!(limit)), "{pointer}");
+        }
+        for (pointer, limit) in [
+            ("Condition/maxLength", workflow::CONDITION_MAX_CHARS as u64),
+            ("Nodes/maxItems", workflow::NODES_MAX as u64),
+            ("Node/properties/parallel/maxItems", workflow::FAN_OUT_MAX as u64),
+            ("Node/properties/concurrency/maximum", workflow::FAN_OUT_MAX as u64),
+            ("Node/properties/items_max/maximum", workflow::ITEMS_MAX),
+            ("Node/properties/times_max/maximum", workflow::TIMES_MAX),
+            (
+                "Node/properties/retry/properties/max_attempts/maximum",
+                ATTEMPTS_MAX.into(),
+            ),
+            (
+                "Node/properties/retry/properties/backoff_max_ms/maximum",
+                BACKOFF_MAX_MS,
+            ),
+        ] {
+            let pointer = format!("/$defs/{pointer}");
+            assert_eq!(schema.pointer(&pointer), Some(&json!(limit)), "{pointer}");
         }
         let id = format!("^[a-z][a-z0-9-]{{0,{}}}$", super::super::AGENT_ID_MAX_CHARS - 1);
         assert_eq!(schema.pointer("/properties/id/pattern"), Some(&json!(id)));

@@ -7,14 +7,21 @@
 mod agent;
 mod direct;
 mod gateway;
+mod http;
 mod kept;
+mod model;
 mod team;
 mod template;
+pub mod workflow;
 
 #[cfg(not(target_arch = "wasm32"))]
 mod bundle;
 #[cfg(not(target_arch = "wasm32"))]
 mod check;
+#[cfg(not(target_arch = "wasm32"))]
+mod check_http;
+#[cfg(not(target_arch = "wasm32"))]
+mod check_model;
 #[cfg(not(target_arch = "wasm32"))]
 mod finding;
 #[cfg(not(target_arch = "wasm32"))]
@@ -24,10 +31,19 @@ pub use agent::{
     AgentManifest, Example, Fallback, Implementation, Keyword, Limits, RetryPolicy, Routing, Rule, RuleHandOff,
     RuleState, RulesConfig, RustConfig, Visibility,
 };
-pub use direct::{Direct, input_of};
+pub use direct::{BUDGET_MS, Direct, budget_ms, input_of};
 pub use gateway::{Discovery, GatewayLimits, GatewayManifest, GatewayRouting};
+pub use http::{
+    HTTP_TIMEOUT_MS, HeaderValue, HttpConfig, HttpTemplates, Method, RESPONSE_MAX_BYTES, RETRIES_MAX, SecretReference,
+    StatusFailure, StatusRule,
+};
+pub use model::{
+    FALLBACK_MODELS_MAX, MODEL_RETRIES, MODEL_TIMEOUT_MS, Message, ModelConfig, ModelName, ModelTemplates,
+    OUTPUT_TOKENS, Role, TOOL_ROUNDS, TOOL_ROUNDS_MAX, TOOLS_MAX,
+};
 pub use team::Team;
-pub use template::{RenderError, Template, TemplateError};
+pub use template::{Names, Reference, RenderError, Template, TemplateError};
+pub use workflow::WorkflowConfig;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use finding::Finding;
@@ -72,6 +88,8 @@ pub const RUST_AGENTS: &[&str] = &[
     "echo",
     #[cfg(feature = "fixtures")]
     "fail",
+    #[cfg(feature = "fixtures")]
+    "greet",
     #[cfg(feature = "fixtures")]
     "panic",
     #[cfg(feature = "fixtures")]

@@ -11,8 +11,10 @@
 //!
 //! The agent with the highest score is chosen; of equal ones, that whose id comes first in the alphabet. If no agent has a
 //! score, or the best one's confidence is below the gateway's `routing.confidence_min`, its `routing.default` is chosen,
-//! if there is one and the caller may call it. No model, no clock and no chance takes part: the same team and the same
+//! if there is one and the caller may call it; but first its `routing.classifier` is asked ([`classifier`]), if it has one. No model, no clock and no chance takes part: the same team and the same
 //! text give the same choice.
+
+pub mod classifier;
 
 use serde::Serialize;
 
@@ -46,6 +48,8 @@ pub struct Choice {
 pub enum By {
     /// The phrases in the text.
     Keywords,
+    /// The agent that is asked where the phrases do not decide.
+    Classifier,
     /// That nothing speaks clearly enough for another agent.
     Default,
 }

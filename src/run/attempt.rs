@@ -6,8 +6,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::call::Call;
+use super::child;
 use super::delivery;
 use super::events;
+use super::listening;
 use super::outbox;
 use super::outcome::Outcome;
 use super::question::Moment;
@@ -52,6 +54,7 @@ pub(super) const PREFIXES: &[&str] = &[
     "open/",
     "event/",
     "delivery/",
+    child::DECISION,
 ];
 
 /// One attempt of a step.
@@ -89,6 +92,12 @@ pub struct Attempt {
     pub phase: Phase,
     /// Whether the run's object executes it; else the Worker that claimed it does.
     pub background: bool,
+    /// The step of the workflow that calls it, if one does.
+    #[serde(default)]
+    pub parent: Option<String>,
+    /// Whether its agent is a workflow: what is lost of it goes on where it was.
+    #[serde(default)]
+    pub workflow: bool,
     /// When it may be executed again by the run's object itself.
     pub retry: RetryPolicy,
     /// Whether the answer lets a later attempt execute the step again.
@@ -107,6 +116,9 @@ pub struct Attempt {
     pub events: u32,
     /// How large they are together, in bytes.
     pub event_bytes: u64,
+    /// How often its owner told events from elsewhere: what is told twice counts once.
+    #[serde(default)]
+    pub tells: u32,
 }
 
 impl Attempt {
@@ -167,10 +179,29 @@ pub(super) fn all<S: Storage>(storage: &S) -> Result<Vec<Attempt>, S::Error> {
     Ok(rows.into_iter().map(|(_, attempt)| attempt).collect())
 }
 
+/// The last attempt that was claimed first, but for calls of workflows.
+pub(super) fn last<S: Storage>(storage: &S) -> Result<Option<Attempt>, S::Error> {
+    let attempts = all(storage)?;
+    Ok(attempts.into_iter().rfind(|attempt| attempt.parent.is_none()))
+}
+
 /// The latest attempt of every step, in the order of the steps' ids.
 pub(super) fn latest_of_all<S: Storage>(storage: &S) -> Result<Vec<Attempt>, S::Error> {
     let mut attempts = Vec::new();
     for (_, ordinal) in LATEST.list(storage, "", usize::MAX)? {
+        attempts.extend(get(storage, ordinal)?);
+    }
+    Ok(attempts)
+}
+
+/// The latest attempt of every step whose id goes on from this one with a slash.
+pub(super) fn latest_under<S: Storage>(storage: &S, step: &str) -> Result<Vec<Attempt>, S::Error> {
+    let prefix = format!("{step}/");
+    let mut attempts = Vec::new();
+    for (id, ordinal) in LATEST.list(storage, &prefix, usize::MAX)? {
+        if !id.starts_with(&prefix) {
+            break;
+        }
         attempts.extend(get(storage, ordinal)?);
     }
     Ok(attempts)
@@ -262,7 +293,12 @@ pub(super) fn end<S: Storage>(
     OPEN.delete(storage, &id(attempt.ordinal))?;
     timers::clear(storage, Timer::Begin(attempt.ordinal))?;
     timers::clear(storage, Timer::ClaimEnd(attempt.ordinal))?;
-    settlement::changed(storage, now_ms)?;
+    if attempt.workflow {
+        child::end_all(storage, attempt, now_ms)?;
+    }
+    if attempt.parent.is_none() {
+        settlement::changed(storage, now_ms)?;
+    }
     match &attempt.callback_url {
         Some(url) => delivery::create(storage, attempt.ordinal, url, now_ms),
         None => Ok(()),
@@ -287,16 +323,36 @@ pub(super) fn again<S: Storage>(
     } = attempt.retry;
     let asked_ms = not_before_ms.min(WAIT_MAX_MS);
     let wait_ms = backoff_ms(first_ms, backoff_max_ms, attempt.generation, moment.random).max(asked_ms);
+    accept_again(storage, attempt, moment.now_ms + wait_ms)?;
+    Ok(true)
+}
+
+fn accept_again<S: Storage>(storage: &S, attempt: &mut Attempt, at_ms: u64) -> Result<(), S::Error> {
     attempt.phase = Phase::Accepted;
     save(storage, attempt)?;
     timers::clear(storage, Timer::ClaimEnd(attempt.ordinal))?;
-    timers::set(storage, Timer::Begin(attempt.ordinal), moment.now_ms + wait_ms)?;
+    timers::set(storage, Timer::Begin(attempt.ordinal), at_ms)
+}
+
+/// Lets a workflow that was lost go on, whatever its agent's policy: what it had called is kept, and not repeated. One that
+/// another workflow calls goes on when that does.
+fn resume<S: Storage>(storage: &S, attempt: &mut Attempt, moment: Moment<'_>) -> Result<bool, S::Error> {
+    if !attempt.workflow || attempt.parent.is_some() || attempt.generation >= EXECUTIONS_MAX {
+        return Ok(false);
+    }
+    let policy = RetryPolicy::default();
+    // At once the first time: a deployment interrupts many, and one that kills its object is slowed down.
+    let wait_ms = match attempt.generation {
+        1 => 0,
+        lost => backoff_ms(policy.backoff_ms, policy.backoff_max_ms, lost - 1, moment.random),
+    };
+    accept_again(storage, attempt, moment.now_ms + wait_ms)?;
     Ok(true)
 }
 
 /// An execution was lost: whoever made it died, or did not come to its end in time.
 pub(super) fn lost<S: Storage>(storage: &S, attempt: &mut Attempt, moment: Moment<'_>) -> Result<(), S::Error> {
-    if again(storage, attempt, 0, moment)? {
+    if resume(storage, attempt, moment)? || again(storage, attempt, 0, moment)? {
         return telling::execution_ended(storage, attempt, None, moment.now_ms);
     }
     let message = format!(
@@ -345,11 +401,13 @@ pub(super) fn begin<S: Storage>(
     attempt.claimed_until_ms = now_ms + hold_ms;
     attempt.phase = Phase::Running;
     attempt.started_at_ms = Some(now_ms);
-    if attempt.background || attempt.callback_url.is_some() {
+    // A workflow sees to its calls itself.
+    if attempt.parent.is_none() && (attempt.background || attempt.callback_url.is_some()) {
         // Who waits for a callback may never ask again: an owner that dies must not be the end of it.
         timers::set(storage, Timer::ClaimEnd(attempt.ordinal), attempt.claimed_until_ms)?;
     }
-    if attempt.background {
+    attempt.tells = 0;
+    if attempt.background || listening::is_listened(storage)? {
         let started = events::Event::Started {
             execution: attempt.generation,
         };

@@ -134,7 +134,7 @@ impl Question for HandOffRequest {
         if attempt::by_key(storage, &self.handoff.idempotency_key)?.is_some() {
             return Ok(HandedOff::KeyMismatch);
         }
-        let before = attempt::all(storage)?.pop();
+        let before = attempt::last(storage)?;
         // Before anything is written: a handoff whose first step is refused has no effect at all.
         if let Some(first) = &self.first {
             match first.answer(storage, moment)? {

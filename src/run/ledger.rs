@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::attempt::{self, ATTEMPTS_MAX, Attempt, EXECUTIONS_MAX, Phase, StoredAnswer};
 use super::call::{Call, StateSource};
+use super::coordination;
+use super::listening;
 use super::question::{Moment, Question};
 use super::record::{self, Use};
 use super::settlement::{self, Takeover};
@@ -44,6 +46,9 @@ pub struct ClaimRequest {
     pub hold_ms: u64,
     /// Whether the run's object is to execute it, and not the one who asks.
     pub background: bool,
+    /// Whether the agent is a workflow. The run's object executes it then.
+    #[serde(default)]
+    pub workflow: bool,
     /// Where its end is to be told, if anywhere.
     pub callback_url: Option<String>,
     /// The caller's span, in 16 hexadecimal digits, where it named one.
@@ -66,6 +71,9 @@ pub enum Claim {
         generation: u32,
         /// The state that the run keeps, where the call is to work on it.
         kept: Option<Box<Kept>>,
+        /// Whether what the agent tells is to be told to the run: see [`super::listening`].
+        #[serde(default)]
+        listened: bool,
     },
     /// It is, or will be, executed in the background.
     Accepted(Box<StepStatus>),
@@ -91,7 +99,8 @@ pub enum Claim {
     RunFull,
     /// As many attempts as may be are under way in the background.
     RunBusy,
-    /// The gateway coordinates the run in its orchestrator's place: nothing of it is executed any more but what it asks for.
+    /// The gateway coordinates the run in its orchestrator's place, or passed it on to another one: nothing of it is executed
+    /// any more but what the gateway asks for.
     TakenOver,
 }
 
@@ -110,6 +119,14 @@ impl Question for ClaimRequest {
         }
         Ok(claim)
     }
+
+    fn answered_before<S: Storage>(&self, storage: &S) -> Result<Option<Claim>, S::Error> {
+        let known = attempt::by_key(storage, &self.idempotency_key)?;
+        match known.filter(|known| self.is_same(known)) {
+            Some(known) => Ok(attempt::answer(storage, known.ordinal)?.map(Claim::Answered)),
+            None => Ok(None),
+        }
+    }
 }
 
 impl ClaimRequest {
@@ -118,16 +135,24 @@ impl ClaimRequest {
             return self.again(storage, known, moment);
         }
         match attempt::latest(storage, &self.call.step)? {
+            // A call of a workflow is the workflow's alone.
+            Some(latest) if latest.parent.is_some() => Ok(Claim::StepMismatch),
             Some(latest) => self.next(storage, &latest, moment),
             None => self.first(storage, moment),
         }
     }
 
+    /// Whether the attempt of this idempotency key is this very call.
+    fn is_same(&self, known: &Attempt) -> bool {
+        known.parent.is_none()
+            && known.step == self.call.step
+            && known.attempt == self.call.attempt
+            && known.fingerprint == self.fingerprint
+    }
+
     /// The idempotency key is known: the same attempt, or a mistake.
     fn again<S: Storage>(&self, storage: &S, mut known: Attempt, moment: Moment<'_>) -> Result<Claim, S::Error> {
-        let same =
-            known.step == self.call.step && known.attempt == self.call.attempt && known.fingerprint == self.fingerprint;
-        if !same {
+        if !self.is_same(&known) {
             return Ok(Claim::KeyMismatch);
         }
         if let Some(answer) = attempt::answer(storage, known.ordinal)? {
@@ -143,11 +168,14 @@ impl ClaimRequest {
             return Ok(Claim::AttemptOutdated { latest: latest.attempt });
         }
         if known.claimant == moment.claimant {
-            let kept = self.kept(storage)?;
-            return Ok(granted(&known, kept));
+            return self.granted(storage, &known);
         }
         if known.claimed_until_ms > moment.now_ms {
             return Ok(in_flight(&known, moment.now_ms));
+        }
+        // What the gateway took over it executes by itself, under keys of its own.
+        if self.takeover.is_none() && settlement::find(storage)?.is_some() {
+            return Ok(Claim::TakenOver);
         }
         if known.generation >= EXECUTIONS_MAX {
             // Its owners die again and again: that is its answer.
@@ -193,7 +221,8 @@ impl ClaimRequest {
 
     /// A new attempt.
     fn first<S: Storage>(&self, storage: &S, moment: Moment<'_>) -> Result<Claim, S::Error> {
-        if self.takeover.is_none() && settlement::find(storage)?.is_some() {
+        let taken_over = self.takeover.is_none() && settlement::find(storage)?.is_some();
+        if taken_over || coordination::is_passed_on(storage)? {
             return Ok(Claim::TakenOver);
         }
         let mut run = record::touch(storage, &self.using, moment.now_ms)?;
@@ -224,6 +253,8 @@ impl ClaimRequest {
             claimed_until_ms: 0,
             phase: Phase::Accepted,
             background: self.background,
+            parent: None,
+            workflow: self.workflow,
             retry: self.retry.clone(),
             retryable: false,
             cancelled: false,
@@ -233,6 +264,7 @@ impl ClaimRequest {
             ended_at_ms: None,
             events: 0,
             event_bytes: 0,
+            tells: 0,
         };
         attempt::insert(storage, &attempt)?;
         self.hand_out(storage, attempt, moment)
@@ -249,6 +281,7 @@ impl ClaimRequest {
 
     /// To the run's object, or to the one who asks. What one of them lost the other may take over.
     fn hand_out<S: Storage>(&self, storage: &S, mut attempt: Attempt, moment: Moment<'_>) -> Result<Claim, S::Error> {
+        telling::taken_from_the_dead(storage, &attempt, moment.now_ms)?;
         if self.background {
             attempt.background = true;
             attempt.phase = Phase::Accepted;
@@ -258,12 +291,16 @@ impl ClaimRequest {
         }
         attempt::begin(storage, &mut attempt, moment.claimant, self.hold_ms, moment.now_ms)?;
         attempt::save(storage, &attempt)?;
-        let kept = self.kept(storage)?;
-        Ok(granted(&attempt, kept))
+        self.granted(storage, &attempt)
     }
 
-    fn kept<S: Storage>(&self, storage: &S) -> Result<Option<Box<Kept>>, S::Error> {
-        kept_for(storage, &self.call)
+    fn granted<S: Storage>(&self, storage: &S, attempt: &Attempt) -> Result<Claim, S::Error> {
+        Ok(Claim::Granted {
+            ordinal: attempt.ordinal,
+            generation: attempt.generation,
+            kept: kept_for(storage, &self.call)?,
+            listened: listening::is_listened(storage)?,
+        })
     }
 }
 
@@ -298,14 +335,6 @@ pub(super) fn kept_for<S: Storage>(storage: &S, call: &Call) -> Result<Option<Bo
             Ok(state::kept(storage, version)?.map(Box::new))
         }
         None => Ok(None),
-    }
-}
-
-fn granted(attempt: &Attempt, kept: Option<Box<Kept>>) -> Claim {
-    Claim::Granted {
-        ordinal: attempt.ordinal,
-        generation: attempt.generation,
-        kept,
     }
 }
 

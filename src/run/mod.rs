@@ -8,10 +8,14 @@
 //! |---|---|
 //! | [`ledger`] | who may execute an attempt, and which answer counts |
 //! | [`attempt`] | the attempts' rows, and their end |
+//! | [`child`] | the calls of a workflow |
 //! | [`state`] | the state's versions |
 //! | [`handoff`] | to whom the run was handed |
+//! | [`fence`] | which lease of its orchestrator a call may belong to |
 //! | [`events`] | what an execution tells while it lasts |
 //! | [`delivery`] | callbacks on their way |
+//! | [`listening`] | what is told of steps in a Worker, while a customer listens |
+//! | [`coordination`] | who coordinates the run: its orchestrator, another one, or the gateway |
 //! | [`settlement`] | what the gateway coordinated in an orchestrator's place, on its way to it |
 //! | [`outbox`] | events on their way: telemetry and history |
 //! | [`status`] | what is told to whoever asks |
@@ -19,10 +23,14 @@
 
 pub mod attempt;
 pub mod call;
+pub mod child;
+pub mod coordination;
 pub mod delivery;
 pub mod events;
+pub mod fence;
 pub mod handoff;
 pub mod ledger;
+pub mod listening;
 mod nonce;
 pub mod outbox;
 pub mod outbox_report;

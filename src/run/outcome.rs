@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::attempt::Attempt;
-use crate::agent::{Failure, HandOff, Retry};
+use crate::agent::{Failure, HandOff, Retry, Spent};
 
 /// An outcome is at most this large; a larger output is the agent's failure. Half of what a row can hold, in bytes.
 pub const OUTCOME_MAX_BYTES: usize = 1024 * 1024;
@@ -83,6 +83,8 @@ struct OutcomeError {
 #[derive(Debug, Clone, Serialize)]
 struct Usage {
     duration_ms: u64,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    spent: Option<Spent>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -138,6 +140,7 @@ impl Outcome {
             hops: Vec::new(),
             usage: Usage {
                 duration_ms: about.duration_ms,
+                spent: None,
             },
             trace: Trace {
                 traceparent: about.traceparent.to_owned(),
@@ -194,6 +197,13 @@ impl Outcome {
             retryable: retry_after_ms.is_some(),
             retry_after_ms,
         });
+        self
+    }
+
+    /// What models took for it.
+    #[must_use]
+    pub fn with_spent(mut self, spent: Option<Spent>) -> Self {
+        self.usage.spent = spent;
         self
     }
 

@@ -4,6 +4,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::fence::{self, Named};
 use super::nonce::{self, Nonce};
 use super::storage::Storage;
 
@@ -40,6 +41,9 @@ pub struct Asked<Q> {
     pub claimant: String,
     /// The nonce of the request's signature, where it must not be used twice.
     pub nonce: Option<Nonce>,
+    /// The lease that the request belongs to, where it names one and must not come too late.
+    #[serde(default)]
+    pub named: Option<Named>,
     /// What is asked.
     pub question: Q,
 }
@@ -50,6 +54,11 @@ pub struct Asked<Q> {
 pub enum Told<A> {
     /// The request's nonce was used before, by another request: nothing was done.
     Replayed,
+    /// The request belongs to a lease that a later one has overtaken: nothing was done.
+    Outdated {
+        /// The highest generation that the run knows of.
+        known: u64,
+    },
     /// What was asked.
     Answer(A),
 }
@@ -79,6 +88,14 @@ pub trait Question: Serialize + DeserializeOwned {
     /// # Errors
     /// When the storage fails.
     fn answer<S: Storage>(&self, storage: &S, moment: Moment<'_>) -> Result<Self::Answer, S::Error>;
+
+    /// What is told also to a request of an overtaken lease: an answer that is there. Nothing is done for it.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    fn answered_before<S: Storage>(&self, _: &S) -> Result<Option<Self::Answer>, S::Error> {
+        Ok(None)
+    }
 }
 
 /// Nothing but whether the request was received before: asked where something is told before the question with the effect.
@@ -95,7 +112,7 @@ impl Question for Admit {
     }
 }
 
-/// Answers a question, unless its request is one that was received before.
+/// Answers a question, unless its request is one that was received before, or belongs to a lease that was overtaken.
 ///
 /// # Errors
 /// When the storage fails.
@@ -109,6 +126,12 @@ pub fn ask<S: Storage, Q: Question>(
         && !nonce::admit(storage, nonce, &asked.claimant, now_ms)?
     {
         return Ok(Told::Replayed);
+    }
+    if let Some(named) = asked.named
+        && let Some(known) = fence::overtaken(storage, named)?
+    {
+        let answer = asked.question.answered_before(storage)?;
+        return Ok(answer.map_or(Told::Outdated { known }, Told::Answer));
     }
     let moment = Moment {
         now_ms,

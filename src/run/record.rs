@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::question::{Moment, Question, RunName};
 use super::storage::{Storage, Table, delete_all};
 use super::timers::{self, Timer};
-use super::{attempt, handoff, nonce, outbox, settlement, state};
+use super::{attempt, fence, handoff, nonce, outbox, settlement, state};
 
 /// A run's id is at most this long; a step's id likewise.
 pub const RUN_ID_MAX_BYTES: usize = 128;
@@ -36,6 +36,12 @@ pub struct Run {
     pub attempts: u32,
     /// How many handoffs it had.
     pub handoffs: u32,
+    /// Whether a customer listens to it: see [`super::listening`].
+    #[serde(default)]
+    pub listened: bool,
+    /// The orchestrator that it was passed on to: see [`super::coordination`].
+    #[serde(default)]
+    pub passed_to: Option<String>,
 }
 
 impl Run {
@@ -76,6 +82,8 @@ pub(super) fn touch<S: Storage>(storage: &S, using: &Use, now_ms: u64) -> Result
         state_bytes: 0,
         attempts: 0,
         handoffs: 0,
+        listened: false,
+        passed_to: None,
     });
     run.touched_at_ms = run.touched_at_ms.max(now_ms);
     run.retention_ms = using.retention_ms;
@@ -109,6 +117,7 @@ pub(super) fn expire<S: Storage>(storage: &S, now_ms: u64) -> Result<Expiry, S::
         // Nothing is left then, also where the object dies before it has removed everything: no timer would bring it back.
         delete_all(storage, attempt::PLACE)?;
         outbox::remove_all(storage)?;
+        delete_all(storage, fence::PREFIX)?;
         return Ok(Expiry::Gone);
     }
     timers::set(storage, Timer::Expire, now_ms + LOOK_AGAIN_MS)?;
@@ -118,8 +127,8 @@ pub(super) fn expire<S: Storage>(storage: &S, now_ms: u64) -> Result<Expiry, S::
 /// How long until a run that cannot be forgotten yet is looked at again, in milliseconds.
 const LOOK_AGAIN_MS: u64 = 60_000;
 
-/// Removes all rows but the nonces, which a captured request must still meet, the last attempt's place, and events on
-/// their way, which tell nothing of the run's contents.
+/// Removes all rows but the nonces, which a captured request must still meet, the fence, which a late one must, the last
+/// attempt's place, and events on their way, which tell nothing of the run's contents.
 fn forget<S: Storage>(storage: &S) -> Result<(), S::Error> {
     let tables = attempt::PREFIXES.iter().chain(state::PREFIXES).chain(handoff::PREFIXES);
     for prefix in tables.copied().chain([settlement::PREFIX, "run/", "timer/", "due/"]) {
@@ -253,6 +262,7 @@ mod tests {
                 value: "n".into(),
                 expires_at_ms: 100_000,
             }),
+            named: None,
             question: background("k", 1),
         };
         bench.told(&asked("c"));

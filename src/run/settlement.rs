@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::attempt::{self, Phase};
 use super::delivery::shortened;
+use super::fence;
 use super::outbox;
 use super::question::{Moment, RunName};
 use super::record;
@@ -43,6 +44,9 @@ pub struct Takeover {
     pub gateway: String,
     /// Why the orchestrator does not, for programs.
     pub reason: String,
+    /// The least generation of a lease under which the orchestrator's calls may still come, where the gateway ever had one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub generation: Option<u64>,
 }
 
 /// Where a settlement stands.
@@ -79,12 +83,14 @@ pub enum SettlementStatus {
 }
 
 impl SettlementStatus {
-    const fn name(self) -> &'static str {
+    /// As it is told to whoever asks for the run.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",
-            Self::Settled => "settled",
+            Self::Settled => "acknowledged",
             Self::Conflict => "conflict",
-            Self::Dead => "dead",
+            Self::Dead => "given_up",
         }
     }
 }
@@ -119,7 +125,7 @@ pub(super) fn find<S: Storage>(storage: &S) -> Result<Option<Settlement>, S::Err
     SETTLEMENTS.get(storage, ONLY)
 }
 
-/// The gateway coordinates the run from now on. Once noted, that stays.
+/// The gateway coordinates the run from now on, if there is one. Once noted, that stays.
 /// `place` is the span of the step that began it, and its caller's.
 pub(super) fn take_over<S: Storage>(
     storage: &S,
@@ -127,6 +133,9 @@ pub(super) fn take_over<S: Storage>(
     place: (&str, Option<&str>),
     moment: Moment<'_>,
 ) -> Result<(), S::Error> {
+    if let Some(generation) = takeover.generation {
+        fence::raise(storage, generation)?;
+    }
     if find(storage)?.is_some() {
         return Ok(());
     }
@@ -185,7 +194,8 @@ pub(super) fn begin<S: Storage>(storage: &S, now_ms: u64) -> Result<Option<Notic
     SETTLEMENTS.put(storage, ONLY, &settlement)?;
     timers::set(storage, Timer::Settle, now_ms + 2 * SETTLE_TIMEOUT_MS)?;
     let mut steps = Vec::new();
-    for attempt in attempts {
+    // The calls of a workflow are the gateway's own business: its step has the answer.
+    for attempt in attempts.into_iter().filter(|attempt| attempt.parent.is_none()) {
         // One whose owner died has none: it came to nothing, or a later attempt took its place.
         if let Some(answer) = attempt::answer(storage, attempt.ordinal)? {
             steps.push(json!({
@@ -293,6 +303,7 @@ mod tests {
             takeover: Some(Takeover {
                 gateway: "gw".into(),
                 reason: "timeout".into(),
+                generation: None,
             }),
             ..request
         }

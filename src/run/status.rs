@@ -7,8 +7,9 @@ use super::attempt::{self, Attempt, Phase, StoredAnswer};
 use super::delivery::{self, DeliveryStatus};
 use super::events::{self, Numbered};
 use super::handoff::{self, Handoff};
-use super::question::{Moment, Question};
+use super::question::{Moment, Question, RunName};
 use super::record::{self, Run};
+use super::settlement::{self, Settlement};
 use super::state::{self, Version};
 use super::storage::Storage;
 
@@ -121,6 +122,8 @@ pub struct Watch {
     pub idempotency_key: Option<String>,
     /// Which attempt it reads, and the last event that it has. Another attempt is read from its beginning.
     pub cursor: Cursor,
+    /// Whether it waits for what is not there yet: the step's first attempt, and after an attempt's end the next one.
+    pub follows: bool,
 }
 
 /// Where a reader of events is.
@@ -150,6 +153,18 @@ pub struct Watched {
 impl Watch {
     /// What a Worker asks for it by. The object answers when there is something, so it is no [`Question`].
     pub const NAME: &'static str = "watch";
+
+    /// Whether a reader who waits is to be told now.
+    #[must_use]
+    pub fn is_news(&self, watched: Option<&Watched>) -> bool {
+        match watched {
+            None => !self.follows,
+            Some(watched) => {
+                let past_the_end = self.cursor.ordinal == watched.ordinal && self.cursor.seq > watched.last_seq;
+                !watched.events.is_empty() || watched.ended && !(self.follows && past_the_end)
+            }
+        }
+    }
 
     /// What there is to read; nothing where there is no such step.
     ///
@@ -187,6 +202,17 @@ impl Watch {
             answer,
         }))
     }
+}
+
+/// The run, and the key of one of its attempts.
+///
+/// # Errors
+/// When the storage fails.
+pub fn name_of<S: Storage>(storage: &S, ordinal: u32) -> Result<Option<(RunName, String)>, S::Error> {
+    let (Some(run), Some(attempt)) = (record::find(storage)?, attempt::get(storage, ordinal)?) else {
+        return Ok(None);
+    };
+    Ok(Some((run.name, attempt.idempotency_key)))
 }
 
 /// Whether whoever executes an attempt should stop: it was cancelled, taken over, or forgotten with its run.
@@ -260,6 +286,9 @@ pub struct Description {
     pub steps: Vec<(Attempt, Option<String>)>,
     /// Its handoffs, oldest first.
     pub handoffs: Vec<Handoff>,
+    /// Where its settlement stands, where the gateway took it over.
+    #[serde(default)]
+    pub settlement: Option<Settlement>,
 }
 
 impl Question for Describe {
@@ -283,6 +312,7 @@ impl Question for Describe {
             versions: state::versions(storage)?,
             steps,
             handoffs: handoff::all(storage)?,
+            settlement: settlement::find(storage)?,
         })))
     }
 }
@@ -298,6 +328,7 @@ mod tests {
             step: "s".into(),
             idempotency_key: None,
             cursor: Cursor { ordinal, seq },
+            follows: false,
         };
         watch.ask(&bench.storage).unwrap().expect("a step")
     }
@@ -313,6 +344,7 @@ mod tests {
             step: "s".into(),
             idempotency_key: None,
             cursor: Cursor::default(),
+            follows: false,
         };
         assert_eq!(unknown.ask(&bench.storage), Ok(None));
         bench.ask("c1", background("k1", 1));
@@ -351,6 +383,30 @@ mod tests {
         let rest = watch(&bench, 1, 200);
         assert_eq!(seqs(&rest), [201]);
         assert!(rest.answer.is_some());
+    }
+
+    #[test]
+    fn who_follows_waits_for_what_is_not_there_yet() {
+        let bench = Bench::default();
+        let is_news = |follows, seq| {
+            let watch = Watch {
+                step: "s".into(),
+                idempotency_key: None,
+                cursor: Cursor { ordinal: 1, seq },
+                follows,
+            };
+            watch.is_news(watch.ask(&bench.storage).unwrap().as_ref())
+        };
+        assert!(is_news(false, 0) && !is_news(true, 0), "no step");
+        bench.ask("c", background("k", 1));
+        let execution = bench.execution();
+        assert!(is_news(true, 0) && !is_news(true, 1), "it has begun");
+        bench.commit(&execution, "one", true);
+        assert!(is_news(true, 1), "its end was not read");
+        assert!(is_news(false, 2) && !is_news(true, 2), "its end was read");
+        bench.ask("c2", background("k2", 2));
+        bench.execution();
+        assert!(is_news(true, 2), "a further attempt");
     }
 
     #[test]

@@ -64,6 +64,7 @@ fn subject(attempt: &Attempt) -> Subject {
         attempt: attempt.attempt,
         agent: attempt.agent.clone(),
         agent_version: attempt.agent_version.clone(),
+        parent: attempt.parent.clone(),
         route: attempt.route,
         background: attempt.background,
     }
@@ -100,6 +101,14 @@ pub(super) fn execution_ended<S: Storage>(
         usage,
     };
     of(storage, attempt, ended, now_ms)
+}
+
+/// An attempt is about to be executed by somebody else: where it was under way, its execution came to nothing.
+pub(super) fn taken_from_the_dead<S: Storage>(storage: &S, attempt: &Attempt, now_ms: u64) -> Result<(), S::Error> {
+    match attempt.phase {
+        Phase::Running => execution_ended(storage, attempt, None, now_ms),
+        Phase::Accepted | Phase::Ended => Ok(()),
+    }
 }
 
 /// An attempt is about to end with this answer; and with it the execution that is under way, if one is.
@@ -178,7 +187,7 @@ pub(super) fn settlement_ended<S: Storage>(
     now_ms: u64,
 ) -> Result<(), S::Error> {
     // In the trace of what was settled: the last of it.
-    let Some(attempt) = attempt::all(storage)?.pop() else {
+    let Some(attempt) = attempt::last(storage)? else {
         return Ok(());
     };
     let ended = What::SettlementEnded {
@@ -188,3 +197,6 @@ pub(super) fn settlement_ended<S: Storage>(
     };
     of(storage, &attempt, ended, now_ms)
 }
+
+#[cfg(test)]
+mod tests;

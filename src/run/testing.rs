@@ -41,11 +41,12 @@ impl Bench {
         let asked = Asked {
             claimant: claimant.to_owned(),
             nonce: None,
+            named: None,
             question,
         };
         match self.told(&asked) {
             Told::Answer(answer) => answer,
-            Told::Replayed => panic!("there was no nonce to replay"),
+            Told::Replayed | Told::Outdated { .. } => panic!("there was no nonce and no lease to refuse"),
         }
     }
 
@@ -190,6 +191,7 @@ pub(super) fn request(key: &str, attempt: u32) -> ClaimRequest {
         retry: RetryPolicy::default(),
         hold_ms: HOLD_MS,
         background: false,
+        workflow: false,
         callback_url: None,
         parent_span: None,
         takeover: None,

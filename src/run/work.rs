@@ -51,6 +51,8 @@ pub struct Execution {
     pub call: Call,
     /// The state that the run keeps, where the call is to work on it.
     pub kept: Option<Box<Kept>>,
+    /// How much of its deadline is gone already, in milliseconds: a workflow that goes on has what was left.
+    pub used_ms: u64,
 }
 
 impl Execution {
@@ -150,13 +152,18 @@ fn begin<S: Storage>(storage: &S, ordinal: u32, moment: Moment<'_>) -> Result<Op
         )?;
         return Ok(None);
     }
-    let hold_ms = call.deadline_ms + COMMIT_GRACE_MS;
+    let used_ms = match attempt.workflow {
+        true => moment.now_ms.saturating_sub(attempt.accepted_at_ms),
+        false => 0,
+    };
+    let hold_ms = call.deadline_ms.saturating_sub(used_ms) + COMMIT_GRACE_MS;
     attempt::begin(storage, &mut attempt, moment.claimant, hold_ms, moment.now_ms)?;
     Ok(Some(Execution {
         ordinal,
         generation: attempt.generation,
         kept: kept_for(storage, &call)?,
         call,
+        used_ms,
     }))
 }
 

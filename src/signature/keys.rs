@@ -276,6 +276,19 @@ impl Keyring {
             })
     }
 
+    /// The key to sign the gateway's own calls to an orchestrator with: the one that the orchestrator asks for, where that
+    /// is valid now, and else as [`Keyring::signing_key`] chooses.
+    #[must_use]
+    pub fn register_key(&self, orchestrator: &str, asked: Option<&str>, now_s: u64) -> Option<&KeyRecord> {
+        let asked = asked.and_then(|id| self.get(id)).filter(|record| {
+            record.orchestrator == orchestrator
+                && record.allows(Purpose::Register)
+                && record.scheme == Scheme::Baton
+                && record.validity(now_s) == Validity::Valid
+        });
+        asked.or_else(|| self.signing_key(orchestrator, Purpose::Register, now_s))
+    }
+
     /// The keys that sign a callback to this orchestrator's receivers: all that are valid now, in the order configured.
     /// During a rotation a delivery has a signature of each, so that a receiver takes it with the old secret and with
     /// the new one.
@@ -286,6 +299,15 @@ impl Keyring {
             .filter(|record| record.orchestrator == orchestrator && record.allows(Purpose::Callback))
             .filter(|record| record.validity(now_s) == Validity::Valid)
             .collect()
+    }
+
+    /// Whether this orchestrator has a key with which it may invoke the agent now.
+    #[must_use]
+    pub fn may_invoke(&self, orchestrator: &str, agent: &str, now_s: u64) -> bool {
+        let mut own = self.0.iter().filter(|record| record.orchestrator == orchestrator);
+        own.any(|record| {
+            record.allows(Purpose::Invoke) && record.allows_agent(agent) && record.validity(now_s) == Validity::Valid
+        })
     }
 
     /// All records, in the order configured.
@@ -357,6 +379,26 @@ mod tests {
         match Keyring::parse(json) {
             Ok(_) => assert_eq!(expected, "ok", "{json}"),
             Err(error) => assert!(error.to_string().contains(expected), "{json}: {error}"),
+        }
+    }
+
+    #[test]
+    fn who_may_invoke_an_agent() {
+        let keys = [
+            record("a", 32, r#","agents":["x"]"#),
+            record("b", 32, r#","agents":["y"],"not_after":100"#),
+            record("c", 32, r#","agents":["z"]"#).replace("invoke", "register"),
+        ];
+        let keyring = Keyring::parse(&format!("[{}]", keys.join(","))).unwrap();
+        for (orchestrator, agent, now_s, expected) in [
+            ("o", "x", 0, true),
+            ("p", "x", 0, false),
+            ("o", "y", 99, true),
+            ("o", "y", 100, false),
+            ("o", "z", 0, false),
+        ] {
+            let found = keyring.may_invoke(orchestrator, agent, now_s);
+            assert_eq!(found, expected, "{orchestrator} {agent} {now_s}");
         }
     }
 
@@ -478,6 +520,32 @@ mod tests {
             None
         );
         assert_eq!(keyring.signing_key("p", Purpose::Invoke, 150).map(|key| &key.id), None);
+    }
+
+    #[test]
+    fn an_orchestrator_asks_for_a_key() {
+        let register = r#"["register"]"#;
+        let records = [
+            record_for("old", 1, register, r#","not_after":200"#),
+            record_for("new", 2, register, r#","not_before":10"#),
+            record_for("invoke", 3, r#"["invoke"]"#, ""),
+            record_for("hooks", 4, register, r#","scheme":"standard-webhooks""#),
+            record_for("theirs", 5, register, "").replace(r#""o""#, r#""p""#),
+        ];
+        let keyring = Keyring::parse(&format!("[{}]", records.join(","))).expect("a keyring");
+        let signing = |asked, now_s| keyring.register_key("o", asked, now_s).map(|key| key.id.as_str());
+        assert_eq!(signing(None, 100), Some("new"));
+        assert_eq!(signing(Some("old"), 199), Some("old"));
+        assert_eq!(signing(Some("old"), 200), Some("new"));
+        assert_eq!(
+            signing(Some("new"), 10),
+            Some("new"),
+            "asked for, before its first minute is over"
+        );
+        assert_eq!(signing(Some("new"), 9), Some("old"));
+        for useless in ["invoke", "hooks", "theirs", "nobodys"] {
+            assert_eq!(signing(Some(useless), 100), Some("new"), "{useless}");
+        }
     }
 
     #[test]

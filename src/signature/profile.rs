@@ -44,6 +44,11 @@ pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Covered as well where they are sent with a call that they decide about.
 pub const PRECONDITIONS: [&str; 2] = ["if-match", "if-none-match"];
 
+/// Covered as well wherever it is sent: the generation of the lease that the call belongs to.
+pub const GENERATION: &str = "baton-generation";
+/// The largest generation: the largest integer of a structured field.
+pub const GENERATION_MAX: u64 = 999_999_999_999_999;
+
 /// The signature parameters of a profile: each of them must be there, and no other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignatureParameters {
@@ -94,6 +99,11 @@ pub fn required_components(with_body: bool, with_idempotency_key: bool) -> impl 
 /// The preconditions that a request has.
 pub fn preconditions(headers: &HeaderMap) -> impl Iterator<Item = &'static str> {
     PRECONDITIONS.into_iter().filter(|name| headers.contains_key(*name))
+}
+
+/// The generation of a lease, where the request names one.
+pub fn generation(headers: &HeaderMap) -> Option<&'static str> {
+    headers.contains_key(GENERATION).then_some(GENERATION)
 }
 
 /// Finds the one signature with this tag, and checks sizes, structure, parameters, tag and algorithm.

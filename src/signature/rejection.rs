@@ -46,7 +46,7 @@ pub enum Rejection {
     Window,
     /// A mandatory component is not covered.
     #[error(
-        "the signature does not cover all components that Accept-Signature lists, and If-Match or If-None-Match where a state is written"
+        "the signature does not cover all components that Accept-Signature lists, Baton-Generation where it is sent, and If-Match or If-None-Match where a state is written"
     )]
     Coverage,
     /// Both schemes at once, or one that the key record does not allow.
@@ -73,6 +73,9 @@ pub enum Rejection {
     /// The idempotency key is missing or not a structured string.
     #[error("Idempotency-Key must be a quoted string of 1 to 256 bytes, such as \"run_01/s1\"")]
     IdempotencyKey,
+    /// The generation of a lease is none.
+    #[error("Baton-Generation must be one whole number from 1 to 999999999999999")]
+    Generation,
     /// Addressed to another origin.
     #[error("the request was addressed to an origin that this gateway does not serve")]
     Authority,
@@ -116,6 +119,7 @@ impl Rejection {
             Self::Digest => "content-digest-invalid",
             Self::Replayed => "signature-replayed",
             Self::IdempotencyKey => "idempotency-key-invalid",
+            Self::Generation => "generation-invalid",
             Self::Authority => "authority-unknown",
             Self::Path => "path-not-canonical",
             Self::TooManyHeaders => "headers-too-many",
@@ -127,7 +131,7 @@ impl Rejection {
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
-            Self::DuplicateHeader | Self::IdempotencyKey | Self::Path => 400,
+            Self::DuplicateHeader | Self::IdempotencyKey | Self::Generation | Self::Path => 400,
             Self::KeyNotAllowed => 403,
             Self::ContentEncoding => 415,
             Self::Authority => 421,

@@ -5,7 +5,9 @@ use sfv::BareItem;
 use super::base::{BaseError, Component, RequestView, Subject};
 use super::digest;
 use super::keys::KeyRecord;
-use super::profile::{ALGORITHM, IDEMPOTENCY_KEY, REQUEST_TAG, WINDOW_MAX_S, preconditions, required_components};
+use super::profile::{
+    ALGORITHM, IDEMPOTENCY_KEY, REQUEST_TAG, WINDOW_MAX_S, generation, preconditions, required_components,
+};
 use super::rejection::Rejection;
 use super::response::{Binding, insert, integer, sign, string, verify_response};
 use super::structured::{Parameters, serialise_string};
@@ -38,8 +40,8 @@ impl Sent {
 }
 
 /// Signs a request by `baton-request-v1`: adds `Content-Digest` where there is a body, `Signature-Input` and
-/// `Signature`. The URI must be absolute; a body needs a `Content-Type`; `Idempotency-Key`, `If-Match` and
-/// `If-None-Match` are covered where they are there.
+/// `Signature`. The URI must be absolute; a body needs a `Content-Type`; `Idempotency-Key`, `If-Match`,
+/// `If-None-Match` and `Baton-Generation` are covered where they are there.
 ///
 /// # Errors
 /// When something that must be covered is missing.
@@ -53,6 +55,7 @@ pub fn sign_request(request: &mut http::Request<Vec<u8>>, key: &KeyRecord, stamp
     let with_key = request.headers().contains_key(IDEMPOTENCY_KEY);
     let components: Vec<_> = required_components(with_body, with_key)
         .chain(preconditions(request.headers()))
+        .chain(generation(request.headers()))
         .map(Component::own)
         .collect();
     let parameters: Parameters = vec![

@@ -10,8 +10,8 @@ use super::base::{Component, RequestView, Subject, signature_base};
 use super::keys::{KeyRecord, Keyring, Purpose, Scheme, Secret, Validity};
 use super::origins::Origins;
 use super::profile::{
-    self, HEADERS_MAX, IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_MAX_BYTES, REQUEST_TAG, SKEW_MAX_S, WINDOW_MAX_S,
-    required_components,
+    self, GENERATION, GENERATION_MAX, HEADERS_MAX, IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_MAX_BYTES, REQUEST_TAG, SKEW_MAX_S,
+    WINDOW_MAX_S, required_components,
 };
 use super::rejection::Rejection;
 use super::response::Binding;
@@ -47,6 +47,7 @@ pub struct Verified {
     pub(super) nonce: String,
     nonce_expires_at_s: Option<u64>,
     idempotency_key: Option<String>,
+    generation: Option<u64>,
     pub(super) binding: Binding,
     pub(super) secret: Secret,
 }
@@ -75,6 +76,13 @@ impl Verified {
     #[must_use]
     pub fn idempotency_key(&self) -> Option<&str> {
         self.idempotency_key.as_deref()
+    }
+
+    /// The generation of the lease that the call belongs to, where it names one. Under Standard Webhooks it names none: a
+    /// delivery's signature covers no header field.
+    #[must_use]
+    pub const fn generation(&self) -> Option<u64> {
+        self.generation
     }
 
     /// Checks that the key may invoke this agent.
@@ -143,6 +151,7 @@ fn verify_signature(request: &RequestView<'_>, body: &[u8], policy: &Policy<'_>)
     })?;
     check_digest(request.headers, body)?;
     let idempotency_key = idempotency_key(request.headers, policy.idempotency)?;
+    let generation = generation(request.headers)?;
     Ok(Verified {
         key_id: key.id.clone(),
         orchestrator: key.orchestrator.clone(),
@@ -151,6 +160,7 @@ fn verify_signature(request: &RequestView<'_>, body: &[u8], policy: &Policy<'_>)
         // In the second `expires + SKEW_MAX_S` the request is still accepted.
         nonce_expires_at_s: Some(expires + SKEW_MAX_S + 1),
         idempotency_key,
+        generation,
         binding: Binding::of(request),
         secret: key.secret.clone(),
     })
@@ -176,6 +186,7 @@ fn verify_webhook(request: &RequestView<'_>, body: &[u8], policy: &Policy<'_>) -
         nonce: delivery.id.to_owned(),
         nonce_expires_at_s: None,
         idempotency_key: Some(delivery.id.to_owned()),
+        generation: None,
         binding: Binding::of(request),
         secret,
     })
@@ -207,6 +218,7 @@ fn check_coverage(
     let covered = |name: &str| components.contains(&Component::own(name));
     if !required_components(with_body, idempotency)
         .chain(preconditions)
+        .chain(profile::generation(headers))
         .all(covered)
     {
         return Err(Rejection::Coverage);
@@ -261,4 +273,14 @@ fn idempotency_key(headers: &HeaderMap, required: bool) -> Result<Option<String>
         Ok(key) if (1..=IDEMPOTENCY_KEY_MAX_BYTES).contains(&key.len()) => Ok(Some(key)),
         _ => Err(Rejection::IdempotencyKey),
     }
+}
+
+fn generation(headers: &HeaderMap) -> Result<Option<u64>, Rejection> {
+    let Some(field) = profile::single(headers, GENERATION)? else {
+        return Ok(None);
+    };
+    let number: Option<u64> = field.parse().ok();
+    // In one spelling alone: no sign, and no zeros before it.
+    let number = number.filter(|number| (1..=GENERATION_MAX).contains(number) && number.to_string() == field);
+    number.map(Some).ok_or(Rejection::Generation)
 }

@@ -105,7 +105,7 @@ pub enum What {
         tries: u32,
         /// Since when the gateway coordinates, in Unix milliseconds.
         since_ms: u64,
-        /// `settled`, `conflict` or `dead`.
+        /// `acknowledged`, `conflict` or `given_up`.
         status: String,
     },
 }
@@ -123,6 +123,9 @@ pub struct Subject {
     pub agent: String,
     /// In which version.
     pub agent_version: String,
+    /// The step of the workflow that called it, if one did.
+    #[serde(default)]
+    pub parent: Option<String>,
     /// Who coordinated it.
     pub route: Route,
     /// Whether nobody waited for its answer in the request.
@@ -230,7 +233,7 @@ impl Event {
             }
             What::TakenOver { .. } => true,
             What::CallbackEnded { delivered, .. } => !delivered,
-            What::SettlementEnded { status, .. } => status != "settled",
+            What::SettlementEnded { status, .. } => status != "acknowledged",
             What::ExecutionBegan { .. } | What::HandedOff { .. } => false,
         }
     }

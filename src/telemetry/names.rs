@@ -37,6 +37,8 @@ pub const ORCHESTRATOR: &str = "baton.orchestrator";
 pub const RUN: &str = "baton.run";
 /// The step's id.
 pub const STEP: &str = "baton.step";
+/// The step of the workflow that called it.
+pub const WORKFLOW_STEP: &str = "baton.workflow.step";
 /// The attempt's number.
 pub const ATTEMPT: &str = "baton.attempt";
 /// The number of the execution, or how many there were.

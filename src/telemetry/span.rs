@@ -119,7 +119,7 @@ pub fn spans_of(event: &Event) -> Vec<Span> {
                 (names::TRIES, Value::Number((*tries).into())),
             ];
             let mut span = teller.part("settlement", Kind::Client, *since_ms, attributes);
-            span.fail_if(status != "settled", status);
+            span.fail_if(status != "acknowledged", status);
             vec![span]
         }
     }
@@ -163,21 +163,39 @@ impl Teller<'_> {
     }
 
     fn attempt(&self, subject: &Subject, accepted_at_ms: u64, executions: u32, status: u16, ending: &Ending) -> Span {
+        let mut span = match &subject.parent {
+            Some(workflow) => self.call_of(workflow, &subject.agent, accepted_at_ms),
+            None => self.request(subject.route, accepted_at_ms, status),
+        };
+        span.parent.clone_from(&self.event.parent_span);
+        let executions = Value::Number(executions.into());
+        span.attributes.push((names::EXECUTION, executions));
+        span.attributes.extend(attributes_of(subject, ending));
+        span.fail_as(ending);
+        span
+    }
+
+    /// An attempt that somebody asked for.
+    fn request(&self, route: Route, accepted_at_ms: u64, status: u16) -> Span {
         // As the caller sees it: who calls an orchestrator's agent, and who calls directly.
-        let route = match subject.route {
+        let route = match route {
             Route::Orchestrated => "/agents/{agent}/steps",
             Route::Fallback | Route::Local => "/agents/{agent}/query",
         };
         let mut span = self.span(format!("POST {route}"), Kind::Server, self.own.clone(), accepted_at_ms);
-        span.parent.clone_from(&self.event.parent_span);
         span.attributes.extend([
             (names::HTTP_METHOD, "POST".into()),
             (names::HTTP_ROUTE, route.into()),
             (names::HTTP_STATUS, Value::Number(status.into())),
-            (names::EXECUTION, Value::Number(executions.into())),
         ]);
-        span.attributes.extend(attributes_of(subject, ending));
-        span.fail_as(ending);
+        span
+    }
+
+    /// An attempt that a workflow's step called.
+    fn call_of(&self, workflow: &str, agent: &str, accepted_at_ms: u64) -> Span {
+        let name = format!("call {agent}");
+        let mut span = self.span(name, Kind::Internal, self.own.clone(), accepted_at_ms);
+        span.attributes.push((names::WORKFLOW_STEP, workflow.into()));
         span
     }
 

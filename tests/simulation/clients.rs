@@ -9,6 +9,7 @@ use baton::run::delivery::{DeliveryState, Resend};
 use baton::run::handoff::{HandOffRequest, Handed, HandedOff, Handoff};
 use baton::run::ledger::{Claim, ClaimRequest};
 use baton::run::record::{Forget, Use};
+use baton::run::settlement::Takeover;
 use baton::run::state::{Expected, Put, PutState, Read, ReadState};
 use baton::run::status::{Cancel, Cursor, Watch};
 use baton::run::work::Execution;
@@ -33,6 +34,20 @@ pub struct Clients {
 
 impl Clients {
     pub fn invoke(&mut self, world: &mut World) {
+        self.call_a_step(world, None);
+    }
+
+    /// The gateway coordinates the run from now on, and invokes the step by itself.
+    pub fn take_over(&mut self, world: &mut World) {
+        let takeover = Takeover {
+            gateway: "gw".into(),
+            reason: "timeout".into(),
+            generation: Some(world.generation + world.random.between(0, 2)),
+        };
+        self.call_a_step(world, Some(takeover));
+    }
+
+    fn call_a_step(&mut self, world: &mut World, takeover: Option<Takeover>) {
         let step = format!("s{}", world.random.between(0, 5));
         let version = self.seen[0].1;
         let (attempts, version) = *self.steps.entry(step.clone()).or_insert((1, version));
@@ -42,7 +57,11 @@ impl Clients {
             _ => attempts + 1,
         };
         self.steps.insert(step.clone(), (attempts.max(attempt), version));
-        let request = self.call(world, &step, attempt, version);
+        let mut request = self.call(world, &step, attempt, version);
+        request.background &= takeover.is_none();
+        request.takeover = takeover;
+        let is_refused = request.takeover.is_none() && world.model.is_taken_over();
+        let attempts = world.model.attempts();
         let key = request.idempotency_key.clone();
         let (call, hold_ms, is_background) = (request.call.clone(), request.hold_ms, request.background);
         let claimant = world.claimant();
@@ -50,11 +69,18 @@ impl Clients {
         let Ok(claim) = world.ask_as(&claimant, request, false) else {
             return;
         };
+        let is_new = world.model.attempts() > attempts || matches!(claim, Claim::Granted { .. });
+        assert!(!(is_refused && is_new), "{key} runs beside what the gateway took over");
         match claim {
+            Claim::TakenOver => {
+                assert!(is_refused);
+                world.count("a step of a run that was taken over is refused");
+            }
             Claim::Granted {
                 ordinal,
                 generation,
                 kept,
+                ..
             } => {
                 assert!(!is_background, "who comes back for the answer is to execute it");
                 world.model.begun(ordinal, &call, kept.as_deref());
@@ -71,6 +97,7 @@ impl Clients {
                     generation,
                     call,
                     kept,
+                    used_ms: 0,
                 };
                 let job = Job::new(claimant, incarnation, execution, now_ms + hold_ms);
                 world.workers.push(job);
@@ -123,6 +150,7 @@ impl Clients {
             background: world.random.percent(60),
             callback_url: (step != "s2").then(|| "https://orchestrator.example/callback".into()),
             parent_span: None,
+            workflow: false,
             takeover: None,
         }
     }
@@ -240,6 +268,7 @@ impl Clients {
                 world.model.handed_off(&key, format!("{handoff:?}"));
             }
             Ok(HandedOff::Conflict(_)) | Err(_) => {}
+            Ok(HandedOff::StepRefused(claim)) if *claim == Claim::TakenOver => assert!(world.model.is_taken_over()),
             Ok(other) => panic!("{other:?}"),
         }
     }
@@ -253,6 +282,7 @@ impl Clients {
                 step: step.clone(),
                 idempotency_key: None,
                 cursor,
+                follows: false,
             };
             let Some(watched) = watch.ask(world.storage.as_ref()).unwrap() else {
                 return;

@@ -36,6 +36,10 @@ fn a_thousand_lives_of_a_run() {
     println!("{counts:#?}");
     for what in [
         "a captured request is refused",
+        "a late call is refused",
+        "a late call is told what is there",
+        "a settlement was tried",
+        "a step of a run that was taken over is refused",
         "a claim is taken over",
         "a commit is lost",
         "a cancelled step's commit is late",
@@ -62,7 +66,14 @@ fn a_thousand_lives_of_a_run() {
 fn live(seed: u64) -> BTreeMap<&'static str, u32> {
     let mut world = World::new(seed);
     let mut clients = Clients::default();
+    let is_taken_over = world.random.percent(30);
     for _ in 0..STEPS {
+        if world.random.percent(3) {
+            world.generation += 1;
+        }
+        if is_taken_over && world.random.percent(3) {
+            clients.take_over(&mut world);
+        }
         something_happens(&mut world, &mut clients);
     }
     heal(&mut world);
@@ -103,6 +114,10 @@ fn something_happens(world: &mut World, clients: &mut Clients) {
             let index = world.random.index(world.reporting.len());
             world.report(index);
         }
+        75..78 if !world.settling.is_empty() => {
+            let index = world.random.index(world.settling.len());
+            world.settle(index);
+        }
         78..85 if !world.workers.is_empty() => {
             let index = world.random.index(world.workers.len());
             world.work(index);
@@ -123,7 +138,8 @@ fn something_happens(world: &mut World, clients: &mut Clients) {
             ];
             world.receiver = world.random.pick(&receivers);
             let receiver = world.receiver;
-            world.note(|| format!("the receiver is {receiver:?}"));
+            world.orchestrator = receiver;
+            world.note(|| format!("the receiver and the orchestrator are {receiver:?}"));
         }
         _ => {
             let ranges = [(0, 50), (50, 2_000), (2_000, 10_000), (10_000, 90_000)];
@@ -147,6 +163,8 @@ fn heal(world: &mut World) {
         7..9 => Receiver::Gone,
         _ => Receiver::Down,
     };
+    // One that is down for a week is tried for a week.
+    world.orchestrator = world.random.pick(&[Receiver::Up, Receiver::Up, Receiver::Gone]);
 }
 
 /// Lets everything come to its end. Only the end of the run itself is left to wait for.
@@ -159,6 +177,8 @@ fn quiesce(world: &mut World) {
             world.deliver(index);
         } else if let Some(index) = world.reporting.len().checked_sub(1) {
             world.report(index);
+        } else if let Some(index) = world.settling.len().checked_sub(1) {
+            world.settle(index);
         } else if let Some(index) = world.workers.len().checked_sub(1) {
             world.work(index);
         } else if timers(world).iter().all(|timer| timer == "expire") {

@@ -7,6 +7,7 @@ use baton::run::attempt::{Attempt, EXECUTIONS_MAX, Phase};
 use baton::run::call::{Call, StateSource};
 use baton::run::delivery::{DeadLetter, Parcel};
 use baton::run::ledger::CommitRequest;
+use baton::run::settlement::{Notice, Settlement, SettlementStatus};
 use baton::run::state::{self, Kept, Read, ReadState, Version};
 use baton::run::storage::{MemoryStorage, Storage as _};
 use baton::run::{Moment, Question};
@@ -34,6 +35,10 @@ pub struct Model {
     callbacks: BTreeMap<Id, String>,
     received: BTreeMap<String, String>,
     acknowledged: BTreeSet<String>,
+    /// What the run says of its settlement, once it was taken over.
+    settlement: Option<Settlement>,
+    /// The steps that the orchestrator has acknowledged, by their keys.
+    settled: BTreeSet<(Incarnation, String)>,
     /// The operator's list.
     pub letters: BTreeMap<String, DeadLetter>,
 }
@@ -64,6 +69,7 @@ impl Model {
                 }
                 self.incarnation += 1;
                 self.last_version = 0;
+                self.settlement = None;
                 self.rows.clear();
             }
             return;
@@ -71,6 +77,9 @@ impl Model {
         self.is_there = true;
         for (_, row) in self.news(storage, "version/") {
             self.look_at_version(storage, serde_json::from_str(&row).unwrap());
+        }
+        for (_, row) in self.news(storage, "settlement/") {
+            self.settlement = Some(serde_json::from_str(&row).unwrap());
         }
         let ordinal = |key: &str| -> u32 { key.split_once('/').unwrap().1.parse().unwrap() };
         let tables = ["attempt/", "answer/", "delivery/"];
@@ -170,13 +179,41 @@ impl Model {
         self.attempts.insert(id, seen);
     }
 
+    /// Whether the gateway coordinates the run in its orchestrator's place.
+    pub fn is_taken_over(&self) -> bool {
+        self.settlement.is_some()
+    }
+
+    /// How many attempts the run has.
+    pub fn attempts(&self) -> usize {
+        self.own_attempts().count()
+    }
+
+    /// A settlement is to be sent: it tells of all that has ended, as it was answered.
+    pub fn noticed(&self, notice: &Notice) {
+        let told = notice.body["steps"].as_array().expect("steps");
+        let ended: Vec<_> = self.own_attempts().filter(|(_, seen)| seen.answer.is_some()).collect();
+        assert_eq!(told.len(), ended.len(), "{notice:?}");
+        for (told, (_, seen)) in told.iter().zip(ended) {
+            assert_eq!(told["step"], seen.attempt.step.as_str());
+            assert_eq!(Some(&told["answer"]["body"]), seen.answer.as_ref());
+        }
+    }
+
+    /// The orchestrator has acknowledged a settlement.
+    pub fn acknowledged(&mut self, incarnation: Incarnation, notice: &Notice) {
+        for told in notice.body["steps"].as_array().expect("steps") {
+            let key = format!("{}/{}", told["step"].as_str().unwrap(), told["attempt"]);
+            self.settled.insert((incarnation, key));
+        }
+    }
+
     pub fn attempt(&self, ordinal: u32) -> Option<&Attempt> {
         self.attempts
             .get(&(self.incarnation, ordinal))
             .map(|seen| &seen.attempt)
     }
 
-    /// Whether the step has its final answer.
     /// The attempts that have ended, by their places and when they were accepted.
     pub fn ended(&self) -> BTreeSet<(u32, u64)> {
         let attempts = self.attempts.values().map(|seen| &seen.attempt);
@@ -186,6 +223,7 @@ impl Model {
             .collect()
     }
 
+    /// Whether the step has its final answer.
     pub fn is_final(&self, step: &str) -> bool {
         self.finals.contains_key(&(self.incarnation, step.to_owned()))
     }
@@ -300,6 +338,18 @@ impl Model {
 
     /// Nothing is under way in the run any more: everything that was promised was done.
     pub fn is_settled(&self) {
+        if let Some(settlement) = &self.settlement {
+            assert_ne!(settlement.status, SettlementStatus::Pending, "{settlement:?}");
+            let is_settled = settlement.status == SettlementStatus::Settled;
+            for (_, seen) in self
+                .own_attempts()
+                .filter(|(_, seen)| is_settled && seen.answer.is_some())
+            {
+                let key = format!("{}/{}", seen.attempt.step, seen.attempt.attempt);
+                let is_told = self.settled.contains(&(self.incarnation, key));
+                assert!(is_told, "never told to the orchestrator: {:?}", seen.attempt);
+            }
+        }
         for (id, seen) in self.own_attempts() {
             let attempt = &seen.attempt;
             assert!(

@@ -1,21 +1,23 @@
 //! The run's object and its storage, with all that can go wrong with them; time; the receiver of callbacks.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod asking;
+mod exporting;
+mod telling;
+
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use baton::run::call::StateSource;
-use baton::run::delivery::{self, DeadLetter, Parcel, Sent};
+use baton::run::delivery::{DeadLetter, Parcel, Sent};
 use baton::run::events::{self, Event};
 use baton::run::ledger::{Commit, CommitRequest, StateWrite};
-use baton::run::outbox::{self, Destination};
-use baton::run::outbox_report;
+use baton::run::settlement::Notice;
 use baton::run::state::Kept;
 use baton::run::storage::{Corrupt, MemoryStorage};
 use baton::run::transaction::Transaction;
 use baton::run::work::{self, Execution, Work};
-use baton::run::{Asked, Moment, Nonce, Question, StoredAnswer, Told, ask, next_at_ms};
-use baton::telemetry::event::{self as telemetry, What};
-use baton::telemetry::otlp::Verdict;
+use baton::run::{Moment, Nonce, Question as _, StoredAnswer, next_at_ms};
+use baton::telemetry::event as telemetry;
 use serde_json::{Value, json};
 
 use crate::model::{Incarnation, Model};
@@ -45,9 +47,16 @@ pub struct World {
     pub reporting: Vec<(Incarnation, u32, DeadLetter, bool)>,
     /// Events that have arrived, by their ids.
     history: BTreeMap<String, telemetry::Event>,
+    pub settling: Vec<(Incarnation, Notice)>,
     /// Workers at work on a step whose caller waits.
     pub workers: Vec<Job>,
     pub receiver: Receiver,
+    /// Where settlements go.
+    pub orchestrator: Receiver,
+    /// The generation of the orchestrator's lease.
+    pub generation: u64,
+    /// What the run certainly knows of it.
+    fenced: u64,
     requests: u32,
     words: u32,
     /// Requests whose nonce was certainly taken down: until when, and what would be sent again.
@@ -122,8 +131,12 @@ impl World {
             delivering: Vec::new(),
             reporting: Vec::new(),
             history: BTreeMap::new(),
+            settling: Vec::new(),
             workers: Vec::new(),
             receiver: Receiver::Up,
+            orchestrator: Receiver::Up,
+            generation: 1,
+            fenced: 0,
             requests: 0,
             words: 0,
             captured: Vec::new(),
@@ -155,6 +168,7 @@ impl World {
         self.executing.clear();
         self.delivering.clear();
         self.reporting.clear();
+        self.settling.clear();
     }
 
     /// A transaction of the object: it may fail before anything is done, or its answer may be lost.
@@ -204,59 +218,6 @@ impl World {
         format!("request {}", self.requests)
     }
 
-    /// Asks the run as this request, twice if there is no answer.
-    pub fn ask_as<Q: Question>(&mut self, claimant: &str, question: Q, forgets: bool) -> Result<Q::Answer, Unknown> {
-        let nonce = Q::USES_NONCE.then(|| Nonce {
-            value: format!("nonce of {claimant}"),
-            expires_at_ms: self.now_ms + NONCE_MS,
-        });
-        let asked = Asked {
-            claimant: claimant.to_owned(),
-            nonce,
-            question,
-        };
-        let mut told = Err(Unknown);
-        for _ in 0..2 {
-            let (now_ms, random) = (self.now_ms, self.random.next() as u32);
-            self.forgets = forgets;
-            told = self.transact(|storage| ask(storage, &asked, now_ms, random));
-            self.forgets = false;
-            if told.is_ok() {
-                break;
-            }
-        }
-        match told? {
-            Told::Answer(answer) => {
-                self.captured.extend(asked.nonce);
-                Ok(answer)
-            }
-            Told::Replayed => panic!("{claimant} was taken for another request"),
-        }
-    }
-
-    /// Asks as a new request.
-    pub fn ask<Q: Question>(&mut self, question: Q) -> Result<Q::Answer, Unknown> {
-        let claimant = self.claimant();
-        self.ask_as(&claimant, question, false)
-    }
-
-    /// Somebody sends a captured request once more.
-    pub fn replay<Q: Question>(&mut self, nonce: Nonce, question: Q) {
-        let asked = Asked {
-            claimant: self.claimant(),
-            nonce: Some(nonce.clone()),
-            question,
-        };
-        if nonce.expires_at_ms < self.now_ms {
-            return;
-        }
-        let (now_ms, random) = (self.now_ms, self.random.next() as u32);
-        if let Ok(told) = self.transact(|storage| ask(storage, &asked, now_ms, random)) {
-            assert!(matches!(told, Told::Replayed), "a captured request had an effect");
-            self.count("a captured request is refused");
-        }
-    }
-
     /// The object's alarm: takes the next thing that is due.
     pub fn take_on(&mut self) -> Option<()> {
         let (instance, now_ms, random) = (self.instance(), self.now_ms, self.random.next() as u32);
@@ -287,9 +248,13 @@ impl World {
                 sent: None,
             }),
             Work::Report(ordinal, letter) => self.reporting.push((incarnation, ordinal, *letter, false)),
-            Work::Settle(notice) => panic!("nobody took the run over: {notice:?}"),
+            Work::Settle(notice) => {
+                self.model.noticed(&notice);
+                self.settling.push((incarnation, *notice));
+            }
             Work::Export => self.export(&instance, now_ms),
             Work::RemoveAll => {
+                self.fenced = 0;
                 self.count("everything is removed");
                 if self.faults && self.random.percent(20) {
                     self.kill();
@@ -299,79 +264,6 @@ impl World {
             }
         }
         Some(())
-    }
-
-    /// The object sends events and reports those that it gives up: either may fail, and either's answer may be lost.
-    fn export(&mut self, instance: &str, now_ms: u64) {
-        let receiver = |_: &str| {
-            vec![Destination {
-                name: outbox::RECEIVER,
-                timeout_ms: 10_000,
-            }]
-        };
-        let random = self.random.next() as u32;
-        let moment = Moment {
-            now_ms,
-            random,
-            claimant: instance,
-        };
-        let Ok(batches) = self.transact(|storage| outbox::take(storage, receiver, moment)) else {
-            return;
-        };
-        for batch in batches {
-            let verdict = match self.faults && self.random.percent(40) {
-                true => Verdict::Retry {
-                    reason: "503".into(),
-                    retry_after_ms: None,
-                },
-                false => Verdict::Delivered { rejected: None },
-            };
-            if verdict != (Verdict::Delivered { rejected: None }) {
-                self.count("events are sent again");
-            }
-            if verdict == (Verdict::Delivered { rejected: None }) || self.random.percent(50) {
-                batch.events.iter().for_each(|(_, event)| self.arrived(event));
-            }
-            if self
-                .transact(|storage| outbox::told(storage, &batch, &verdict, moment))
-                .is_err()
-            {
-                return;
-            }
-        }
-        let Ok(Some(report)) = self.transact(|storage| outbox_report::report(storage, now_ms)) else {
-            return;
-        };
-        if self.faults && self.random.percent(30) {
-            return;
-        }
-        for dead in &report.dead {
-            self.count("an event is given up");
-            self.arrived(&dead.event);
-        }
-        let _ = self.transact(|storage| outbox_report::reported(storage, &report, moment));
-    }
-
-    /// An event is at its destination, or on the operator's list: the same whenever it comes.
-    fn arrived(&mut self, event: &telemetry::Event) {
-        let known = self.history.insert(event.id.clone(), event.clone());
-        assert!(
-            known.is_none_or(|known| known == *event),
-            "an event's id was used again"
-        );
-    }
-
-    /// The attempts whose end was told, by their places and when they were accepted.
-    pub fn ends_told(&self) -> BTreeSet<(u32, u64)> {
-        let ends = self.history.values().filter_map(|event| match &event.what {
-            What::AttemptEnded {
-                subject,
-                accepted_at_ms,
-                ..
-            } => Some((subject.ordinal, *accepted_at_ms)),
-            _ => None,
-        });
-        ends.collect()
     }
 
     /// An execution in the object goes on: it tells something, or it ends, or it is committed.
@@ -483,55 +375,6 @@ impl World {
             ..ending.clone()
         };
         job.commit(&ending, None)
-    }
-
-    /// A callback goes on: to its receiver, or what that said is taken down.
-    pub fn deliver(&mut self, index: usize) {
-        let mut shipment = self.delivering.remove(index);
-        let Some(sent) = shipment.sent.clone() else {
-            let accepts = matches!(self.receiver, Receiver::Up | Receiver::Slow);
-            if self.receiver != Receiver::Down {
-                self.model.received(shipment.incarnation, &shipment.parcel, accepts);
-            }
-            let failed = |retry_after_ms| Sent::Failed {
-                reason: "no answer".into(),
-                retry_after_ms,
-            };
-            shipment.sent = Some(match self.receiver {
-                Receiver::Up => Sent::Delivered,
-                Receiver::Down => failed(self.random.pick(&[None, Some(5_000), Some(u64::MAX)])),
-                Receiver::Slow => failed(None),
-                Receiver::Gone => Sent::Refused("410".into()),
-            });
-            self.delivering.push(shipment);
-            return;
-        };
-        let (now_ms, random, instance) = (self.now_ms, self.random.next() as u32, self.instance());
-        let parcel = shipment.parcel;
-        let taken_down = self.transact(|storage| {
-            let moment = Moment {
-                now_ms,
-                random,
-                claimant: &instance,
-            };
-            delivery::sent(storage, &parcel, sent, moment)
-        });
-        if taken_down.is_ok() {
-            self.count("a callback's try is taken down");
-        }
-    }
-
-    /// A report goes on: onto the operator's list, and that it is there is taken down.
-    pub fn report(&mut self, index: usize) {
-        let (incarnation, ordinal, letter, is_listed) = self.reporting.remove(index);
-        if !is_listed {
-            self.count("a dead letter is listed");
-            self.model.listed(incarnation, ordinal, &letter);
-            self.reporting.push((incarnation, ordinal, letter, true));
-            return;
-        }
-        // Should it be lost, it is reported again.
-        let _ = self.transact(|storage| delivery::reported(storage, ordinal, &letter));
     }
 
     pub fn next_at_ms(&self) -> Option<u64> {

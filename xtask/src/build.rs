@@ -22,7 +22,8 @@ pub enum Variant {
 }
 
 impl Variant {
-    fn name(self) -> &'static str {
+    /// Its name, which is that of its folder among what is made.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Release => "release",
             Self::Dev => "dev",

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{build, check, config, dev, paths::Paths, setup, test, wrangler};
+use crate::{bench, build, check, config, dev, paths::Paths, setup, test, wrangler};
 
 /// Developer commands of Baton.
 #[derive(Debug, Parser)]
@@ -26,6 +26,8 @@ enum Command {
     Dev(DevOptions),
     /// Run every test: unit tests, and the contract tests against real workerd
     Test(TestOptions),
+    /// Measure, on real workerd
+    Bench(BenchOptions),
     /// Check format, lints (native and wasm32), manifests and pins
     Check,
     /// Deploy the Worker to an environment of wrangler.toml
@@ -75,6 +77,32 @@ pub struct TestOptions {
     pub package: Vec<String>,
 }
 
+/// What to measure.
+#[derive(Debug, Args)]
+pub struct BenchOptions {
+    /// Which benchmark
+    pub name: Benchmark,
+    /// On the Worker of the contract tests, which is quick to build and slower than the deployed one
+    #[arg(long)]
+    pub fixtures: bool,
+}
+
+/// The benchmarks there are.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Benchmark {
+    /// What the open breaker adds to a direct call
+    Direct,
+}
+
+impl Benchmark {
+    /// The name of its file in contract-tests/benches.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+        }
+    }
+}
+
 /// Where to deploy.
 #[derive(Debug, Args)]
 pub struct DeployOptions {
@@ -119,6 +147,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         Command::Dev(options) => return dev::run(&paths, &options),
         Command::Test(options) => return test::run(&paths, &options),
+        Command::Bench(options) => return bench::run(&paths, &options),
         Command::Check => check::run(&paths)?,
         Command::Deploy(options) => wrangler::deploy(&paths, &options)?,
         Command::Wrangler { arguments } => wrangler::pass_through(&paths, &arguments)?,

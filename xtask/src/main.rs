@@ -3,6 +3,7 @@
 //! Each command brings the machine to the state it needs by itself: whoever has a Rust toolchain, Node's `npm`
 //! and `python3` needs nothing else. What is installed, and where: [`setup`]. Exact versions: [`pins`].
 
+mod bench;
 mod build;
 mod check;
 mod cli;

@@ -14,7 +14,7 @@ use crate::{command, paths::Paths, setup};
 use summary::Summary;
 
 /// The package of the black-box tests over HTTP.
-const CONTRACT_TESTS: &str = "contract-tests";
+pub const CONTRACT_TESTS: &str = "contract-tests";
 
 /// The package of the Worker.
 const CORE: &str = "baton";
@@ -44,7 +44,7 @@ pub fn run(paths: &Paths, options: &TestOptions) -> Result<ExitCode> {
         }
         let mut cargo = cargo_test(paths, options, &arguments);
         if wanted(CONTRACT_TESTS) && !options.native_only {
-            prepare_contract_tests(paths, &mut cargo)?;
+            prepare_contract_tests(paths, &mut cargo, Variant::Fixtures)?;
         }
         commands.push(cargo);
     }
@@ -79,11 +79,11 @@ fn cargo_test(paths: &Paths, options: &TestOptions, arguments: &[&str]) -> Comma
 }
 
 /// Builds what the contract tests talk to, and tells them where it is.
-fn prepare_contract_tests(paths: &Paths, cargo: &mut Command) -> Result<()> {
+pub fn prepare_contract_tests(paths: &Paths, cargo: &mut Command, variant: Variant) -> Result<()> {
     let tools = setup::for_worker(paths)?;
     let python = setup::for_tests(paths)?;
-    let main = build::worker_with(paths, &tools, Variant::Fixtures)?;
-    let config = paths.made().join("fixtures/wrangler.json");
+    let main = build::worker_with(paths, &tools, variant)?;
+    let config = paths.made().join(variant.name()).join("wrangler.json");
     config::write(
         paths,
         &config,

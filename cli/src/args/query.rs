@@ -12,6 +12,7 @@ Examples:
   baton query 'I was charged twice'                              # the router chooses the agent
   baton query 'I was charged twice' --agent triage
   baton query --agent triage --input '{\"text\":\"I was charged twice\"}'
+  baton query 'Summarize this: ...' --stream                      # see it happen
   baton query --agent redact --input @message.json --json | jq .output
   baton query 'I was charged twice' --idempotency-key order-17   # the same again: the stored answer
 
@@ -46,6 +47,9 @@ pub struct Query {
     /// Where the gateway is
     #[arg(long, env = "BATON_GATEWAY", hide_env_values = true, value_name = "URL")]
     pub gateway: Option<String>,
+    /// Show on standard error what happens meanwhile: how the call is routed, progress, the output's text as it comes
+    #[arg(long)]
+    pub stream: bool,
     /// Print the answer's body as the gateway sent it
     #[arg(long)]
     pub json: bool,

@@ -38,11 +38,15 @@ pub enum RunCommand {
 #[command(after_help = "\
 Examples:
   baton run show run_01
-  baton run show run_01 --json | jq .state.etag")]
+  baton run show run_01 --json | jq .state.etag
+  baton run show dir_0f1e2d3c4b5a69788796a5b4c3d2e1f0 --operator acme --key operator.key.json")]
 pub struct ShowRun {
     /// The run
     #[arg(value_parser = id::parse)]
     pub run: String,
+    /// Look as the gateway's operator, at a run of this orchestrator; `:gateway` has those that no orchestrator plans
+    #[arg(long, value_name = "ORCHESTRATOR", value_parser = id::parse)]
+    pub operator: Option<String>,
     /// How the call is made.
     #[command(flatten)]
     pub call: CallOptions,

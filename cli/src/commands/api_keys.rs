@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use baton::access::RateLimit;
+use baton::access::key::is_key_id;
+use baton::access::{PresentedKey, RateLimit};
 use baton::signature::Purpose;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -111,15 +112,27 @@ fn describe_one(key: &Value, now_s: u64, style: Style) -> String {
     )
 }
 
+/// The id that is meant. Of a whole key only its id is taken; what is neither is not repeated, for it may be most of a key.
+fn id_of(text: &str) -> Result<String, Failure> {
+    let id = PresentedKey::parse(text).map_or_else(|| text.to_owned(), |key| key.id);
+    if is_key_id(&id) {
+        return Ok(id);
+    }
+    Err(Failure::usage(
+        "that is no id of an API key: write the 16 hexadecimal digits that `baton api-keys list` shows".to_owned(),
+    ))
+}
+
 fn revoke(args: &RevokeApiKey, style: Style) -> Result<Report, Failure> {
+    let id = id_of(&args.id)?;
     let caller = Caller::new(&args.call, Purpose::Operate, None)?;
-    let answer = caller.ask(Method::DELETE, &format!("{PATH}/{}", segment(&args.id)), TIMEOUT)?;
+    let answer = caller.ask(Method::DELETE, &format!("{PATH}/{}", segment(&id)), TIMEOUT)?;
     if answer.response.status() == StatusCode::NO_CONTENT {
         let report = Report::new(Exit::Done, "");
         return Ok(if args.call.json {
             report
         } else {
-            report.note(format!("the API key {} is revoked", args.id))
+            report.note(format!("the API key {id} is revoked"))
         });
     }
     show::report(&answer, args.call.json, style, |_| {
@@ -141,6 +154,19 @@ mod tests {
             panic!("another command")
         };
         assert_eq!(wanted(&args, 1_000), *expected, "{arguments:?}");
+    }
+
+    #[test]
+    fn of_a_whole_key_only_the_id_is_taken() {
+        let key = |secret: &str| format!("baton_0123456789abcdef_{secret}");
+        for text in ["0123456789abcdef".to_owned(), key(&"A".repeat(43))] {
+            assert_eq!(id_of(&text).ok().as_deref(), Some("0123456789abcdef"), "{text}");
+        }
+        for wrong in ["", "0123456789ABCDEF", "0123456789abcde", &key("secret")] {
+            let error = id_of(wrong).expect_err(wrong);
+            let error = error.message();
+            assert!(!error.contains("secret") && !error.contains("baton_"), "{error}");
+        }
     }
 
     #[test]

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use crate::args::Query;
 use crate::commands::step::agent_path;
+use crate::follow::EVENT_STREAM;
 use crate::id::quoted;
+use crate::listen::listen;
 use crate::output::{Exit, Failure, Report, Style};
 use crate::signed::{Answer, Trust, idempotency_key};
 use crate::{config, environment, show, transport};
@@ -27,15 +29,23 @@ pub fn run(args: &Query, style: Style) -> Result<Report, Failure> {
     let bearer = bearer(args.api_key.as_deref())?;
     let gateway = config::gateway(args.gateway.as_deref())?;
     let key = args.idempotency_key.clone().map_or_else(environment::random_id, Ok)?;
+    let accepted = match args.stream {
+        true => EVENT_STREAM,
+        false => "application/json, application/problem+json",
+    };
     let request = Request::post(format!("{gateway}{path}"))
-        .header(ACCEPT, "application/json, application/problem+json")
+        .header(ACCEPT, accepted)
         .header(CONTENT_TYPE, "application/json")
         .header(AUTHORIZATION, bearer)
         .header("idempotency-key", idempotency_key(&key)?)
         .body(body.to_string().into_bytes())
         .map_err(|error| Failure::usage(format!("the request cannot be made: {error}")))?;
     let patience = Duration::from_millis(args.deadline.unwrap_or(baton::manifest::DEADLINE_MAX_MS));
-    let response = transport::send(request, patience + GRACE)
+    let sent = match args.stream {
+        true => listen(request),
+        false => transport::send(request, patience + GRACE),
+    };
+    let response = sent
         .and_then(here)
         .map_err(|failure| how_to_ask_again(&failure, &key))?;
     let trust = Trust::Connection;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use baton::routing::classifier::{Routed, consider};
 use baton::routing::{By, Candidate, Choice, Match, candidates, route};
 use serde_json::json;
 
@@ -18,18 +19,32 @@ pub fn explain(args: &ExplainRoute, style: Style) -> Result<Report, Failure> {
         Err(findings) => return Ok(findings),
     };
     let choice = route(&team, &args.text, |_| true);
+    let classifier = match consider(&team, &args.text, |_| true) {
+        Routed::Unclear(unclear) => Some(unclear.classifier.id.as_str()),
+        Routed::Chosen(_) | Routed::Nobody => None,
+    };
     let exit = if choice.is_some() { Exit::Done } else { Exit::Bad };
     let text = if args.json {
-        let value = match &choice {
+        let mut value = match &choice {
             Some(choice) => json!(choice),
             None => json!({"agent": null, "reason": NOBODY, "candidates": candidates(&team, &args.text, |_| true)}),
         };
+        if let Some(classifier) = classifier {
+            value["classifier"] = classifier.into();
+        }
         format!("{value:#}\n")
     } else {
-        match &choice {
+        let chosen = match &choice {
             Some(choice) => describe(Some(choice), &choice.candidates, style),
             None => describe(None, &candidates(&team, &args.text, |_| true), style),
-        }
+        };
+        let asked = classifier.map(|id| {
+            format!(
+                "The classifier {} would be asked, which this command does not do. Without a usable verdict of it:\n\n",
+                style.good(id)
+            )
+        });
+        asked.unwrap_or_default() + &chosen
     };
     Ok(Report::new(exit, text))
 }
@@ -40,6 +55,7 @@ fn describe(choice: Option<&Choice>, candidates: &[Candidate], style: Style) -> 
         Some(choice) => {
             let by = match choice.by {
                 By::Keywords => "by its phrases",
+                By::Classifier => "by the classifier",
                 By::Default => "by default",
             };
             let agent = style.good(&choice.agent);

@@ -7,7 +7,7 @@ use contract_tests::environment::repository;
 use contract_tests::gateway::shared;
 use contract_tests::mac::base64;
 use contract_tests::message::Message;
-use contract_tests::outside::fresh;
+use contract_tests::outside::{fresh, wait_for};
 use serde_json::{Value, json};
 
 use crate::support::{body, invoke, key, signed, step};
@@ -46,6 +46,28 @@ fn check(answer: &Answer, expected: Value) {
     for (name, value) in expected.as_object().expect("an object") {
         assert_eq!(line[name], *value, "{name} of {line}");
     }
+}
+
+#[test]
+fn an_agents_own_line_says_where_it_comes_from() {
+    let trace_id = "0af7651916cd43dd8448eb211c80319c";
+    let mut body = body(json!({ "name": "Ada", "language": "de" }));
+    assert_eq!(invoke("greet", &body).completed()["output"]["visit"], 1);
+    body["step"] = "s2".into();
+    let step = Message::step(&shared(), "greet", &body)
+        .header("traceparent", &format!("00-{trace_id}-b7ad6b7169203331-01"))
+        .signed_by_baton(key("first"));
+    let output = &step.send().completed()["output"];
+    assert_eq!(*output, json!({ "text": "Guten Tag, Ada!", "visit": 2 }));
+    let line = wait_for("the agent's line", || {
+        let mut events = shared().events().into_iter();
+        events.find(|event| event["event"] == "agent" && event["step"] == "s2" && event["run"] == body["run"])
+    });
+    let expected = json!({
+        "event": "agent", "agent": "greet", "run": body["run"], "step": "s2", "attempt": 1, "trace_id": trace_id,
+        "message": "greeted", "fields": { "language": "de", "visit": 2 }, "fields_left_out": false,
+    });
+    assert_eq!(line, expected);
 }
 
 #[test]

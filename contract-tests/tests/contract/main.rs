@@ -2,14 +2,18 @@
 //!
 //! One binary, so that its tests share one gateway wherever they need none of their own.
 
+mod agents;
 mod api_keys;
 mod cli;
 mod configuration;
+mod deploy;
 mod direct;
 mod documents;
+mod links;
 mod log;
 mod registration;
 mod restarts;
+mod rotation;
 mod runs;
 mod signatures;
 mod snippets;

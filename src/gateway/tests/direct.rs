@@ -3,23 +3,25 @@
 use http::header::AUTHORIZATION;
 
 use super::*;
-use crate::breaker::SAMPLES_MIN;
+use crate::breaker::{End, FRESH_MS, Hold, OPEN_MS, SAMPLES_MIN, Word, guard};
 use crate::config::Orchestrator;
+use crate::direct;
+use crate::platform::Unanswered;
 use crate::signature::Origins;
 
 const URL: &str = "https://o.example";
 
 /// A gateway with an orchestrator, and a customer.
-struct World {
-    bench: Bench,
+pub(super) struct World {
+    pub(super) bench: Bench,
     api_key: String,
 }
 
 /// What the orchestrator answers: the status and the body. It signs it.
-type Says = fn(&Value) -> (u16, Value);
+pub(super) type Says = fn(&Value) -> (u16, Value);
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut bench = Bench::new();
         let secret = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
         let keys = json!([
@@ -34,6 +36,7 @@ impl World {
             url: URL.into(),
             callback_origins: Vec::new(),
             fallback_when_refused: false,
+            max_concurrent_steps: None,
         }];
         bench.signer.set("operator");
         let create = Call {
@@ -47,10 +50,11 @@ impl World {
     }
 
     /// The orchestrator is there, and says this to every run that is handed on.
-    fn with(self, says: Says) -> Self {
+    pub(super) fn with(self, says: Says) -> Self {
         let keyring = self.bench.config.keyring.clone();
         let orchestrator = move |request: &http::Request<Vec<u8>>| {
-            let origins = Origins::parse(URL).expect("an origin");
+            let host = request.uri().host().expect("a host");
+            let origins = Origins::parse(&format!("https://{host}")).expect("an origin");
             let policy = Policy {
                 keyring: &keyring,
                 origins: &origins,
@@ -76,14 +80,18 @@ impl World {
         self
     }
 
-    fn ask(&self, path: &str, body: &Value, key: Option<&str>) -> (u16, Value) {
+    pub(super) fn request(&self, path: &str, body: &Value, key: Option<&str>) -> http::Request<Vec<u8>> {
         let mut request = http::Request::post(format!("{ORIGIN}{path}"))
             .header(CONTENT_TYPE, "application/json")
             .header(AUTHORIZATION, format!("Bearer {}", self.api_key));
         if let Some(key) = key {
             request = request.header("idempotency-key", format!("\"{key}\""));
         }
-        let request = request.body(body.to_string().into_bytes()).expect("a request");
+        request.body(body.to_string().into_bytes()).expect("a request")
+    }
+
+    pub(super) fn ask(&self, path: &str, body: &Value, key: Option<&str>) -> (u16, Value) {
+        let request = self.request(path, body, key);
         let (response, _) = self.bench.handle(&request);
         let body: Value = serde_json::from_slice(response.body()).expect("JSON");
         if response.status() == 200 {
@@ -93,7 +101,7 @@ impl World {
         (response.status().as_u16(), body)
     }
 
-    fn triage(&self) -> (u16, Value) {
+    pub(super) fn triage(&self) -> (u16, Value) {
         self.ask("/agents/triage/query", &json!({"text": "I cannot log in"}), None)
     }
 
@@ -108,6 +116,12 @@ impl World {
         let text = |name: &str| body["route"][name].as_str().unwrap_or_default().to_owned();
         (text("by"), text("reason"))
     }
+}
+
+/// What an orchestrator says of a run that it has brought to its end.
+pub(super) fn completed(run: &Value) -> (u16, Value) {
+    let answer = json!({"run": run["run"], "status": "completed", "outcome": outcome(run), "verified": true});
+    (200, answer)
 }
 
 fn outcome(run: &Value) -> Value {
@@ -200,6 +214,69 @@ fn a_refusal_of_the_gateway_is_an_alarm_and_falls_back_where_that_is_allowed() {
     for _ in 0..2 * SAMPLES_MIN {
         assert_eq!(world.triage().1["route"]["reason"], "refused");
     }
+    // It is told once, however often it is met.
+    assert_eq!(world.bench.platform.alarms.borrow().len(), 1);
+}
+
+#[test]
+fn trouble_is_told_once_until_it_is_over() {
+    let gone = |world: World| {
+        let gone: Box<super::platform::Orchestrator> = Box::new(|_| Err(Unanswered::Failed("no route".into())));
+        *world.bench.platform.orchestrator.borrow_mut() = Some(gone);
+        world
+    };
+    let is_told = |world: &World, times| {
+        assert_eq!(world.route().1, "unreachable");
+        assert_eq!(world.bench.platform.alarms.borrow().len(), times);
+    };
+    let world = gone(World::new());
+    is_told(&world, 1);
+    is_told(&world, 1);
+    let world = world.with(|_| (404, json!({"code": "agent-unknown"})));
+    assert_eq!(world.triage().0, 404);
+    is_told(&gone(world), 2);
+}
+
+/// The run as the operator sees it.
+fn of_operator(bench: &Bench, orchestrator: &str, run: &Value) -> (u16, Value) {
+    bench.signer.set("operator");
+    let run = run.as_str().expect("a run");
+    let (status, body, _) = bench.call(&Call::new("GET", &format!("/operator/runs/{orchestrator}/{run}")));
+    bench.signer.set("k");
+    (status, body)
+}
+
+#[test]
+fn a_settlement_is_shown_with_its_run() {
+    let world = World::new();
+    let (_, answer) = world.triage();
+    let own = Call::new("GET", &format!("/runs/{}", answer["run"].as_str().expect("a run")));
+    let (status, run, _) = world.bench.call(&own);
+    let schema = crate::wire::compiled("run").expect("the schema");
+    assert_eq!(schema.get().expect("compiles").violations(&run, 9), [], "{run}");
+    let settlement = json!({
+        "status": "pending", "reason": "timeout", "routed_at_ms": NOW_S * 1_000, "edition": 2, "tries": 0,
+    });
+    assert_eq!((status, &run["settlement"]), (200, &settlement));
+    assert_eq!(of_operator(&world.bench, "o", &answer["run"]), (200, run));
+    assert_eq!(of_operator(&world.bench, "p", &answer["run"]).0, 404);
+    // Nobody else may look.
+    let of_another = Call::new("GET", "/operator/runs/o/r");
+    let (request, _) = world.bench.sign(&of_another);
+    assert_eq!(world.bench.handle(&request).1.problem, Some("key-not-allowed"));
+}
+
+#[test]
+fn the_operator_sees_runs_that_no_orchestrator_plans() {
+    let mut world = World::new();
+    world.bench.config.orchestrators.clear();
+    let (_, answer) = world.triage();
+    assert_eq!(answer["route"]["by"], "local");
+    let (status, run) = of_operator(&world.bench, direct::NOBODY, &answer["run"]);
+    assert_eq!(
+        (status, &run["run"], run.get("settlement")),
+        (200, &answer["run"], None)
+    );
 }
 
 #[test]
@@ -228,8 +305,121 @@ fn after_so_many_failures_it_is_not_asked() {
         )
     });
     let platform = &world.bench.platform;
-    platform.now_ms.set(platform.now_ms.get() + crate::breaker::OPEN_MS);
+    platform.now_ms.set(platform.now_ms.get() + OPEN_MS);
     assert_eq!(world.route().0, "orchestrated");
+}
+
+/// An orchestrator that does what it should.
+fn well(run: &Value) -> (u16, Value) {
+    let body = json!({"run": run["run"], "status": "completed", "outcome": outcome(run), "verified": true});
+    (200, body)
+}
+
+#[test]
+fn while_the_breaker_is_closed_no_call_asks_for_it_again_within_a_second() {
+    let world = World::new().with(well);
+    let platform = &world.bench.platform;
+    let told_after = |later_ms: u64| {
+        platform.now_ms.set(platform.now_ms.get() + later_ms);
+        assert_eq!(world.route().0, "orchestrated");
+        platform.told.get()
+    };
+    // A new isolate asks first.
+    assert_eq!([told_after(0), told_after(0), told_after(FRESH_MS - 1)], [1, 1, 1]);
+    assert_eq!([told_after(1), told_after(0)], [2, 2]);
+}
+
+#[test]
+fn what_one_isolate_finds_the_others_go_by() {
+    let world = World::new().with(|_| (503, json!({})));
+    for _ in 0..SAMPLES_MIN {
+        assert_eq!(world.route().1, "unavailable");
+    }
+    // Another isolate has a breaker of its own, which has counted nothing.
+    let platform = &world.bench.platform;
+    platform.breakers.borrow_mut().clear();
+    assert_eq!(world.route().1, "breaker-open");
+    assert_eq!(platform.sent.borrow().len(), SAMPLES_MIN);
+}
+
+#[test]
+fn an_operator_holds_the_breaker_open_or_closed() {
+    let world = World::new().with(well);
+    let platform = &world.bench.platform;
+    let hold = |hold| {
+        let mut links = platform.links.borrow_mut();
+        links.get_mut("o").expect("the link").circuit.hold(hold);
+        platform.now_ms.set(platform.now_ms.get() + FRESH_MS);
+    };
+    assert_eq!(world.route().0, "orchestrated");
+    hold(Some(Hold::Open));
+    // The call that learns of it is on its way already; after that none is.
+    assert_eq!(world.route().0, "orchestrated");
+    let sent = platform.sent.borrow().len();
+    assert_eq!(world.route().1, "breaker-open");
+    assert_eq!(platform.sent.borrow().len(), sent);
+    hold(Some(Hold::Closed));
+    assert_eq!(world.route().0, "orchestrated");
+    let world = world.with(|_| (503, json!({})));
+    for _ in 0..2 * SAMPLES_MIN {
+        assert_eq!(world.route().1, "unavailable");
+    }
+}
+
+#[test]
+fn a_link_object_that_does_not_answer_stops_no_call() {
+    let world = World::new().with(well);
+    // The last one is taken first: the customer's address and key are asked before the link.
+    *world.bench.platform.faults.borrow_mut() = vec![Fault::BeforeDoing, Fault::None, Fault::None];
+    assert_eq!(world.route().0, "orchestrated");
+    assert_eq!(world.bench.platform.faults.borrow().len(), 0);
+}
+
+#[test]
+fn calls_that_take_nearly_all_of_their_budget_trip_the_breaker() {
+    let world = World::new().with(well);
+    let platform = &world.bench.platform;
+    platform.slowness_ms.set(crate::direct::BUDGET_MS);
+    for _ in 0..SAMPLES_MIN {
+        assert_eq!(world.route().0, "orchestrated");
+    }
+    assert_eq!(world.route().1, "breaker-open");
+}
+
+/// A call with a budget of a second that is dropped after so long, with no end in sight.
+fn drop_call_after(platform: &FakePlatform, later_ms: u64) {
+    let call = guard("o", 1_000, std::future::pending::<()>(), |()| End::Answered, platform);
+    let mut call = std::pin::pin!(call);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(call.as_mut().poll(&mut context).is_pending(), "it is under way");
+    platform.now_ms.set(platform.now_ms.get() + later_ms);
+}
+
+#[test]
+fn a_probe_that_is_dropped_is_no_lost_one() {
+    let world = World::new().with(well);
+    let platform = &world.bench.platform;
+    block_on(platform.tell_breaker("o", Word::Tripped)).expect("told");
+    platform.now_ms.set(platform.now_ms.get() + OPEN_MS);
+    drop_call_after(platform, 0);
+    assert_eq!(
+        world.route().1,
+        "breaker-open",
+        "it tells that the probe came to nothing"
+    );
+    platform.now_ms.set(platform.now_ms.get() + FRESH_MS);
+    assert_eq!(world.route().0, "orchestrated");
+}
+
+#[test]
+fn calls_that_are_dropped_count_once_they_are_slow() {
+    for (later_ms, expected) in [(750, "orchestrated"), (751, "fallback")] {
+        let world = World::new().with(well);
+        for _ in 0..SAMPLES_MIN {
+            drop_call_after(&world.bench.platform, later_ms);
+        }
+        assert_eq!(world.route().0, expected, "{later_ms}");
+    }
 }
 
 #[test]
@@ -257,4 +447,25 @@ fn a_run_that_the_gateway_took_over_takes_no_further_step() {
     let (status, same, _) = world.bench.call(&step("query"));
     assert_eq!((status, same["status"].as_str()), (200, Some("completed")));
     world.bench.check(&step("another"), 409, "run-taken-over");
+}
+
+#[test]
+fn what_the_gateway_took_over_no_call_of_the_lease_before_touches() {
+    let world = World::new();
+    let lease = crate::link::KnownLease {
+        granted: 3,
+        ended: true,
+        signing_keyid: None,
+    };
+    world.bench.platform.lease.replace(Some(lease));
+    let (_, body) = world.triage();
+    assert_eq!(body["route"]["by"], "fallback");
+    let run = body["run"].as_str().expect("a run");
+    let handoff = |generation: &str| Call {
+        body: json!({"run": run, "from": "me", "reason": "late"}).to_string(),
+        key: "h".into(),
+        ..Call::new("POST", "/agents/triage/handoffs").with(HeaderName::from_static("baton-generation"), generation)
+    };
+    world.bench.check(&handoff("3"), 409, "generation-outdated");
+    assert_eq!(world.bench.call(&handoff("4")).0, 201);
 }

@@ -4,8 +4,10 @@ use http::header::{ACCEPT, LINK};
 
 use super::*;
 use crate::run::outbox::Health;
-use crate::telemetry::event::{Route, Subject, What};
-use crate::telemetry::history::rows_of;
+use crate::run::outbox_report::{DeadEvent, Lag};
+use crate::telemetry::event::{Event, Route, Subject, What};
+use crate::telemetry::history::{Count, rows_of};
+use crate::telemetry::otlp::Verdict;
 
 fn bench() -> Bench {
     let bench = Bench::new();
@@ -28,6 +30,7 @@ fn event(run: &str) -> Event {
                 attempt: 1,
                 agent: "triage".into(),
                 agent_version: "1.0.0".into(),
+                parent: None,
                 route: Route::Orchestrated,
                 background: false,
             },

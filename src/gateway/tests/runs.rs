@@ -1,10 +1,10 @@
 //! Runs: their state, handoffs, and steps in the background.
 
 use super::*;
-use crate::agent::{Cancellation, Journal};
+use crate::agent::{Cancellation, Journal, LocalBoxFuture};
 use crate::invocation::Executor;
-use crate::run::Moment;
 use crate::run::work::{self, Work};
+use crate::run::{Moment, Question as _, RunName};
 
 impl Bench {
     /// Does what the object of this run has to do, until nothing is due.
@@ -25,6 +25,7 @@ impl Bench {
                 host: &self.platform,
                 cancellation: &Never,
                 journal: &journal,
+                ledger: None,
             };
             let executed = block_on(executor.execute(*execution));
             let request = executed.commit_request();

@@ -62,6 +62,7 @@ fn a_nonce_is_used_once() {
             value: value.to_owned(),
             expires_at_ms: 500_000,
         }),
+        named: None,
         question: request("k", 1),
     };
     let first = bench.told(&asked("c1", Some("n")));

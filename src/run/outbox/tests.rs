@@ -149,6 +149,7 @@ fn the_route_and_the_parent_are_told() {
         takeover: Some(super::super::settlement::Takeover {
             gateway: "gw".into(),
             reason: "timeout".into(),
+            generation: None,
         }),
         ..request("k", 1)
     };

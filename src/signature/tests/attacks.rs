@@ -168,6 +168,27 @@ fn preconditions() {
     }
 }
 
+/// The generation decides about the effect, on whatever route it is sent.
+#[test]
+fn generation_uncovered_or_changed() {
+    let with = |value: &str| step().line("baton-generation", value);
+    let covered = with("7").cover("\"baton-generation\"").sign();
+    let check = |message: &Message, expected| {
+        let found = message.verify();
+        assert_eq!(found.map(|verified| verified.generation()), expected, "{message:#?}");
+    };
+    check(&signed(), Ok(None));
+    check(&covered, Ok(Some(7)));
+    check(&with("7").sign(), Err(Rejection::Coverage));
+    check(&signed().line("baton-generation", "7"), Err(Rejection::Coverage));
+    check(
+        &covered.clone().header("baton-generation", "8"),
+        Err(Rejection::Invalid),
+    );
+    check(&covered.clone().without("baton-generation"), Err(Rejection::Coverage));
+    check(&covered.line("baton-generation", "7"), Err(Rejection::DuplicateHeader));
+}
+
 #[test]
 fn a_response_presented_as_a_request() {
     let caller = signed().verify().expect("verified");

@@ -3,8 +3,8 @@
 use super::{CREATED_S, Message, NOW_S, check, check_at, step};
 use crate::signature::Rejection;
 use crate::signature::profile::{
-    COMPONENTS_MAX, HEADERS_MAX, IDEMPOTENCY_KEY_MAX_BYTES, LABELS_MAX, NONCE_MAX_CHARS, NONCE_MIN_CHARS,
-    SIGNATURE_FIELD_MAX_BYTES, SKEW_MAX_S, WINDOW_MAX_S,
+    COMPONENTS_MAX, GENERATION_MAX, HEADERS_MAX, IDEMPOTENCY_KEY_MAX_BYTES, LABELS_MAX, NONCE_MAX_CHARS,
+    NONCE_MIN_CHARS, SIGNATURE_FIELD_MAX_BYTES, SKEW_MAX_S, WINDOW_MAX_S,
 };
 
 /// The profile's numbers are a promise to those who sign: a change is a change of the protocol.
@@ -13,6 +13,7 @@ fn the_published_limits() {
     assert_eq!((WINDOW_MAX_S, SKEW_MAX_S), (300, 60));
     assert_eq!((NONCE_MIN_CHARS, NONCE_MAX_CHARS), (16, 64));
     assert_eq!((LABELS_MAX, COMPONENTS_MAX, HEADERS_MAX), (4, 16, 64));
+    assert_eq!(GENERATION_MAX, 999_999_999_999_999);
     assert_eq!((SIGNATURE_FIELD_MAX_BYTES, IDEMPOTENCY_KEY_MAX_BYTES), (4096, 256));
 }
 
@@ -101,6 +102,30 @@ fn nonce_length() {
     // Escapes are not characters of the nonce.
     let escaped = format!("\"{}\"", "\\\"".repeat(NONCE_MIN_CHARS - 1));
     check(&step().parameter("nonce", &escaped).sign(), Err(Rejection::Parameters));
+}
+
+#[test]
+fn generation() {
+    let with = |text: &str| {
+        let message = step().line("baton-generation", text);
+        message.cover("\"baton-generation\"").sign()
+    };
+    check(&with("1"), Ok(()));
+    check(&with(&GENERATION_MAX.to_string()), Ok(()));
+    for text in [
+        &(GENERATION_MAX + 1).to_string(),
+        "0",
+        "01",
+        "+1",
+        "-1",
+        "1.0",
+        "1;a",
+        "\"1\"",
+        "1, 1",
+        "",
+    ] {
+        check(&with(text), Err(Rejection::Generation));
+    }
 }
 
 #[test]

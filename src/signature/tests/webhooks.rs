@@ -124,6 +124,13 @@ checks! {
     webhook_with_a_content_encoding: delivered().line("content-encoding", "gzip") => Err(Rejection::ContentEncoding);
 }
 
+/// A delivery covers no header field, so it names no generation.
+#[test]
+fn webhook_with_a_generation() {
+    let found = delivered().line("baton-generation", "7").verify();
+    assert_eq!(found.map(|verified| verified.generation()), Ok(None));
+}
+
 /// A delivery covers no header field: a route with preconditions takes none.
 #[test]
 fn webhook_with_preconditions() {

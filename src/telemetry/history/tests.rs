@@ -49,6 +49,7 @@ fn subject(route: Route) -> Subject {
         attempt: 1,
         agent: "triage".into(),
         agent_version: "1.0.0".into(),
+        parent: None,
         route,
         background: false,
     }

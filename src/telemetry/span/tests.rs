@@ -21,6 +21,7 @@ fn subject() -> Subject {
         attempt: 1,
         agent: "triage".into(),
         agent_version: "1.0.0".into(),
+        parent: None,
         route: Route::Orchestrated,
         background: false,
     }
@@ -105,6 +106,20 @@ fn what_failed_says_so() {
 }
 
 #[test]
+fn a_workflows_call_is_a_part_of_the_workflow_and_no_request() {
+    let mut called = ended();
+    if let What::AttemptEnded { subject, .. } = &mut called.what {
+        subject.parent = Some("s0".into());
+    }
+    let span = &spans_of(&called)[0];
+    assert_eq!((span.name.as_str(), span.kind), ("call triage", Kind::Internal));
+    assert_eq!(span.parent.as_deref(), Some("00f067aa0ba902b7"));
+    assert_eq!(attribute(span, names::WORKFLOW_STEP), Some(&"s0".into()));
+    assert_eq!(attribute(span, names::HTTP_STATUS), None);
+    assert_eq!(attribute(span, names::OUTCOME), Some(&"completed".into()));
+}
+
+#[test]
 fn agents_that_hand_off_are_spans_of_their_own_each_linked_to_the_one_before() {
     let hop = |agent: &str, to: &str| Hop {
         agent: agent.into(),
@@ -162,7 +177,7 @@ fn other_events_are_parts_of_their_step() {
     let settled = event(What::SettlementEnded {
         tries: 1,
         since_ms: 1_000,
-        status: "settled".into(),
+        status: "acknowledged".into(),
     });
     assert!(!spans_of(&settled)[0].is_error);
     let taken = event(What::TakenOver {

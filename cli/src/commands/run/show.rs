@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{TIMEOUT, steps};
 use crate::args::ShowRun;
-use crate::id::run_path;
+use crate::id::{run_path, segment};
 use crate::output::{Exit, Failure, Report, Style, text};
 use crate::show::{self, moment};
 use crate::signed::Caller;
@@ -18,8 +18,15 @@ const LAST: usize = 10;
 
 /// Fetches the run and shows it.
 pub fn run(args: &ShowRun, style: Style) -> Result<Report, Failure> {
-    let caller = Caller::new(&args.call, Purpose::Invoke, None)?;
-    let answer = caller.ask(Method::GET, &run_path(&args.run, ""), TIMEOUT)?;
+    let (purpose, path) = match &args.operator {
+        Some(orchestrator) => {
+            let path = format!("/operator/runs/{}/{}", segment(orchestrator), segment(&args.run));
+            (Purpose::Operate, path)
+        }
+        None => (Purpose::Invoke, run_path(&args.run, "")),
+    };
+    let caller = Caller::new(&args.call, purpose, None)?;
+    let answer = caller.ask(Method::GET, &path, TIMEOUT)?;
     show::report(&answer, args.call.json, style, |body| {
         if !body["run"].is_string() {
             return Err(show::unexpected(&answer.response, "run: it has no `run`"));
@@ -44,6 +51,26 @@ fn describe(run: &Value, style: Style) -> String {
     .filter_map(|(name, says)| moment(&run[name]).map(|moment| format!("{says} {moment}")))
     .collect();
     let _ = writeln!(out, "{}", times.join("  "));
+
+    let settlement = &run["settlement"];
+    if settlement.is_object() {
+        let status = text(&settlement["status"]);
+        let status = match status.as_str() {
+            "pending" | "acknowledged" => status.replace('_', " "),
+            _ => style.bad(&status.replace('_', " ")),
+        };
+        let error = match &settlement["last_error"] {
+            Value::Null => String::new(),
+            error => format!("  {}", text(error)),
+        };
+        let _ = writeln!(
+            out,
+            "taken over {} ({})  settlement {status} after {} tries{error}",
+            moment(&settlement["routed_at_ms"]).unwrap_or_default(),
+            text(&settlement["reason"]),
+            text(&settlement["tries"]),
+        );
+    }
 
     let state = &run["state"];
     if state.is_object() {
@@ -112,11 +139,14 @@ mod tests {
         let run = json!({"run":"r","agent":"redact","created_at_ms":1_764_000_010_000_u64,"expires_at_ms":1_764_604_810_000_u64,
             "state":{"version":12,"bytes":9,"etag":"\"12-ab\""},"versions":versions,
             "steps":[{"step":"s1","attempt":1,"agent":"triage","status":"ended","outcome":"completed"}],
+            "settlement":{"status":"given_up","reason":"timeout","routed_at_ms":1_764_000_010_000_u64,"edition":1,"tries":3,
+                "last_error":"422 schema-violated"},
             "handoffs":[{"from":"triage","agent":"redact","reason":"has names","at_ms":1_764_000_010_000_u64}]});
         let shown = describe(&run, Style::plain());
         for part in [
             "run r  with redact",
             "created 2025-11-24T16:00:10Z  kept until 2025-12-01T16:00:10Z",
+            "taken over 2025-11-24T16:00:10Z (timeout)  settlement given up after 3 tries  422 schema-violated",
             "State  version 12  9 bytes  --if-match 12-ab",
             "  2 more: --json has all\n       3         9 bytes",
             "by s1\u{fffd}",

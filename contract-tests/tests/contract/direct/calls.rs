@@ -73,6 +73,18 @@ fn an_agent_answers_text_and_the_router_finds_it() {
 }
 
 #[test]
+fn an_agent_without_its_model_has_an_answer_ready_and_says_so() {
+    let body = ask("/query", &json!({ "text": "How do I change my address?" }));
+    assert_eq!(
+        (&body["agent"], &body["choice"]["agent"]),
+        (&json!("support"), &json!("support"))
+    );
+    assert_eq!(body["stand_in"], true, "{body}");
+    assert_eq!(body["output"]["needs_person"], true, "{body}");
+    assert_eq!(body["failed"][0]["code"], "model-not-configured", "{body}");
+}
+
+#[test]
 fn the_router_chooses_among_what_the_key_may_call() {
     let world = world();
     let text = json!({ "text": "Please summarize this report." });

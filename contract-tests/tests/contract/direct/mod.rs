@@ -1,7 +1,10 @@
 //! Customers' calls: by themselves, and with an orchestrator that answers, does not, or should not be believed.
 
 mod calls;
+mod hedges;
 mod orchestrator;
+mod several;
+mod streams;
 
 use contract_tests::answer::Answer;
 use contract_tests::gateway::Gateway;
@@ -11,7 +14,7 @@ use serde_json::{Value, json};
 
 /// Makes an API key by the operator's surface, and answers its text. `operator` names the operator's key.
 #[track_caller]
-fn api_key(gateway: &Gateway, operator: &str, request: &Value) -> String {
+pub(crate) fn api_key(gateway: &Gateway, operator: &str, request: &Value) -> String {
     let made = Message::post(gateway, "/operator/api-keys", request)
         .signed_by_baton(gateway.key(operator))
         .send();
@@ -20,13 +23,13 @@ fn api_key(gateway: &Gateway, operator: &str, request: &Value) -> String {
 }
 
 /// A call of a customer.
-fn call(gateway: &Gateway, api_key: &str, path: &str, body: &Value) -> Message {
+pub(crate) fn call(gateway: &Gateway, api_key: &str, path: &str, body: &Value) -> Message {
     Message::post(gateway, path, body).line("authorization", &format!("Bearer {api_key}"))
 }
 
 /// The answer to a direct call: 200, by its schema, with the header field that says the same as its body.
 #[track_caller]
-fn answered(answer: &Answer) -> Value {
+pub(crate) fn answered(answer: &Answer) -> Value {
     assert_eq!(answer.status(), 200, "{}", answer.text());
     let body = answer.json();
     assert_fits("query-answer", &body);

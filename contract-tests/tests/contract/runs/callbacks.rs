@@ -39,6 +39,7 @@ fn stage() -> &'static Stage {
             orchestrators: ["acme", "keyless"].map(orchestrator).to_vec(),
             variables: Vec::new(),
             history: true,
+            ..Options::default()
         });
         Stage { gateway, receiver }
     })
@@ -473,6 +474,7 @@ fn a_strict_gateway_calls_back_by_https_to_public_names_alone() {
         ],
         variables: vec![("BATON_ENVIRONMENT", "staging".into())],
         history: false,
+        ..Options::default()
     });
     let ask = |url: &str| {
         // A version that there is not: no step is executed, and nothing is sent anywhere.
@@ -543,6 +545,7 @@ fn loopback_is_for_development_alone() {
         ],
         variables: vec![("BATON_ENVIRONMENT", "production".into())],
         history: false,
+        ..Options::default()
     });
     let alarm = wait_for("the alarm", || {
         gateway.events().into_iter().find(|event| event["event"] == "alarm")

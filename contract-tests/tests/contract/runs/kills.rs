@@ -27,6 +27,7 @@ fn stage() -> Stage {
         orchestrators: vec![Configured::new("acme", "http://127.0.0.1:1").calling_back([receiver.origin()])],
         variables: Vec::new(),
         history: false,
+        ..Options::default()
     });
     Stage { gateway, receiver }
 }

@@ -3,6 +3,7 @@
 mod background;
 mod callbacks;
 mod calls;
+mod generations;
 mod handoffs;
 mod kills;
 mod orchestrated;
@@ -10,3 +11,4 @@ mod retention;
 mod state;
 mod steps;
 mod streams;
+mod workflows;

@@ -2,6 +2,7 @@
 
 mod attempts;
 mod bodies;
+mod concurrency;
 mod effects;
 mod failures;
 mod panics;

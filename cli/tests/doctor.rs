@@ -1,0 +1,301 @@
+//! `baton doctor`, on configurations and against gateways of prepared answers.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use baton::documents::discovery::discovery;
+use common::gateway::{Gateway, Reply};
+use common::{Run, baton, baton_in, file, folder};
+use serde_json::{Value, json};
+
+const CONFIGURATION: &str = r#"
+name = "desk"
+[triggers]
+crons = ["*/5 * * * *"]
+[observability]
+enabled = true
+[[migrations]]
+tag = "v1"
+new_sqlite_classes = ["RunObject", "LinkObject", "ClientObject"]
+[env.staging]
+routes = [{ pattern = "agents.acme.dev", custom_domain = true }]
+[env.staging.vars]
+BATON_ENVIRONMENT = "staging"
+BATON_ORIGINS = "https://agents.acme.dev"
+BATON_ORCHESTRATORS = '[{"id":"acme","url":"https://plans.acme.dev"}]'
+[[env.staging.durable_objects.bindings]]
+name = "RUNS"
+class_name = "RunObject"
+[[env.staging.durable_objects.bindings]]
+name = "LINKS"
+class_name = "LinkObject"
+[[env.staging.durable_objects.bindings]]
+name = "CLIENTS"
+class_name = "ClientObject"
+[[env.staging.d1_databases]]
+binding = "HISTORY"
+database_name = "history"
+database_id = "4c1f9a52-0000-4000-8000-5bb1d3a1c0de"
+"#;
+
+/// The repository, whose manifests and configuration are looked at as well.
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository")
+}
+
+/// A folder with this configuration.
+fn deployment(name: &str, configuration: &str) -> PathBuf {
+    let folder = folder(name);
+    file(&folder, "wrangler.toml", configuration);
+    folder
+}
+
+fn doctor(folder: &Path, more: &[&str]) -> Run {
+    let manifests = repository().join("manifests");
+    let manifests = manifests.to_str().expect("a path");
+    baton_in(folder, &[&["doctor", "--manifests", manifests], more].concat(), "")
+}
+
+fn new_key(purpose: &str, more: &[&str]) -> Value {
+    let run = baton(
+        &[
+            &["keys", "new", "--orchestrator", "acme", "--purpose", purpose, "--json"],
+            more,
+        ]
+        .concat(),
+    );
+    serde_json::from_str(&run.stdout).expect("a record")
+}
+
+fn findings(run: &Run) -> Vec<Value> {
+    let report: Value = serde_json::from_str(&run.stdout).expect("JSON");
+    report["findings"].as_array().expect("a list").clone()
+}
+
+#[test]
+fn nothing_is_missing() {
+    let folder = deployment("doctor-good", CONFIGURATION);
+    doctor(&folder, &[]).expect(0, &["staging: variables", "0 errors, 0 warnings"]);
+    let run = doctor(&folder, &["--env", "staging", "--json"]).expect(0, &[]);
+    assert_eq!(findings(&run), Vec::<Value>::new());
+}
+
+#[test]
+fn what_is_missing_is_told_by_weight() {
+    let worse = CONFIGURATION
+        .replace(
+            "4c1f9a52-0000-4000-8000-5bb1d3a1c0de",
+            "00000000-0000-0000-0000-000000000000",
+        )
+        .replace("crons = [\"*/5 * * * *\"]", "crons = []")
+        .replace("BATON_ORIGINS = \"https", "BATON_ORIGINS = \"http");
+    let folder = deployment("doctor-bad", &worse);
+    let run = doctor(&folder, &["--env", "staging"]).expect(
+        1,
+        &["is not https", "`wrangler d1 create history`", "2 errors, 1 warning"],
+    );
+    let order = [
+        "env.staging.vars.BATON_ORIGINS",
+        "d1_databases HISTORY database_id",
+        "triggers.crons",
+    ];
+    let places: Vec<_> = order.iter().map(|place| run.stdout.find(place)).collect();
+    assert!(
+        places.is_sorted() && places.iter().all(Option::is_some),
+        "{}",
+        run.stdout
+    );
+    let run = doctor(&folder, &["--json"]).expect(1, &[]);
+    let first = &findings(&run)[0];
+    assert_eq!(first["severity"], "error");
+    for key in ["where", "what", "do"] {
+        assert!(first[key].as_str().is_some_and(|text| !text.is_empty()), "{first}");
+    }
+}
+
+#[test]
+fn manifests_are_checked_as_well() {
+    let folder = deployment("doctor-manifests", CONFIGURATION);
+    file(&folder, "gateway.json", "{}");
+    let run = baton_in(&folder, &["doctor", "--manifests", "."], "");
+    run.expect(1, &["gateway.json#", "the build refuses it"]);
+}
+
+/// What stands in this repository is a template: a person fills in addresses and ids, and nothing else.
+#[test]
+fn the_repositorys_environments_lack_placeholders_alone() {
+    let run = baton_in(repository(), &["doctor", "--json"], "").expect(1, &[]);
+    let findings = findings(&run);
+    for finding in &findings {
+        let is_placeholder = finding["what"]
+            .as_str()
+            .is_some_and(|what| what.contains("placeholder"));
+        assert!(is_placeholder && finding["severity"] == "error", "{finding:#}");
+    }
+    for name in ["development", "staging", "production"] {
+        let place = format!("wrangler.toml env.{name}.");
+        let own = findings
+            .iter()
+            .filter(|finding| finding["where"].as_str().is_some_and(|at| at.starts_with(&place)));
+        assert!(own.count() >= 2, "{name}: {findings:#?}");
+    }
+}
+
+#[test]
+fn keys_are_held_against_the_environment() {
+    let folder = deployment("doctor-keys", CONFIGURATION);
+    let check = |keys: &[Value], code: i32, said: &[&str]| {
+        let secrets = format!("# keys\nBATON_KEYS='{}'\n", json!(keys));
+        file(&folder, "staging.vars", &secrets);
+        let run = doctor(&folder, &["--env", "staging", "--secrets-file", "staging.vars"]).expect(code, said);
+        for key in keys {
+            let secret = key["secret"].as_str().expect("text");
+            assert!(
+                !run.stdout.contains(secret) && !run.stderr.contains(secret),
+                "a secret is shown"
+            );
+        }
+    };
+    let all: Vec<_> = ["invoke", "register", "callback", "operate"]
+        .map(|purpose| new_key(purpose, &["--valid-for", "90d"]))
+        .into();
+    check(&all, 0, &["staging: keys", "0 errors, 0 warnings"]);
+    check(&all[1..], 1, &["`acme` has no key of the purpose `invoke`"]);
+    check(&[], 1, &["every signed call is refused"]);
+    let soon = new_key("invoke", &["--valid-for", "3d"]);
+    check(
+        &[&[soon], &all[1..]].concat(),
+        0,
+        &["put the next one beside it", "0 errors, 1 warning"],
+    );
+    // The keys of `cargo xtask dev` in the same checkout.
+    file(&folder, ".dev.vars", format!("BATON_KEYS='{}'\n", json!([all[0]])));
+    check(&all, 1, &["it is a key of a developer's machine"]);
+}
+
+#[test]
+fn wrong_arguments_are_explained() {
+    let folder = deployment("doctor-arguments", CONFIGURATION);
+    doctor(&folder, &["--env", "stagin"]).expect(2, &["no environment `stagin`, only: staging"]);
+    doctor(&folder, &["--config", "nowhere.toml"]).expect(2, &["nowhere.toml", "no such file"]);
+    doctor(&folder, &["--secrets-file", "a"]).expect(2, &["--env"]);
+    doctor(&folder, &["--key", "a"]).expect(2, &["URL"]);
+    doctor(&folder, &["agents.acme.dev"]).expect(2, &["no gateway's address"]);
+    file(&folder, "wrangler.toml", "[env");
+    doctor(&folder, &[]).expect(2, &["wrangler.toml is no TOML"]);
+}
+
+const HEALTHY: &str = r#"{"status":"ok","gateway":"baton","version":"0.1.0"}"#;
+
+fn dated(status: u16, body: &'static str, ago: Duration) -> Reply {
+    let date = httpdate::fmt_http_date(SystemTime::now() - ago).leak();
+    Reply::Plain(status, vec![("date", date)], body, |_| ())
+}
+
+fn reply(status: u16, body: &'static str) -> Reply {
+    dated(status, body, Duration::ZERO)
+}
+
+/// The manifest of the repository's team, as a gateway would publish it that knows itself by another address.
+fn manifest() -> &'static str {
+    let team = baton::manifest::load(&repository().join("manifests")).expect("a team");
+    discovery(&team, "https://agents.acme.dev").body.leak()
+}
+
+#[test]
+fn a_gateway_that_runs() {
+    let gateway = Gateway::new("[]", vec![reply(200, HEALTHY), reply(200, manifest())]);
+    let run = doctor(&std::env::temp_dir(), &[&gateway.origin, "--json"]).expect(0, &[]);
+    let said: Vec<_> = findings(&run)
+        .iter()
+        .map(|finding| finding["what"].to_string())
+        .collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].contains("calls itself https://agents.acme.dev"), "{said:?}");
+    assert!(said[1].contains("no signed call was made"), "{said:?}");
+    let paths: Vec<_> = gateway
+        .requests()
+        .iter()
+        .map(|request| request.uri().path().to_owned())
+        .collect();
+    assert_eq!(paths, ["/healthz", "/.well-known/baton.json"]);
+}
+
+#[test]
+fn a_gateway_with_other_manifests_and_another_clock() {
+    let other = manifest()
+        .replace(
+            "\"id\":\"triage\",\"version\":\"1.",
+            "\"id\":\"triage\",\"version\":\"0.",
+        )
+        .leak();
+    let replies = vec![dated(200, HEALTHY, Duration::from_secs(600)), reply(200, other)];
+    let gateway = Gateway::new("[]", replies);
+    doctor(&std::env::temp_dir(), &[&gateway.origin]).expect(
+        1,
+        &[
+            "s ahead of the gateway's: signed calls",
+            "triage is 0.",
+            "1 error, 2 warnings",
+        ],
+    );
+    gateway.requests();
+}
+
+#[test]
+fn a_gateway_that_cannot_serve() {
+    let problem = r#"{"code":"gateway-misconfigured","status":503}"#;
+    let gateway = Gateway::new("[]", vec![reply(503, problem), reply(503, problem)]);
+    doctor(&std::env::temp_dir(), &[&gateway.origin])
+        .expect(1, &["503 gateway-misconfigured", "alarm `configuration`"]);
+    gateway.requests();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let nobody = format!("http://{}", closed.local_addr().expect("an address"));
+    drop(closed);
+    doctor(&std::env::temp_dir(), &[&nobody]).expect(1, &["nothing listens", "nothing else was asked"]);
+}
+
+#[test]
+fn keys_are_tried() {
+    let folder = folder("doctor-signed");
+    let keys = json!([new_key("operate", &[]), new_key("invoke", &[])]).to_string();
+    let key = file(&folder, "keys.json", &keys);
+    let replies = |operator: (u16, &'static str)| {
+        vec![
+            reply(200, HEALTHY),
+            reply(200, manifest()),
+            reply(operator.0, operator.1),
+            reply(404, r#"{"code":"run-unknown","status":404}"#),
+        ]
+    };
+    let gateway = Gateway::new(&keys, replies((200, r#"{"dead_letters":[]}"#)));
+    doctor(&folder, &[&gateway.origin, "--key", &key])
+        .expect(0, &["key acme-operate-", "key acme-invoke-", "0 errors"]);
+    let paths: Vec<_> = gateway
+        .requests()
+        .iter()
+        .map(|request| request.uri().path().to_owned())
+        .collect();
+    assert_eq!(paths[2..], ["/operator/dead-letters", "/runs/baton-doctor"]);
+
+    let gateway = Gateway::new(&keys, replies((503, r#"{"code":"storage-unavailable","status":503}"#)));
+    doctor(&folder, &[&gateway.origin, "--key", &key]).expect(1, &["503 storage-unavailable", "apply the migrations"]);
+    gateway.requests();
+
+    let of_others = json!([new_key("register", &[])]).to_string();
+    let useless = file(&folder, "register.json", of_others);
+    let gateway = Gateway::new(&keys, vec![reply(200, HEALTHY)]);
+    doctor(&folder, &[&gateway.origin, "--key", &useless]).expect(2, &["so it opens nothing"]);
+    gateway.requests();
+}
+
+#[test]
+fn an_address_that_the_environment_does_not_have() {
+    let folder = deployment("doctor-address", CONFIGURATION);
+    let gateway = Gateway::new("[]", vec![reply(200, HEALTHY), reply(200, manifest())]);
+    let run = doctor(&folder, &[&gateway.origin, "--env", "staging"]);
+    run.expect(1, &["it is not in BATON_ORIGINS of env.staging", "1 error, 1 warning"]);
+    gateway.requests();
+}

@@ -1,0 +1,102 @@
+//! Agents that reach outside of the gateway: calls of an HTTP API, and models, against real servers.
+
+mod http;
+mod models;
+
+use std::sync::OnceLock;
+
+use contract_tests::answer::Answer;
+use contract_tests::gateway::{Gateway, Options};
+use contract_tests::keys::{Key, Keys};
+use contract_tests::message::Message;
+use contract_tests::model_server::ModelServer;
+use contract_tests::outside::fresh;
+use contract_tests::receiver::Receiver;
+use serde_json::{Value, json};
+
+/// The key that the providers of models want.
+const MODEL_KEY: &str = "sk-contract-0123456789";
+/// The token that the CRM wants.
+const CRM_TOKEN: &str = "crm-contract-9876543210";
+
+/// A gateway with a CRM, a provider of models, and another one that is not reliable.
+struct World {
+    gateway: Gateway,
+    crm: Receiver,
+    models: ModelServer,
+    /// Another origin, so that its failures do not open the breaker before the first one.
+    shaky: ModelServer,
+}
+
+fn world() -> &'static World {
+    static WORLD: OnceLock<World> = OnceLock::new();
+    WORLD.get_or_init(|| {
+        let (crm, models, shaky) = (
+            Receiver::start(),
+            ModelServer::start(MODEL_KEY),
+            ModelServer::start(MODEL_KEY),
+        );
+        let provider =
+            |api: &str, server: &ModelServer| json!({"api": api, "base_url": server.base_url(), "key": "MODEL_KEY"});
+        let providers = json!({
+            "chat": provider("openai-chat", &models),
+            "responses": provider("openai-responses", &models),
+            "claude": provider("anthropic", &models),
+            "shaky": provider("openai-chat", &shaky),
+            // What the sample team's `support` asks.
+            "openai": provider("openai-responses", &models),
+        });
+        let secrets = json!({"MODEL_KEY": MODEL_KEY, "CRM_TOKEN": CRM_TOKEN});
+        let gateway = Gateway::start(Options {
+            keys: Keys::new([
+                Key::new("first", "acme", "invoke"),
+                Key::new("operator", "acme", "operate"),
+            ]),
+            history: true,
+            variables: vec![
+                ("BATON_HTTP_ORIGINS", json!({"crm": crm.origin()}).to_string()),
+                ("BATON_MODELS", providers.to_string()),
+            ],
+            secrets: vec![("BATON_SECRETS", secrets.to_string())],
+            ..Options::default()
+        });
+        World {
+            gateway,
+            crm,
+            models,
+            shaky,
+        }
+    })
+}
+
+fn step(agent: &str, input: &Value) -> Message {
+    let body = json!({"run": fresh(), "step": "s1", "input": input});
+    Message::step(&world().gateway, agent, &body)
+}
+
+/// Invokes a step, and answers what came of it. No secret is in it.
+#[track_caller]
+fn invoke(agent: &str, input: &Value) -> Value {
+    let answer: Answer = step(agent, input).signed_by_baton(world().gateway.key("first")).send();
+    for secret in [MODEL_KEY, CRM_TOKEN] {
+        assert!(!answer.text().contains(secret), "{}", answer.text());
+    }
+    answer.outcome()
+}
+
+/// The output of a step that completes.
+#[track_caller]
+fn output(agent: &str, input: &Value) -> Value {
+    let outcome = invoke(agent, input);
+    assert_eq!(outcome["status"], "completed", "{outcome}");
+    outcome["output"].clone()
+}
+
+/// The code of a step's failure, and whether it may succeed later.
+#[track_caller]
+fn failure(agent: &str, input: &Value) -> (String, bool) {
+    let outcome = invoke(agent, input);
+    assert_eq!(outcome["status"], "failed", "{outcome}");
+    let code = outcome["error"]["code"].as_str().expect("a code").to_owned();
+    (code, outcome["error"]["retryable"] == true)
+}

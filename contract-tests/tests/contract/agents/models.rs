@@ -1,0 +1,290 @@
+//! Agents of kind `model`, against a server that has the providers' APIs and is strict about them.
+
+use contract_tests::event_stream::Event;
+use contract_tests::model_server::Act;
+use contract_tests::outside::fresh;
+use contract_tests::receiver::Reaction;
+use serde_json::{Value, json};
+
+use super::{CRM_TOKEN, MODEL_KEY, failure, invoke, output, step, world};
+use crate::direct::{answered, api_key, call};
+
+/// The three APIs, by the agents that use them.
+const AGENTS: [&str; 3] = ["ask-chat", "ask-responses", "ask-claude"];
+
+/// A message with a word of its own, by which the server knows it.
+fn message() -> (Value, String) {
+    let word = fresh();
+    (json!({"text": format!("Where is my parcel? ({word})")}), word)
+}
+
+fn says(answer: &Value) -> Act {
+    Act::Says(answer.to_string())
+}
+
+fn good() -> Value {
+    json!({"answer": "Gr\u{fc}\u{df}e \u{1f600}: it comes tomorrow.", "urgent": false, "topic": "other"})
+}
+
+#[test]
+fn a_model_answers_by_the_output_schema() {
+    for agent in AGENTS {
+        let (input, word) = message();
+        let mut said = good();
+        // Where a provider wants every member, an optional one comes as null.
+        said["topic"] = Value::Null;
+        if agent == "ask-claude" {
+            said.as_object_mut().expect("an object").remove("topic");
+        }
+        world().models.plan(&word, [says(&said)]);
+        let outcome = invoke(agent, &input);
+        let expected = json!({"answer": good()["answer"], "urgent": false});
+        assert_eq!(outcome["output"], expected, "{agent}: {outcome}");
+        let usage = &outcome["usage"];
+        assert_eq!(
+            (&usage["input_tokens"], &usage["output_tokens"]),
+            (&json!(21), &json!(8)),
+            "{agent}"
+        );
+        assert_eq!(usage["model"], format!("{}-model", agent.trim_start_matches("ask-")));
+        let asked = world().models.asked(&word);
+        assert_eq!(
+            asked.iter().map(|asked| asked.status).collect::<Vec<_>>(),
+            [200],
+            "{agent}"
+        );
+    }
+}
+
+#[test]
+fn an_answer_that_does_not_fit_is_repaired() {
+    for agent in AGENTS {
+        let (input, word) = message();
+        let wrong = json!({"answer": "", "urgent": false});
+        world().models.plan(&word, [says(&wrong), says(&good())]);
+        assert_eq!(output(agent, &input), good(), "{agent}");
+        let asked = world().models.asked(&word);
+        assert_eq!(asked.len(), 2, "{agent}");
+        let shown = asked[1].body.to_string();
+        assert!(shown.contains("at `/answer`"), "{agent}: {shown}");
+        let (input, word) = message();
+        world().models.plan(&word, [Act::Says("I would rather not.".into())]);
+        assert_eq!(
+            failure(agent, &input),
+            ("model-output-invalid".into(), false),
+            "{agent}"
+        );
+        assert_eq!(world().models.asked(&word).len(), 2, "{agent}");
+    }
+}
+
+/// The events of a step, and the outcome that ends them.
+#[track_caller]
+fn told(agent: &str, input: &Value) -> (Vec<Event>, Value) {
+    let mut stream = step(agent, input)
+        .header("accept", "text/event-stream")
+        .signed(world().gateway.key("first"))
+        .stream();
+    let events = stream.rest_of_events();
+    let outcome = stream.answer(events.last().expect("an outcome")).completed();
+    (events, outcome)
+}
+
+fn deltas(events: &[Event]) -> String {
+    let deltas = events.iter().filter(|event| event.name == "delta");
+    let texts = deltas.map(|event| event.json()["text"].as_str().expect("text").to_owned());
+    texts.collect()
+}
+
+#[test]
+fn an_answer_is_told_while_it_comes() {
+    for agent in AGENTS {
+        let (input, word) = message();
+        world().models.plan(&word, [says(&good())]);
+        let (events, outcome) = told(agent, &input);
+        assert_eq!(deltas(&events), good()["answer"].as_str().expect("text"), "{agent}");
+        assert_eq!(outcome["output"], good(), "{agent}");
+    }
+    // What was told before the model fell silent came before anybody knew what would come of it.
+    let (input, word) = message();
+    world().shaky.plan(&word, [Act::Stalls("{\"answer\": \"It ")]);
+    world().models.plan(&word, [says(&good())]);
+    let (events, outcome) = told("ask-shaky", &input);
+    let names: Vec<_> = events.iter().map(|event| event.name.as_str()).collect();
+    assert_eq!(names[..3], ["started", "delta", "progress"]);
+    assert_eq!(events[1].json()["text"], "It ");
+    assert_eq!(outcome["output"], good());
+}
+
+#[test]
+fn a_model_uses_an_agent_that_uses_the_crm() {
+    for agent in AGENTS {
+        let (input, word) = message();
+        let id = format!("c-{word}");
+        let target = format!("/customers/{id}?expand=plan");
+        let ada = json!({"name": "Ada", "plan": {"name": "gold"}});
+        world().crm.plan(&target, [Reaction::Json(200, ada)]);
+        world()
+            .models
+            .plan(&word, [Act::Wants("crm-customer", json!({ "id": id })), says(&good())]);
+        let outcome = invoke(agent, &input);
+        assert_eq!(outcome["output"], good(), "{agent}: {outcome}");
+        assert_eq!(outcome["usage"]["input_tokens"], 42, "{agent}");
+        assert_eq!(world().crm.received(&target).len(), 1, "{agent}");
+        let asked = world().models.asked(&word);
+        assert_eq!(
+            asked.iter().map(|asked| asked.status).collect::<Vec<_>>(),
+            [200, 200],
+            "{agent}"
+        );
+        let second = asked[1].body.to_string();
+        assert!(second.contains(r#"\"name\":\"Ada\""#), "{agent}: {second}");
+        for request in [asked[0].body.to_string(), second] {
+            assert!(!request.contains(CRM_TOKEN), "{agent}");
+        }
+    }
+}
+
+#[test]
+fn a_model_that_is_talked_into_something_reaches_nothing_else() {
+    let (input, word) = message();
+    let evil = json!({"id": format!("../../{word}"), "$secret": "CRM_TOKEN"});
+    world().models.plan(
+        &word,
+        [
+            Act::Wants("crm-customer", evil),
+            Act::Wants("echo", json!({"x": 1})),
+            says(&good()),
+        ],
+    );
+    assert_eq!(output("ask-chat", &input), good());
+    let asked = world().models.asked(&word);
+    assert_eq!(asked.len(), 3);
+    assert!(
+        asked[1].body.to_string().contains("the input is wrong at"),
+        "{}",
+        asked[1].body
+    );
+    assert!(
+        asked[2].body.to_string().contains("there is no such tool"),
+        "{}",
+        asked[2].body
+    );
+    assert!(
+        world()
+            .crm
+            .received_anywhere()
+            .iter()
+            .all(|received| !received.target.contains(&word))
+    );
+}
+
+#[test]
+fn a_busy_provider_is_asked_again_when_it_says_so() {
+    for agent in AGENTS {
+        let (input, word) = message();
+        world().models.plan(&word, [Act::Refuses(429, Some(1)), says(&good())]);
+        let outcome = invoke(agent, &input);
+        assert_eq!(outcome["output"], good(), "{agent}: {outcome}");
+        assert!(
+            outcome["usage"]["duration_ms"].as_u64().expect("a number") >= 1_000,
+            "{agent}: {outcome}"
+        );
+        let asked = world().models.asked(&word);
+        assert_eq!(
+            asked.iter().map(|asked| asked.status).collect::<Vec<_>>(),
+            [429, 200],
+            "{agent}"
+        );
+    }
+    let (input, word) = message();
+    world().models.plan(&word, [Act::Refuses(429, Some(3_600))]);
+    let outcome = invoke("ask-chat", &input);
+    assert_eq!(outcome["error"]["code"], "model-unavailable", "{outcome}");
+    assert_eq!(outcome["error"]["retry_after_ms"], 3_600_000, "{outcome}");
+}
+
+#[test]
+fn where_a_model_is_silent_another_one_answers() {
+    let (input, word) = message();
+    world().shaky.plan(&word, [Act::Stalls("{\"answer\": \"It ")]);
+    world().models.plan(&word, [says(&good())]);
+    let outcome = invoke("ask-shaky", &input);
+    assert_eq!(outcome["output"], good(), "{outcome}");
+    assert_eq!(outcome["usage"]["model"], "stand-in");
+    assert_eq!(world().shaky.asked(&word).len(), 1);
+    assert_eq!(world().models.asked(&word)[0].body["model"], "stand-in");
+}
+
+#[test]
+fn an_answer_that_breaks_off_within_a_character_is_asked_for_again() {
+    let (input, word) = message();
+    world()
+        .shaky
+        .plan(&word, [Act::Breaks("{\\\"answer\\\": \\\"Gr\u{fc}"), says(&good())]);
+    let outcome = invoke("ask-shaky", &input);
+    assert_eq!(outcome["output"], good(), "{outcome}");
+    assert_eq!(outcome["usage"]["model"], "shaky-model");
+    assert_eq!(world().shaky.asked(&word).len(), 2);
+}
+
+#[test]
+fn a_key_is_in_no_log_and_no_document() {
+    let (input, word) = message();
+    // The provider's answer repeats the key.
+    world().models.plan(&word, [Act::Refuses(400, None)]);
+    assert_eq!(failure("ask-chat", &input), ("model-request-refused".into(), false));
+    let log = world().gateway.log();
+    assert!(log.contains("ask-chat"), "the log tells of the step");
+    for secret in [MODEL_KEY, CRM_TOKEN] {
+        assert!(!log.contains(secret));
+        for path in ["/.well-known/baton.json", "/openapi.json"] {
+            let document = contract_tests::message::Message::new(&world().gateway, "GET", path).send();
+            assert_eq!(document.status(), 200);
+            assert!(!document.text().contains(secret), "{path}");
+        }
+    }
+}
+
+#[test]
+fn without_a_model_the_declared_answer_stands_in_and_says_so() {
+    let (input, _) = message();
+    assert_eq!(failure("ask-nobody", &input), ("model-not-configured".into(), false));
+    let key = api_key(&world().gateway, "operator", &json!({"name": "customer"}));
+    let answer = call(
+        &world().gateway,
+        &key,
+        "/agents/ask-nobody/query",
+        &json!({"text": "Hello?"}),
+    )
+    .send();
+    let body = answered(&answer);
+    assert_eq!(body["status"], "completed", "{body}");
+    assert_eq!(body["stand_in"], true, "{body}");
+    assert_eq!(body["output"]["urgent"], false, "{body}");
+    assert_eq!(body["failed"][0]["code"], "model-not-configured", "{body}");
+}
+
+#[test]
+fn a_customer_is_answered_by_the_sample_teams_model() {
+    let word = fresh();
+    let key = api_key(&world().gateway, "operator", &json!({"name": word}));
+    let said = json!({"text": "In your account, under Addresses.", "needs_person": false});
+    world().models.plan(&word, [says(&said)]);
+    let text = json!({"text": format!("How do I change my address? ({word})")});
+    let body = answered(&call(&world().gateway, &key, "/query", &text).send());
+    assert_eq!(body["output"], said, "{body}");
+    assert_eq!(
+        (&body["agent"], &body["choice"]["agent"]),
+        (&json!("support"), &json!("support"))
+    );
+    assert_eq!(body.get("stand_in"), None, "{body}");
+    assert_eq!(body["usage"]["output_tokens"], 8, "{body}");
+    let asked = world().models.asked(&word);
+    assert_eq!(asked.len(), 1);
+    let instructions = asked[0].body["instructions"].as_str().expect("text");
+    assert!(
+        instructions.starts_with("You answer customers of a shop"),
+        "{instructions}"
+    );
+}

@@ -1,0 +1,88 @@
+//! Kind `http`: one call of somebody else's HTTP API, as the manifest declares it.
+//!
+//! What the input says stays where the manifest puts it: within a segment of the path, a field of the query, the value of a
+//! header field, or a value in the body. It cannot change the origin or the path's structure, and cannot name a secret.
+
+mod answer;
+mod request;
+#[cfg(test)]
+mod tests;
+
+use serde_json::Value;
+
+use self::answer::Answer;
+use super::call::{AGAIN_MS, Call, Missed, asked_to_wait_ms, is_passing, not_allowed};
+use super::{Context, Failure, Stop, misconfigured};
+use crate::manifest::HttpConfig;
+
+pub(super) async fn run(agent: &str, config: &HttpConfig, input: &Value, context: &Context<'_>) -> Result<Value, Stop> {
+    let templates = config.templates().map_err(|error| misconfigured(&error.reason))?;
+    let connections = context.host.outside().connections();
+    let origin = connections
+        .origin(&config.origin)
+        .map_err(|reason| not_allowed(&reason))?;
+    let request = request::make(config, templates, &origin, (input, context.state), connections)?;
+    let answer = exchange(agent, config, &origin, &request, context).await?;
+    Ok(answer::output(config, templates, answer, (input, context.state))?)
+}
+
+/// Makes the call, again where that may help.
+async fn exchange(
+    agent: &str,
+    config: &HttpConfig,
+    origin: &str,
+    request: &http::Request<Vec<u8>>,
+    context: &Context<'_>,
+) -> Result<Answer, Failure> {
+    let mut failures = 0;
+    loop {
+        let left_ms = context.deadline_at_ms.saturating_sub(context.host.now_ms());
+        let call = Call {
+            context,
+            origin,
+            breaker: format!("http {agent}"),
+            silence_max_ms: config.timeout_ms.min(left_ms),
+            whole_max_ms: config.timeout_ms.min(left_ms),
+            wait_max_ms: left_ms,
+        };
+        let read = async |mut incoming: super::Incoming| {
+            let body = call.body(&mut incoming, config.response_max_bytes).await?;
+            Ok(Answer {
+                status: incoming.status,
+                headers: incoming.headers,
+                body,
+            })
+        };
+        let answered = call.once(request, read, |answer| answer.status >= 500).await;
+        let asked_ms = match &answered {
+            Ok(answer) if answer::is_failure(config, answer.status) && is_passing(answer.status) => {
+                asked_to_wait_ms(&answer.headers)
+            }
+            Err(Missed::TimedOut | Missed::Failed) => None,
+            Ok(_) | Err(Missed::BreakerOpen | Missed::NotAllowed(_)) => {
+                return answered.map_err(|missed| failure(&missed, config));
+            }
+        };
+        failures += 1;
+        if failures > config.retries || !call.wait(failures, asked_ms).await {
+            return answered.map_err(|missed| failure(&missed, config));
+        }
+    }
+}
+
+fn failure(missed: &Missed, config: &HttpConfig) -> Failure {
+    match missed {
+        Missed::NotAllowed(reason) => not_allowed(reason),
+        Missed::BreakerOpen => Failure::retryable(
+            "http-breaker-open",
+            "the other side failed several times: it is left alone for a while",
+            crate::breaker::OPEN_MS,
+        ),
+        Missed::TimedOut => Failure::retryable(
+            "http-timed-out",
+            format!("the other side did not answer within {} ms", config.timeout_ms),
+            AGAIN_MS,
+        ),
+        Missed::Failed => Failure::retryable("http-unreachable", "the other side could not be reached", AGAIN_MS),
+    }
+}

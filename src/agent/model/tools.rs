@@ -1,0 +1,85 @@
+//! A model's tools: other agents of the gateway. What the model writes as their input is checked like anybody's.
+
+use serde_json::Value;
+
+use super::super::{Context, Failure, Journal, LocalBoxFuture, Stop, execute};
+use super::wire::{ToolCall, ToolResult};
+use crate::invocation::before;
+use crate::json::parse_strict;
+use crate::manifest::{AgentManifest, JSON_DEPTH_MAX, ModelConfig};
+use crate::schema::{LazySchema, VIOLATIONS_MAX};
+
+/// What a tool answers is given to the model up to this size, in bytes.
+pub const RESULT_MAX_BYTES: usize = 64 * 1024;
+
+/// Uses a tool. Whatever comes of it is told to the model, which decides what to do about it.
+pub(super) async fn use_tool(config: &ModelConfig, call: &ToolCall, context: &Context<'_>) -> ToolResult {
+    let declared = config.tools.contains(&call.name);
+    let agent = context.team.agent(&call.name).filter(|_| declared);
+    let (content, failed) = match agent {
+        None => ("there is no such tool".to_owned(), true),
+        Some(agent) => {
+            context.journal.progress(format!("Asking {}", agent.title), None);
+            match answer(agent, &call.arguments, context).await {
+                Ok(content) => (content, false),
+                Err(reason) => (reason, true),
+            }
+        }
+    };
+    ToolResult {
+        id: call.id.clone(),
+        content,
+        failed,
+    }
+}
+
+async fn answer(agent: &AgentManifest, arguments: &str, context: &Context<'_>) -> Result<String, String> {
+    let input = parse_strict(arguments.as_bytes(), JSON_DEPTH_MAX);
+    let input =
+        input.map_err(|error| format!("the input is not JSON: line {}, column {}", error.line, error.column))?;
+    fits(&agent.input, &input, "the input")?;
+    let now_ms = context.host.now_ms();
+    let deadline_at_ms = context.deadline_at_ms.min(now_ms + agent.deadline_ms);
+    let journal = Journal::default();
+    let own = Context {
+        agent: &agent.id,
+        deadline_at_ms,
+        state: None,
+        journal: &journal,
+        ..*context
+    };
+    let work: LocalBoxFuture<'_, Result<Value, Stop>> = Box::pin(execute(agent, &input, &own));
+    let ended = before(work, context.host.sleep_ms(deadline_at_ms.saturating_sub(now_ms))).await;
+    if let Some(spent) = journal.take_spent() {
+        context.journal.spend(spent);
+    }
+    let output = match ended {
+        Some(Ok(output)) => output,
+        Some(Err(Stop::Failed(Failure { code, message, .. }))) => return Err(format!("{code}: {message}")),
+        Some(Err(Stop::HandOff(_))) => return Err("it hands over to somebody else, which a tool cannot".to_owned()),
+        None => return Err("it did not answer in time".to_owned()),
+    };
+    fits(&agent.output, &output, "what it answered")?;
+    let content = match output {
+        Value::String(text) => text,
+        other => other.to_string(),
+    };
+    if content.len() > RESULT_MAX_BYTES {
+        return Err(format!("it answered more than {RESULT_MAX_BYTES} bytes"));
+    }
+    Ok(content)
+}
+
+fn fits(schema: &LazySchema, value: &Value, what: &str) -> Result<(), String> {
+    let schema = schema.get().map_err(ToString::to_string)?;
+    let violations = schema.violations(value, VIOLATIONS_MAX);
+    let lines: Vec<_> = violations
+        .iter()
+        .map(|violation| format!("{what} is wrong at `{}`: {}", violation.instance, violation.message))
+        .collect();
+    if lines.is_empty() {
+        Ok(())
+    } else {
+        Err(lines.join("\n"))
+    }
+}

@@ -1,0 +1,198 @@
+//! An outside that answers as a test tells it to, and keeps what it was sent.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::task::{Poll, Waker};
+
+use http::HeaderMap;
+use serde_json::Value;
+
+use super::outside::{Chunks, Incoming, Outside};
+use super::{Cancellation, Context, Host, Journal, LocalBoxFuture};
+use crate::breaker::{Breaker, End, Permit};
+use crate::connections::Connections;
+use crate::manifest::Team;
+use crate::platform::Unanswered;
+
+/// The time at the beginning of a test, in Unix milliseconds.
+pub(super) const BEGIN_MS: u64 = 1_000_000;
+/// The step's deadline, in Unix milliseconds.
+pub(super) const DEADLINE_AT_MS: u64 = BEGIN_MS + 60_000;
+
+/// How the outside answers a request.
+pub(super) enum Reply {
+    /// With this status, these header fields and this body, chunk by chunk.
+    Answer(u16, Vec<(&'static str, String)>, Vec<Vec<u8>>),
+    /// With the beginning of a body, and then nothing any more.
+    Stalls(Vec<Vec<u8>>),
+    /// With the beginning of a body, and then an error.
+    Breaks(Vec<Vec<u8>>),
+    /// Not at all.
+    Hangs,
+    /// With an error.
+    Fails,
+}
+
+impl Reply {
+    pub(super) fn json(status: u16, body: &Value) -> Self {
+        let fields = vec![("content-type", "application/json; charset=utf-8".to_owned())];
+        Self::Answer(status, fields, vec![body.to_string().into_bytes()])
+    }
+}
+
+/// A platform whose time passes only while someone waits for nothing else.
+pub(super) struct FakeOutside {
+    pub(super) connections: Connections,
+    pub(super) replies: RefCell<VecDeque<Reply>>,
+    pub(super) sent: RefCell<Vec<http::Request<Vec<u8>>>>,
+    pub(super) breaker: RefCell<Breaker>,
+    pub(super) now_ms: Cell<u64>,
+}
+
+impl FakeOutside {
+    pub(super) fn new(connections: Connections, replies: impl IntoIterator<Item = Reply>) -> Self {
+        Self {
+            connections,
+            replies: RefCell::new(replies.into_iter().collect()),
+            sent: RefCell::default(),
+            breaker: RefCell::default(),
+            now_ms: Cell::new(BEGIN_MS),
+        }
+    }
+
+    pub(super) fn context<'a>(&'a self, team: &'a Team, journal: &'a Journal, state: Option<&'a Value>) -> Context<'a> {
+        Context {
+            agent: "tested",
+            run: "run_01",
+            step: "s1",
+            attempt: 1,
+            deadline_at_ms: DEADLINE_AT_MS,
+            state,
+            traceparent: None,
+            team,
+            host: self,
+            cancellation: self,
+            journal,
+        }
+    }
+
+    /// The bodies that were sent, as JSON.
+    pub(super) fn sent_bodies(&self) -> Vec<Value> {
+        let sent = self.sent.borrow();
+        sent.iter()
+            .map(|request| serde_json::from_slice(request.body()).unwrap())
+            .collect()
+    }
+}
+
+/// What is configured by these variables, on a developer's machine.
+pub(super) fn connections(variables: &[(&str, &str)]) -> Connections {
+    let value = |name: &str| variables.iter().find(|(known, _)| *known == name);
+    Connections::read(|name| value(name).map(|(_, value)| (*value).to_owned()), true).unwrap()
+}
+
+/// Runs a future that waits for nothing but this outside.
+pub(super) fn done<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    match future.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("it waits for something else than the outside"),
+    }
+}
+
+impl Host for FakeOutside {
+    fn now_ms(&self) -> u64 {
+        self.now_ms.get()
+    }
+
+    fn sleep_ms(&self, duration_ms: u64) -> LocalBoxFuture<'_, ()> {
+        Box::pin(async move { self.now_ms.set(self.now_ms.get() + duration_ms) })
+    }
+
+    fn log(&self, _: &Value) {}
+
+    fn outside(&self) -> &dyn Outside {
+        self
+    }
+}
+
+impl Cancellation for FakeOutside {
+    fn cancelled(&self) -> LocalBoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+}
+
+impl Outside for FakeOutside {
+    fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    fn fetch<'a>(&'a self, request: &'a http::Request<Vec<u8>>) -> LocalBoxFuture<'a, Result<Incoming, Unanswered>> {
+        self.sent.borrow_mut().push(request.clone());
+        let reply = self
+            .replies
+            .borrow_mut()
+            .pop_front()
+            .expect("a request that the test expects");
+        let body = |chunks: Vec<Vec<u8>>, after| {
+            Box::new(Body {
+                chunks: chunks.into(),
+                after,
+            })
+        };
+        let (status, fields, body) = match reply {
+            Reply::Answer(status, fields, chunks) => (status, fields, body(chunks, After::End)),
+            Reply::Stalls(chunks) => (200, Vec::new(), body(chunks, After::Silence)),
+            Reply::Breaks(chunks) => (200, Vec::new(), body(chunks, After::Error)),
+            Reply::Hangs => return Box::pin(std::future::pending()),
+            Reply::Fails => {
+                let error = Unanswered::Failed("connection to 10.1.2.3 refused".into());
+                return Box::pin(std::future::ready(Err(error)));
+            }
+        };
+        let fields = fields
+            .into_iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        let incoming = Incoming {
+            status,
+            headers: fields.collect::<HeaderMap>(),
+            body,
+        };
+        Box::pin(std::future::ready(Ok(incoming)))
+    }
+
+    fn permit(&self, _: &str) -> Permit {
+        self.breaker.borrow_mut().permit(self.now_ms.get())
+    }
+
+    fn report(&self, _: &str, permit: Permit, end: End) {
+        self.breaker.borrow_mut().report(permit, end, self.now_ms.get(), 0);
+    }
+
+    fn random(&self) -> u32 {
+        0
+    }
+}
+
+enum After {
+    End,
+    Silence,
+    Error,
+}
+
+struct Body {
+    chunks: VecDeque<Vec<u8>>,
+    after: After,
+}
+
+impl Chunks for Body {
+    fn next(&mut self) -> LocalBoxFuture<'_, Result<Option<Vec<u8>>, Unanswered>> {
+        match (self.chunks.pop_front(), &self.after) {
+            (Some(chunk), _) => Box::pin(std::future::ready(Ok(Some(chunk)))),
+            (None, After::End) => Box::pin(std::future::ready(Ok(None))),
+            (None, After::Silence) => Box::pin(std::future::pending()),
+            (None, After::Error) => Box::pin(std::future::ready(Err(Unanswered::Failed("reset".into())))),
+        }
+    }
+}

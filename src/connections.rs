@@ -1,0 +1,268 @@
+//! What the operator configured for agents that reach the outside: origins by name, providers of models, secrets.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::outgoing::{Refusal, check_origin};
+
+/// At most this many secrets, origins or providers are configured, each.
+pub const CONNECTIONS_MAX: usize = 64;
+/// A secret has at most this many bytes.
+pub const SECRET_MAX_BYTES: usize = 4096;
+/// A name of a secret, an origin or a provider has at most this many bytes.
+pub const NAME_MAX_BYTES: usize = 63;
+
+/// A secret that agents send in a header field. Nothing shows it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text, to be sent to whom it is for.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// Which API a provider of models speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Api {
+    /// `POST /responses` of OpenAI.
+    OpenaiResponses,
+    /// `POST /chat/completions` of OpenAI and all that are compatible with it.
+    OpenaiChat,
+    /// `POST /messages` of Anthropic.
+    Anthropic,
+}
+
+/// A provider of models.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provider {
+    /// What it speaks.
+    pub api: Api,
+    /// Its origin, checked.
+    pub origin: String,
+    /// The path under which its API is, without a slash at the end.
+    pub path: String,
+    /// The key that it wants; nothing for one that wants none.
+    pub key: Option<Secret>,
+}
+
+/// What is configured.
+#[derive(Debug, Clone, Default)]
+pub struct Connections {
+    /// Whether http and loopback are allowed: on a developer's machine alone.
+    pub development: bool,
+    /// `BATON_HTTP_ORIGINS`, checked.
+    origins: BTreeMap<String, String>,
+    /// `BATON_MODELS`
+    providers: BTreeMap<String, Provider>,
+    /// `BATON_SECRETS`
+    secrets: BTreeMap<String, Secret>,
+}
+
+/// What is wrong with the configuration. Never shows a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "each message says it")]
+pub enum ConnectionError {
+    #[error(
+        "{variable}: expected {expected}, at most {CONNECTIONS_MAX} entries: wrong at line {line}, column {column}"
+    )]
+    Form {
+        variable: &'static str,
+        expected: &'static str,
+        line: usize,
+        column: usize,
+    },
+    #[error("{variable}: {count} entries, at most {CONNECTIONS_MAX} are allowed")]
+    TooMany { variable: &'static str, count: usize },
+    #[error("{variable}: `{name}` is no name: write 1 to {NAME_MAX_BYTES} letters, digits, hyphens and underscores")]
+    Name { variable: &'static str, name: String },
+    #[error(
+        "BATON_SECRETS: the value of `{0}` cannot stand in a header field: write 1 to {SECRET_MAX_BYTES} visible ASCII characters"
+    )]
+    Secret(String),
+    #[error("{variable}: `{name}`: {refusal}")]
+    Origin {
+        variable: &'static str,
+        name: String,
+        refusal: Refusal,
+    },
+    #[error("BATON_MODELS: `{0}` needs `{1}`: only `openai` and `anthropic` have one by default")]
+    ProviderIncomplete(String, &'static str),
+    #[error("BATON_MODELS: `{0}` has the key `{1}`, which is not in BATON_SECRETS")]
+    ProviderKey(String, String),
+    #[error("BATON_MODELS: the base_url of `{0}` has a query or a fragment: leave them out")]
+    ProviderUrl(String),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProviderEntry {
+    api: Option<Api>,
+    base_url: Option<String>,
+    key: Option<String>,
+}
+
+impl Connections {
+    /// Reads the configuration. `variable` answers the value of a variable or secret.
+    ///
+    /// # Errors
+    /// Names the variable, what is wrong with it and what to write instead. Never shows a secret.
+    pub fn read(variable: impl Fn(&str) -> Option<String>, development: bool) -> Result<Self, ConnectionError> {
+        let text = |name| variable(name).unwrap_or_else(|| "{}".to_owned());
+        let mut read = Self {
+            development,
+            ..Self::default()
+        };
+        let secrets: BTreeMap<String, String> = entries(
+            "BATON_SECRETS",
+            r#"a JSON object such as {"CRM_TOKEN": "…"}"#,
+            &text("BATON_SECRETS"),
+        )?;
+        for (name, value) in secrets {
+            let fits = (1..=SECRET_MAX_BYTES).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_graphic());
+            if !fits {
+                return Err(ConnectionError::Secret(name));
+            }
+            read.secrets.insert(name, Secret(value));
+        }
+        let origins: BTreeMap<String, String> = entries(
+            "BATON_HTTP_ORIGINS",
+            r#"a JSON object such as {"crm": "https://crm.example.com"}"#,
+            &text("BATON_HTTP_ORIGINS"),
+        )?;
+        for (name, origin) in origins {
+            let checked = check_origin(&origin, development).map_err(|refusal| ConnectionError::Origin {
+                variable: "BATON_HTTP_ORIGINS",
+                name: name.clone(),
+                refusal,
+            })?;
+            read.origins.insert(name, checked);
+        }
+        let providers: BTreeMap<String, ProviderEntry> = entries(
+            "BATON_MODELS",
+            r#"a JSON object such as {"openai": {"key": "OPENAI_KEY"}}, with "api" and "base_url" where they differ"#,
+            &text("BATON_MODELS"),
+        )?;
+        for (name, entry) in providers {
+            let provider = read.provider_of(&name, entry)?;
+            read.providers.insert(name, provider);
+        }
+        Ok(read)
+    }
+
+    /// Nothing is configured.
+    #[must_use]
+    pub fn none() -> &'static Self {
+        static NONE: Connections = Connections {
+            development: false,
+            origins: BTreeMap::new(),
+            providers: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+        };
+        &NONE
+    }
+
+    /// The origin that a manifest means: a name of `BATON_HTTP_ORIGINS`, or an origin as it stands.
+    ///
+    /// # Errors
+    /// A sentence: the name is not configured, or the origin may not be called.
+    pub fn origin(&self, written: &str) -> Result<String, String> {
+        if written.contains("://") {
+            return check_origin(written, self.development).map_err(|refusal| refusal.to_string());
+        }
+        let known = self.origins.get(written).cloned();
+        known.ok_or_else(|| format!("the origin `{written}` is not in BATON_HTTP_ORIGINS"))
+    }
+
+    /// The secret of this name.
+    #[must_use]
+    pub fn secret(&self, name: &str) -> Option<&Secret> {
+        self.secrets.get(name)
+    }
+
+    /// The provider of this name.
+    #[must_use]
+    pub fn provider(&self, name: &str) -> Option<&Provider> {
+        self.providers.get(name)
+    }
+
+    fn provider_of(&self, name: &str, entry: ProviderEntry) -> Result<Provider, ConnectionError> {
+        let usual = match name {
+            "openai" => Some((Api::OpenaiResponses, "https://api.openai.com/v1")),
+            "anthropic" => Some((Api::Anthropic, "https://api.anthropic.com/v1")),
+            _ => None,
+        };
+        let incomplete = |field| ConnectionError::ProviderIncomplete(name.to_owned(), field);
+        let api = entry
+            .api
+            .or(usual.map(|(api, _)| api))
+            .ok_or_else(|| incomplete("api"))?;
+        let base = entry.base_url.or(usual.map(|(_, base)| base.to_owned()));
+        let base = base.ok_or_else(|| incomplete("base_url"))?;
+        if base.contains(['?', '#']) {
+            return Err(ConnectionError::ProviderUrl(name.to_owned()));
+        }
+        let after_scheme = base.find("://").map_or(0, |at| at + 3);
+        let path_at = base[after_scheme..]
+            .find('/')
+            .map_or(base.len(), |at| after_scheme + at);
+        let (origin, path) = base.split_at(path_at);
+        let origin = check_origin(origin, self.development).map_err(|refusal| ConnectionError::Origin {
+            variable: "BATON_MODELS",
+            name: name.to_owned(),
+            refusal,
+        })?;
+        let key = entry.key.map(|key| {
+            let secret = self.secrets.get(&key).cloned();
+            secret.ok_or(ConnectionError::ProviderKey(name.to_owned(), key))
+        });
+        Ok(Provider {
+            api,
+            origin,
+            path: path.trim_end_matches('/').to_owned(),
+            key: key.transpose()?,
+        })
+    }
+}
+
+fn entries<T: DeserializeOwned>(
+    variable: &'static str,
+    expected: &'static str,
+    json: &str,
+) -> Result<BTreeMap<String, T>, ConnectionError> {
+    // serde's own words could quote a secret.
+    let read: BTreeMap<String, T> = serde_json::from_str(json).map_err(|error| ConnectionError::Form {
+        variable,
+        expected,
+        line: error.line(),
+        column: error.column(),
+    })?;
+    if read.len() > CONNECTIONS_MAX {
+        let count = read.len();
+        return Err(ConnectionError::TooMany { variable, count });
+    }
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let is_name = |name: &str| (1..=NAME_MAX_BYTES).contains(&name.len()) && name.bytes().all(fits);
+    match read.keys().find(|name| !is_name(name)) {
+        Some(name) => Err(ConnectionError::Name {
+            variable,
+            name: name.clone(),
+        }),
+        None => Ok(read),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,291 @@
+//! Who coordinates a call: the first orchestrator that takes it, or the gateway.
+
+use std::cell::Cell;
+
+use serde_json::Value;
+
+use super::hand_on::{Handed, Handing, Reason, hand_on};
+use super::hedge::Hedge;
+use super::{Answer, Local, NOBODY, Route, STEP, Steps, Tried, budget_ms};
+use crate::config::{Config, Orchestrator};
+use crate::invocation::{Caller, Identity, Mode, Occasion};
+use crate::manifest::{AgentManifest, Team};
+use crate::platform::Platform;
+use crate::problem::Problem;
+use crate::run::RunName;
+use crate::run::coordination::{PassOn, Passed, PassedTo};
+use crate::run::listening::Listen;
+use crate::run::settlement::Takeover;
+use crate::run::status::AskStep;
+
+/// A call to coordinate. Its input fits its agent.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// The run's id.
+    pub run: &'a str,
+    /// The agent that it is for.
+    pub agent: &'a AgentManifest,
+    /// Its input.
+    pub input: &'a Value,
+    /// What the customer wrote, where it wrote text.
+    pub text: Option<&'a str>,
+    /// How long its answer may take, in milliseconds from when it came.
+    pub deadline_ms: u64,
+    /// When the answer must be there, in Unix milliseconds.
+    pub deadline_at_ms: u64,
+    /// Whether the customer may send it again: it has an idempotency key.
+    pub repeatable: bool,
+}
+
+/// Hears how a call is coordinated while it is, for a customer who wants to see it happen.
+pub trait Listener {
+    /// From now on the call goes this way. The run is where its first step can be followed; there is nothing to follow for
+    /// a stored answer.
+    fn routed(&self, route: &Route, run: &RunName);
+}
+
+/// Coordinates a call.
+pub struct Coordinator<'a, P> {
+    /// The agents.
+    pub team: &'a Team,
+    /// The configuration.
+    pub config: &'a Config,
+    /// The customer's request.
+    pub occasion: &'a Occasion,
+    /// The platform.
+    pub platform: &'a P,
+    /// What is called.
+    pub call: Call<'a>,
+    /// Who listens, if anybody does. Then the run's object executes steps, which keeps what their agents tell and goes on
+    /// when the customer leaves.
+    pub listener: Option<&'a dyn Listener>,
+}
+
+impl<'a, P: Platform> Coordinator<'a, P> {
+    /// Has an orchestrator answer within the budget, or else answers by itself.
+    ///
+    /// # Errors
+    /// When an orchestrator declines the call, when it does not answer and the gateway may not answer in its place, and what
+    /// [`Local::answer`] says.
+    pub async fn answer(&self) -> Result<(Answer, Route), Problem> {
+        let budget_ends_at_ms =
+            self.platform.now_ms() + budget_ms(self.call.agent.direct.budget_ms, self.call.deadline_ms);
+        let orchestrators = self.orchestrators()?;
+        let mut tried = Vec::new();
+        let mut place = self.place(&orchestrators).await?;
+        loop {
+            let orchestrator = orchestrators.get(place).copied();
+            let caller = self.caller(orchestrator);
+            if self.call.repeatable && self.is_answered(&caller).await? {
+                return self.locally(&caller, None, Route::Stored).await;
+            }
+            let Some(orchestrator) = orchestrator else {
+                return self.locally(&caller, None, Route::Local).await;
+            };
+            let id = &orchestrator.id;
+            let budget_ms = budget_ends_at_ms.saturating_sub(self.platform.now_ms());
+            let orchestrated = Route::Orchestrated {
+                orchestrator: id.clone(),
+                tried: tried.clone(),
+            };
+            // On the heap: a call behind breaker, hedge and signature is a large future.
+            let handed_on = Box::pin(self.handed_on(orchestrator, &caller, budget_ms, &orchestrated, place));
+            let (reason, detail) = match handed_on.await? {
+                Handed::Answered(outcome) => return Ok((Answer::of(outcome), orchestrated)),
+                Handed::Declined(problem) => return Err(problem),
+                Handed::Hedged(outcome) => {
+                    let route = Route::Fallback {
+                        orchestrator: id.clone(),
+                        reason: Reason::Hedged,
+                        detail: "the gateway began the step beside it, and ended first".to_owned(),
+                        tried,
+                    };
+                    self.tell(&route, &caller);
+                    return Ok((Answer::of(outcome), route));
+                }
+                Handed::Without(reason, detail) => (reason, detail),
+            };
+            if reason.passes_on()
+                && self.platform.now_ms() < budget_ends_at_ms
+                && let Some(next) = orchestrators.get(place + 1)
+                && self.pass_on(&caller, next).await?
+            {
+                tried.push(Tried {
+                    orchestrator: id.clone(),
+                    reason: reason.code(),
+                });
+                place += 1;
+                continue;
+            }
+            let is_allowed = reason != Reason::Refused || orchestrator.fallback_when_refused;
+            if !is_allowed || !self.call.agent.direct.fallback {
+                return Err(Problem::OrchestratorUnavailable { reason: reason.code() });
+            }
+            let takeover = self.takeover(orchestrator, reason).await;
+            let route = Route::Fallback {
+                orchestrator: id.clone(),
+                reason,
+                detail,
+                tried,
+            };
+            return self.locally(&caller, Some(takeover), route).await;
+        }
+    }
+
+    /// Those that may invoke the agent, in the order configured.
+    fn orchestrators(&self) -> Result<Vec<&'a Orchestrator>, Problem> {
+        let (agent, now_s) = (self.call.agent, self.platform.now_ms() / 1_000);
+        let may = |one: &&Orchestrator| self.config.keyring.may_invoke(&one.id, &agent.id, now_s);
+        let orchestrators: Vec<_> = self.config.orchestrators.iter().filter(may).collect();
+        if orchestrators.is_empty() && !self.config.orchestrators.is_empty() && !agent.direct.fallback {
+            // It is not to be answered without one.
+            return Err(Problem::OrchestratorUnavailable { reason: "not-allowed" });
+        }
+        Ok(orchestrators)
+    }
+
+    /// Which orchestrator a repeated call belongs to: it may have been passed on before.
+    async fn place(&self, orchestrators: &[&Orchestrator]) -> Result<usize, Problem> {
+        let mut place = 0;
+        if !self.call.repeatable {
+            return Ok(place);
+        }
+        while place + 1 < orchestrators.len() {
+            let caller = self.caller(orchestrators.get(place).copied());
+            let passed_to = caller.ask(&caller.run(self.call.run), PassedTo).await?;
+            let next = passed_to.and_then(|id| orchestrators.iter().position(|one| one.id == id));
+            // Only ever to a later one.
+            match next.filter(|next| *next > place) {
+                Some(next) => place = next,
+                None => break,
+            }
+        }
+        Ok(place)
+    }
+
+    /// Whether the run is the next orchestrator's from now on.
+    async fn pass_on(&self, caller: &Caller<'_, P>, next: &Orchestrator) -> Result<bool, Problem> {
+        let using = caller.using(self.call.run);
+        let to = next.id.clone();
+        let passed = caller.ask(&caller.run(self.call.run), PassOn { using, to }).await?;
+        Ok(passed == Passed::To(next.id.clone()))
+    }
+
+    async fn handed_on(
+        &self,
+        orchestrator: &Orchestrator,
+        caller: &Caller<'_, P>,
+        budget_ms: u64,
+        route: &Route,
+        place: usize,
+    ) -> Result<Handed, Problem> {
+        let Call {
+            run,
+            agent,
+            input,
+            deadline_ms,
+            ..
+        } = self.call;
+        if self.listener.is_some() {
+            let using = caller.using(run);
+            caller.ask(&caller.run(run), Listen { using }).await?;
+        }
+        self.tell(route, caller);
+        let traceparent = caller.traceparent();
+        let handing = Handing {
+            orchestrator,
+            gateway: &self.team.gateway.id,
+            run,
+            agent: &agent.id,
+            input,
+            budget_ms,
+            deadline_ms,
+            traceparent: &traceparent,
+        };
+        // One per orchestrator and request, and no other signature of this request uses it.
+        let nonce = format!("run{place}-{}", self.occasion.request_id);
+        let hedge = Hedge {
+            steps: self.steps(caller, None, Mode::Background),
+            agent,
+            input,
+            after_ms: agent.direct.hedge_after_ms.filter(|_| agent.direct.fallback),
+            takeover: self.takeover(orchestrator, Reason::Hedged).await,
+            begun: Cell::new(false),
+        };
+        let handed = hand_on(handing, self.config, nonce, self.platform, hedge.completed()).await;
+        if matches!(handed, Handed::Declined(_)) {
+            hedge.withdraw().await;
+        }
+        Ok(handed)
+    }
+
+    async fn locally(
+        &self,
+        caller: &Caller<'_, P>,
+        takeover: Option<Takeover>,
+        route: Route,
+    ) -> Result<(Answer, Route), Problem> {
+        self.tell(&route, caller);
+        let mode = match self.listener {
+            Some(_) => Mode::Background,
+            None => Mode::Waiting,
+        };
+        let local = Local {
+            steps: self.steps(caller, takeover, mode),
+            text: self.call.text,
+        };
+        let answer = Box::pin(local.answer(self.call.agent, self.call.input.clone()));
+        Ok((answer.await?, route))
+    }
+
+    /// Whether the same call was answered before, for good.
+    async fn is_answered(&self, caller: &Caller<'_, P>) -> Result<bool, Problem> {
+        let question = AskStep { step: STEP.to_owned() };
+        let status = caller.ask(&caller.run(self.call.run), question).await?;
+        let answer = status.and_then(|status| status.answer);
+        Ok(answer.is_some_and(|answer| answer.status == 200 && answer.body["error"]["retryable"] != true))
+    }
+
+    /// The gateway itself, as the orchestrator whose run it is.
+    fn caller(&self, orchestrator: Option<&'a Orchestrator>) -> Caller<'a, P> {
+        Caller {
+            identity: Identity::Direct {
+                orchestrator: orchestrator.map_or(NOBODY, |orchestrator| &orchestrator.id),
+            },
+            occasion: self.occasion,
+            retention_ms: self.config.run_retention_ms,
+            sampler: self.config.telemetry.sampler,
+            platform: self.platform,
+        }
+    }
+
+    fn steps<'c>(&self, caller: &'c Caller<'c, P>, takeover: Option<Takeover>, mode: Mode) -> Steps<'c, P>
+    where
+        'a: 'c,
+    {
+        Steps {
+            team: self.team,
+            config: self.config,
+            caller,
+            run: self.call.run,
+            takeover,
+            mode,
+            deadline_at_ms: self.call.deadline_at_ms,
+        }
+    }
+
+    async fn takeover(&self, orchestrator: &Orchestrator, reason: Reason) -> Takeover {
+        let lease = self.platform.known_lease(&orchestrator.id, None).await;
+        Takeover {
+            gateway: self.team.gateway.id.clone(),
+            reason: reason.code().to_owned(),
+            generation: lease.map(|lease| lease.least()),
+        }
+    }
+
+    fn tell(&self, route: &Route, caller: &Caller<'_, P>) {
+        if let Some(listener) = self.listener {
+            listener.routed(route, &caller.run(self.call.run));
+        }
+    }
+}

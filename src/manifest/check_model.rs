@@ -1,0 +1,128 @@
+//! What the schema of manifests cannot say about agents of kind `model`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::{AgentManifest, Implementation, ModelConfig, Role};
+
+/// Functions that every template may call.
+const FUNCTIONS: [&str; 3] = ["dict", "namespace", "range"];
+
+/// Checks the configuration of a model by itself: pointers within the manifest, and what is wrong there. `prompt` is the
+/// text of its prompt, as far as that can be read.
+pub(super) fn problems(agent: &AgentManifest, model: &ModelConfig, prompt: Option<&str>) -> Vec<(String, String)> {
+    let mut problems = Vec::new();
+    let mut found = |at: &str, reason: String| problems.push((at.to_owned(), reason));
+    if agent.prompt.is_some() && model.instructions.is_some() {
+        let reason = "the manifest has a `prompt` already, which holds the instructions";
+        found("/model/instructions", reason.to_owned());
+    }
+    if model.messages.last().is_some_and(|message| message.role != Role::User) {
+        found("/model/messages", "the last message must be one of `user`".to_owned());
+    }
+    if let Some(member) = &model.stream {
+        let output = agent.output.document();
+        let declared = output.pointer("/properties").and_then(|all| all.get(member));
+        if declared.is_none_or(|schema| schema["type"] != "string") {
+            let reason = format!("the output has no member `{member}` of the type `string`");
+            found("/model/stream", reason);
+        }
+    }
+    // A prompt that cannot be read is reported already.
+    if agent.prompt.is_some() && prompt.is_none() {
+        return problems;
+    }
+    match model.templates(prompt) {
+        Err(error) => found(&error.pointer, error.reason.clone()),
+        Ok(templates) => {
+            let at = if prompt.is_some() {
+                "/prompt"
+            } else {
+                "/model/instructions"
+            };
+            let instructions = std::iter::once((at.to_owned(), &templates.instructions));
+            let messages = templates.messages.iter().enumerate();
+            let messages =
+                messages.map(|(index, (_, template))| (format!("/model/messages/{index}/content"), template));
+            for (at, template) in instructions.chain(messages) {
+                for reference in template.references() {
+                    if let Some(reason) = reference_problem(agent, &reference.path) {
+                        found(&at, reason);
+                    }
+                }
+            }
+        }
+    }
+    problems
+}
+
+/// What is wrong with a reference such as `input.name`: it must be to what the schemas declare, where they say what there is.
+fn reference_problem(agent: &AgentManifest, path: &[String]) -> Option<String> {
+    let root = path.first()?.as_str();
+    let schema = match root {
+        "input" => agent.input.document(),
+        "state" => match &agent.state {
+            Some(state) => state.document(),
+            None => return Some("uses `state`, and the manifest declares none".to_owned()),
+        },
+        function if FUNCTIONS.contains(&function) => return None,
+        _ => {
+            return Some(format!(
+                "uses `{root}`, which is not there: templates see `input` and `state`"
+            ));
+        }
+    };
+    let declared = schema.get("properties").and_then(Value::as_object)?;
+    let name = path.get(1)?;
+    let missing = !declared.contains_key(name);
+    missing.then(|| format!("uses `{root}.{name}`, which the schema of the {root} does not declare"))
+}
+
+/// Checks the tools of a model against the team.
+pub(super) fn tool_problems(agent: &AgentManifest, by_id: &BTreeMap<&str, &AgentManifest>) -> Vec<(String, String)> {
+    let tools = tools_of(agent).iter().enumerate();
+    let problems = tools.filter_map(|(index, id)| {
+        let reason = tool_problem(agent, id, by_id)?;
+        Some((format!("/model/tools/{index}"), reason))
+    });
+    problems.collect()
+}
+
+fn tool_problem(agent: &AgentManifest, id: &str, by_id: &BTreeMap<&str, &AgentManifest>) -> Option<String> {
+    if id == agent.id {
+        return Some("an agent is not its own tool".to_owned());
+    }
+    let Some(tool) = by_id.get(id) else {
+        return Some(format!("there is no agent `{id}`"));
+    };
+    if tool.state.is_some() {
+        return Some(format!("`{id}` keeps a state: a tool has none"));
+    }
+    if tool.input.document()["type"] != "object" {
+        return Some(format!(
+            "the input of `{id}` is not of the type `object`, as that of a tool must be"
+        ));
+    }
+    reaches(id, &agent.id, by_id).then(|| format!("`{id}` comes back to `{}` by its own tools", agent.id))
+}
+
+/// Whether the tools of an agent, or theirs, lead to another one.
+fn reaches(from: &str, to: &str, by_id: &BTreeMap<&str, &AgentManifest>) -> bool {
+    let (mut seen, mut open) = (BTreeSet::from([from]), vec![from]);
+    while let Some(id) = open.pop() {
+        if id == to {
+            return true;
+        }
+        let tools = by_id.get(id).map_or(&[][..], |agent| tools_of(agent));
+        open.extend(tools.iter().map(String::as_str).filter(|id| seen.insert(id)));
+    }
+    false
+}
+
+fn tools_of(agent: &AgentManifest) -> &[String] {
+    match &agent.implementation {
+        Implementation::Model { model } => &model.tools,
+        _ => &[],
+    }
+}
