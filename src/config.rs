@@ -9,6 +9,7 @@ use crate::outgoing::{Refusal, Rules, check_origin};
 use crate::signature::keys::KeyError;
 use crate::signature::origins::OriginError;
 use crate::signature::{Keyring, Origins};
+use crate::telemetry::settings::{Settings, SettingsError, check_endpoint};
 
 /// The binding of the Run objects.
 pub const RUNS: &str = "RUNS";
@@ -77,6 +78,8 @@ pub struct Orchestrator {
     /// Whether direct calls are answered here also while it refuses the gateway's own credentials: `fallback_when_refused`,
     /// which is false where it is not set.
     pub fallback_when_refused: bool,
+    /// Where it takes telemetry, if it does: `telemetry_url`.
+    pub telemetry_url: Option<String>,
     /// How many of its steps may be under way at once; as many as it likes where there is none.
     pub max_concurrent_steps: Option<u32>,
 }
@@ -90,6 +93,7 @@ struct Entry {
     callback_origins: Option<Vec<String>>,
     #[serde(default)]
     fallback_when_refused: bool,
+    telemetry_url: Option<String>,
     max_concurrent_steps: Option<u32>,
 }
 
@@ -108,6 +112,8 @@ pub struct Config {
     pub run_retention_ms: u64,
     /// The web pages that may call with an API key: `BATON_CORS_ORIGINS`.
     pub cors_origins: CorsOrigins,
+    /// What is told of runs, and where it goes: the variables that begin with `OTEL_`, and `BATON_HISTORY_DAYS`.
+    pub telemetry: Settings,
     /// What agents reach outside: `BATON_HTTP_ORIGINS`, `BATON_MODELS`, `BATON_SECRETS`.
     pub connections: Connections,
 }
@@ -123,7 +129,7 @@ pub enum ConfigError {
     #[error("BATON_ORIGINS is not set: set it to the address that callers use, such as https://agents.example.com")]
     NoOrigins,
     #[error(
-        "BATON_ORCHESTRATORS: expected a JSON array of {{\"id\", \"url\", \"callback_origins\"?, \"fallback_when_refused\"?, \"max_concurrent_steps\"?}}, at most {ORCHESTRATORS_MAX}: wrong at line {0}, column {1}"
+        "BATON_ORCHESTRATORS: expected a JSON array of {{\"id\", \"url\", \"callback_origins\"?, \"fallback_when_refused\"?, \"telemetry_url\"?, \"max_concurrent_steps\"?}}, at most {ORCHESTRATORS_MAX}: wrong at line {0}, column {1}"
     )]
     Orchestrators(usize, usize),
     #[error(
@@ -155,6 +161,8 @@ pub enum ConfigError {
     #[error("BATON_CORS_ORIGINS: {0}")]
     CorsOrigins(#[from] CorsOriginError),
     #[error("{0}")]
+    Telemetry(#[from] SettingsError),
+    #[error("{0}")]
     Connections(#[from] ConnectionError),
 }
 
@@ -170,6 +178,7 @@ impl Config {
         let origins = variable("BATON_ORIGINS").ok_or(ConfigError::NoOrigins)?;
         let orchestrators = variable("BATON_ORCHESTRATORS").unwrap_or_else(|| "[]".into());
         let environment = Environment::of(variable("BATON_ENVIRONMENT"));
+        let telemetry = Settings::read(&variable, environment.is_development())?;
         let connections = Connections::read(&variable, environment.is_development())?;
         Ok(Self {
             connections,
@@ -179,6 +188,7 @@ impl Config {
             environment,
             run_retention_ms: read_run_retention_ms(variable("BATON_RUN_RETENTION_S"))?,
             cors_origins: CorsOrigins::parse(&variable("BATON_CORS_ORIGINS").unwrap_or_default())?,
+            telemetry,
         })
     }
 
@@ -229,6 +239,7 @@ fn read_orchestrator(entry: Entry, environment: &Environment) -> Result<Orchestr
         url,
         callback_origins,
         fallback_when_refused,
+        telemetry_url,
         max_concurrent_steps,
     } = entry;
     // It names a Durable Object and stands in a query.
@@ -248,11 +259,15 @@ fn read_orchestrator(entry: Entry, environment: &Environment) -> Result<Orchestr
         return Err(ConfigError::ConcurrentSteps(id, max));
     }
     let callback_origins = read_callback_origins(&id, &own, callback_origins, environment)?;
+    let telemetry_url = telemetry_url
+        .map(|url| check_endpoint("BATON_ORCHESTRATORS: telemetry_url", &url, environment.is_development()))
+        .transpose()?;
     Ok(Orchestrator {
         id,
         url: url.trim_end_matches('/').to_owned(),
         callback_origins,
         fallback_when_refused,
+        telemetry_url,
         max_concurrent_steps,
     })
 }
@@ -357,6 +372,26 @@ mod tests {
     fn a_trailing_slash_is_dropped() {
         let read = read_one("https://b.example.com/base/", "", &other()).expect("valid");
         assert_eq!(read.url, "https://b.example.com/base");
+    }
+
+    #[test]
+    fn telemetry() {
+        let url = "https://b.example.com";
+        let to = |url: &str| format!(r#","telemetry_url":"{url}""#);
+        let read = read_one(url, &to("https://t.example.com/v1/traces/"), &other()).expect("valid");
+        assert_eq!(read.telemetry_url.as_deref(), Some("https://t.example.com/v1/traces"));
+        let error = read_one(url, &to("http://t.example.com"), &other()).expect_err("in the clear");
+        assert!(
+            error
+                .to_string()
+                .contains("telemetry_url: `http://t.example.com` is in the clear"),
+            "{error}"
+        );
+        check(&[ORIGINS, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")], "ok");
+        check(
+            &[ORIGINS, ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector")],
+            "OTEL_EXPORTER_OTLP_ENDPOINT: ",
+        );
     }
 
     #[test]

@@ -6,8 +6,12 @@ use crate::agent::Host;
 use crate::breaker::{Breaker, Verdict, Word};
 use crate::link::{KnownLease, LinkReport, Order};
 use crate::run::delivery::DeadLetter;
+use crate::run::outbox_report::{DeadEvent, Lag};
 use crate::run::status::{Watch, Watched};
 use crate::run::{Asked, Question, RunName, Told};
+use crate::telemetry::event::Event;
+use crate::telemetry::history::{Count, ExecutionRow, Filter, Window};
+use crate::telemetry::otlp;
 
 /// Storage did not answer, or not in a form that we know. Whether it did what it was asked is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -164,4 +168,52 @@ pub trait Platform: Host {
     /// # Errors
     /// When the object or the list did not answer.
     async fn revoke_api_key(&self, id: &str) -> Result<Option<ApiKey>, StorageUnavailable>;
+
+    /// Executions, newest first, as [`Platform::dead_letters`].
+    ///
+    /// # Errors
+    /// When the history did not answer.
+    async fn executions(
+        &self,
+        filter: &Filter,
+        before: Option<(u64, &str)>,
+        limit: usize,
+    ) -> Result<Vec<ExecutionRow>, StorageUnavailable>;
+
+    /// What the executions of an agent in a window come to.
+    ///
+    /// # Errors
+    /// When the history did not answer.
+    async fn agent_count(&self, agent: &str, window: Window) -> Result<Count, StorageUnavailable>;
+
+    /// The runs whose events wait the longest.
+    ///
+    /// # Errors
+    /// When the list did not answer.
+    async fn outbox_lags(&self) -> Result<Vec<Lag>, StorageUnavailable>;
+
+    /// Events that were given up, newest first, as [`Platform::dead_letters`].
+    ///
+    /// # Errors
+    /// When the list did not answer.
+    async fn dead_events(
+        &self,
+        before: Option<(u64, &str)>,
+        limit: usize,
+    ) -> Result<Vec<DeadEvent>, StorageUnavailable>;
+
+    /// The event that was given up under this name.
+    ///
+    /// # Errors
+    /// When the list did not answer.
+    async fn dead_event(&self, letter: &str) -> Result<Option<DeadEvent>, StorageUnavailable>;
+
+    /// Takes an event off the list.
+    ///
+    /// # Errors
+    /// When the list did not answer.
+    async fn remove_dead_event(&self, letter: &str) -> Result<(), StorageUnavailable>;
+
+    /// Sends one event to a destination, once.
+    async fn export(&self, destination: &str, event: &Event) -> otlp::Verdict;
 }

@@ -83,6 +83,8 @@ pub enum Problem {
     StepUnknown,
     /// No dead letter of this id.
     DeliveryUnknown,
+    /// No event was given up under this name.
+    OutboxLetterUnknown,
     /// The run has no such state.
     StateUnknown,
     /// The version was dropped from the history.
@@ -182,6 +184,7 @@ impl Problem {
             Self::RunUnknown => "run-unknown",
             Self::StepUnknown => "step-unknown",
             Self::DeliveryUnknown => "delivery-unknown",
+            Self::OutboxLetterUnknown => "outbox-letter-unknown",
             Self::StateUnknown => "state-unknown",
             Self::StateGone => "state-version-gone",
             Self::StateConflict(_) => "state-conflict",
@@ -220,6 +223,7 @@ impl Problem {
             | Self::RunUnknown
             | Self::StepUnknown
             | Self::DeliveryUnknown
+            | Self::OutboxLetterUnknown
             | Self::StateUnknown
             | Self::ApiKeyUnknown
             | Self::OrchestratorUnknown => 404,
@@ -307,6 +311,7 @@ impl Problem {
             Self::RunUnknown => "Unknown run",
             Self::StepUnknown => "Unknown step",
             Self::DeliveryUnknown => "Unknown delivery",
+            Self::OutboxLetterUnknown => "Unknown event",
             Self::StateUnknown => "No such state",
             Self::StateGone => "State version gone",
             Self::StateConflict(_) => "State conflict",
@@ -374,6 +379,9 @@ impl Problem {
             Self::PathInvalid { reason } => reason.clone(),
             Self::RunUnknown => "no run of this id is kept for this caller".into(),
             Self::StepUnknown => "the run has no step of this id, or the run is not kept".into(),
+            Self::OutboxLetterUnknown => {
+                "no event of this name was given up: it was sent again, or is older than the history is kept".into()
+            }
             Self::DeliveryUnknown => "no dead letter of this id: it was sent again, or its run was forgotten".into(),
             Self::StateUnknown => "the run has no state, or never had this version of it".into(),
             Self::StateGone => "this version was dropped from the history: GET /runs/{run} lists those that are kept".into(),

@@ -61,6 +61,14 @@ pub enum Action {
     ApiKeys,
     /// `DELETE /operator/api-keys/{key}`
     RevokeApiKey,
+    /// `GET /agents/{agent}/metrics`
+    Metrics,
+    /// `GET /executions`
+    Executions,
+    /// `GET /operator/outbox`
+    Outbox,
+    /// `POST /operator/outbox/{letter}/resend`
+    ResendEvent,
     /// `GET /operator/links`
     Links,
     /// `GET /operator/links/{orchestrator}`
@@ -161,7 +169,7 @@ const OPERATE: Access = Access::Signed {
 };
 
 /// Every route.
-pub const ROUTES: [Route; 31] = [
+pub const ROUTES: [Route; 35] = [
     Route {
         method: "GET",
         template: "/.well-known/baton.json",
@@ -439,6 +447,50 @@ pub const ROUTES: [Route; 31] = [
     },
     Route {
         method: "GET",
+        template: "/agents/{agent}/metrics",
+        action: Action::Metrics,
+        access: OPERATE,
+        summary: "What the executions of an agent come to in a window: counts, rates, percentiles, tokens",
+        messages: Messages {
+            request: None,
+            response: Some("agent-metrics"),
+        },
+    },
+    Route {
+        method: "GET",
+        template: "/executions",
+        action: Action::Executions,
+        access: OPERATE,
+        summary: "The history of executions, newest first, as JSON, CSV or JSON Lines",
+        messages: Messages {
+            request: None,
+            response: Some("executions"),
+        },
+    },
+    Route {
+        method: "GET",
+        template: "/operator/outbox",
+        action: Action::Outbox,
+        access: OPERATE,
+        summary: "Events that wait for a destination, and events that were given up",
+        messages: Messages {
+            request: None,
+            response: Some("outbox"),
+        },
+    },
+    Route {
+        method: "POST",
+        template: "/operator/outbox/{letter}/resend",
+        action: Action::ResendEvent,
+        access: OPERATE,
+        summary: "Sends an event that was given up again, once",
+        messages: Messages {
+            request: None,
+            response: Some("outbox-resent"),
+        },
+    },
+    Route {
+        method: "GET",
         template: "/operator/links",
         action: Action::Links,
         access: OPERATE,
@@ -620,6 +672,14 @@ mod tests {
         check(Method::POST, "/query", Ok((Action::Query, "")));
         check(Method::POST, "/agents/a/query", Ok((Action::QueryAgent, "a")));
         check(Method::GET, "/operator/api-keys", Ok((Action::ApiKeys, "")));
+        check(Method::GET, "/agents/a/metrics", Ok((Action::Metrics, "a")));
+        check(Method::GET, "/executions", Ok((Action::Executions, "")));
+        check(Method::GET, "/operator/outbox", Ok((Action::Outbox, "")));
+        check(
+            Method::POST,
+            "/operator/outbox/l/resend",
+            Ok((Action::ResendEvent, "l")),
+        );
         check(Method::POST, "/operator/api-keys", Ok((Action::CreateApiKey, "")));
         check(Method::DELETE, "/operator/api-keys/k", Ok((Action::RevokeApiKey, "k")));
         check(Method::DELETE, "/operator/api-keys", Err("POST, GET, HEAD"));

@@ -3,6 +3,7 @@
 mod api_keys;
 mod dead_letters;
 mod doctor;
+mod history;
 mod link;
 mod query;
 mod route;
@@ -21,6 +22,7 @@ use crate::input::Source;
 pub use api_keys::{ApiKeys, CreateApiKey, ListApiKeys, RevokeApiKey};
 pub use dead_letters::{DeadLetters, ListDeadLetters, ResendDeadLetter};
 pub use doctor::Doctor;
+pub use history::{Executions, Format, ListOutbox, Metrics, Outbox, ResendEvent};
 pub use link::{Link, LinkBreaker, LinkOrder, LinkStatus};
 pub use query::Query;
 pub use route::{ExplainRoute, Route};
@@ -95,6 +97,13 @@ pub enum Command {
     /// Look after callbacks that could not be delivered, with an operator's key
     #[command(subcommand)]
     DeadLetters(DeadLetters),
+    /// List the executions of agents, with an operator's key
+    Executions(Box<Executions>),
+    /// Say what the executions of an agent come to, with an operator's key
+    Metrics(Metrics),
+    /// Look after events that wait for a destination or were given up, with an operator's key
+    #[command(subcommand)]
+    Outbox(Outbox),
     /// Make, list and revoke the API keys of customers, with an operator's key
     #[command(subcommand)]
     ApiKeys(ApiKeys),

@@ -740,3 +740,60 @@ fn api_keys_take_an_operators_key() {
     let run = run.expect(2, &["16 hexadecimal digits"]);
     assert!(!format!("{}{}", run.stdout, run.stderr).contains("secret"));
 }
+
+#[test]
+fn the_history_and_the_outbox_take_an_operators_key() {
+    const EXECUTIONS: &str = r#"{"executions":[{"id":"exe_1","orchestrator":"acme","run":"run_01","step":"s1","attempt":1,"execution":1,"agent":"triage","agent_version":"1.0.0","route":"fallback","outcome":"failed","error_code":"boom","started_at_ms":1764000010000,"duration_ms":7,"claimed_until_ms":1764000020000,"input_tokens":null,"output_tokens":null,"trace_id":"","span_id":""}]}"#;
+    const OUTBOX: &str = r#"{"waiting":[],"dead_letters":[]}"#;
+    const DEAD: &str = r#"{"letter":"evt_1.otlp","status":"dead","reason":"status 400"}"#;
+    let keys = format!("[{}]", record("operator", "operate", "[\"*\"]"));
+    let check = |name: &str, body: &'static str, arguments: &[&str], exit: i32, said: &str, asked: &str| {
+        let gateway = Gateway::new(&keys, plain(200, body));
+        let key = file(&folder(name), "keys.json", &keys);
+        let run = baton(&[arguments, &["--key", &key, "--gateway", &gateway.origin]].concat());
+        run.expect(exit, &[said]);
+        let request = gateway.request();
+        let target = request.uri().path_and_query().expect("a target");
+        assert_eq!(format!("{} {target}", request.method()), asked);
+    };
+    check(
+        "executions",
+        EXECUTIONS,
+        &["executions", "--outcome", "failed", "--run", "a/b", "--limit", "5"],
+        0,
+        "triage  failed  boom  7 ms  run run_01",
+        "GET /executions?run=a%2Fb&outcome=failed&limit=5",
+    );
+    check(
+        "executions-csv",
+        "id,orchestrator",
+        &["executions", "--format", "csv"],
+        0,
+        "id,orchestrator",
+        "GET /executions",
+    );
+    check(
+        "metrics",
+        r#"{"agent":"triage","count":0}"#,
+        &["metrics", "triage", "--window", "7d"],
+        0,
+        "executions  0 ended",
+        "GET /agents/triage/metrics?window=7d",
+    );
+    check(
+        "outbox",
+        OUTBOX,
+        &["outbox", "list"],
+        0,
+        "no event was given up",
+        "GET /operator/outbox",
+    );
+    check(
+        "outbox-resend",
+        DEAD,
+        &["outbox", "resend", "evt_1.otlp"],
+        1,
+        "evt_1.otlp: status 400",
+        "POST /operator/outbox/evt_1.otlp/resend",
+    );
+}

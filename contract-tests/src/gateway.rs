@@ -43,6 +43,8 @@ pub struct Configured {
     pub url: String,
     /// Where its callbacks may go; left out where it is `None`.
     pub callback_origins: Option<Vec<String>>,
+    /// Where it takes telemetry; left out where it is `None`.
+    pub telemetry_url: Option<String>,
     /// How many of its steps may be under way; left out where it is `None`.
     pub max_concurrent_steps: Option<u32>,
 }
@@ -55,6 +57,7 @@ impl Configured {
             id: id.to_owned(),
             url: url.to_owned(),
             callback_origins: None,
+            telemetry_url: None,
             max_concurrent_steps: None,
         }
     }
@@ -75,6 +78,9 @@ impl Configured {
 
     fn to_json(&self) -> Value {
         let mut entry = json!({ "id": self.id, "url": self.url });
+        if let Some(url) = &self.telemetry_url {
+            entry["telemetry_url"] = url.as_str().into();
+        }
         if let Some(steps) = self.max_concurrent_steps {
             entry["max_concurrent_steps"] = steps.into();
         }

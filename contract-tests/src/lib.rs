@@ -6,6 +6,7 @@
 //! cannot cancel itself out. The environment comes from `cargo xtask test` ([`environment`]).
 
 pub mod answer;
+pub mod collector;
 pub mod command_line;
 pub mod environment;
 pub mod event_stream;

@@ -31,6 +31,8 @@ pub enum Reaction {
     RetryAfter(u16, u64),
     /// Answers 307, with this location.
     Redirect(String),
+    /// Answers this status to a body that has this text in it, and 200 to every other one.
+    StatusIfBodyHas(u16, String),
     /// Answers nothing, until the sender leaves.
     Hang,
     /// Ends the connection.
@@ -222,8 +224,15 @@ fn serve(mut stream: TcpStream, shared: &Mutex<Shared>) -> io::Result<()> {
             Some(plan) => plan.front().cloned(),
             None => None,
         };
+        let reaction = match reaction {
+            Some(Reaction::StatusIfBodyHas(status, text)) => {
+                let has = String::from_utf8_lossy(&received.body).contains(&text);
+                Reaction::Status(if has { status } else { 200 })
+            }
+            other => other.unwrap_or(Reaction::Status(204)),
+        };
         shared.received.push(received);
-        reaction.unwrap_or(Reaction::Status(204))
+        reaction
     };
     let (status, field) = match reaction {
         Reaction::Status(status) => (status, String::new()),
@@ -234,6 +243,8 @@ fn serve(mut stream: TcpStream, shared: &Mutex<Shared>) -> io::Result<()> {
                 format!("HTTP/1.1 {status} Told\r\n{kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
             return stream.write_all(format!("{head}{body}").as_bytes());
         }
+        // It was turned into a status when the request was there.
+        Reaction::StatusIfBodyHas(..) => (500, String::new()),
         Reaction::RetryAfter(status, seconds) => (status, format!("retry-after: {seconds}\r\n")),
         Reaction::Redirect(location) => (307, format!("location: {location}\r\n")),
         Reaction::Hang => {

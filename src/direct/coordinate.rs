@@ -269,6 +269,7 @@ impl<'a, P: Platform> Coordinator<'a, P> {
             },
             occasion: self.occasion,
             retention_ms: self.config.run_retention_ms,
+            sampler: self.config.telemetry.sampler,
             platform: self.platform,
         }
     }

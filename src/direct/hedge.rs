@@ -68,8 +68,12 @@ impl<P: Platform> Hedge<'_, P> {
         let answer = ended(caller, &run, STEP, None, left_ms).await.ok()??;
         match read(&answer) {
             Ended::Outcome(outcome) if outcome["status"] == "completed" => {
-                let takeover = self.takeover.clone()?;
-                caller.ask(&run, TakeOver { takeover }).await.ok()?;
+                let question = TakeOver {
+                    takeover: self.takeover.clone()?,
+                    traceparent: caller.traceparent(),
+                    parent_span: caller.parent_span(),
+                };
+                caller.ask(&run, question).await.ok()?;
                 Some(outcome)
             }
             _ => None,

@@ -9,6 +9,7 @@ use crate::manifest::{Team, Visibility};
 use crate::problem::PROBLEM_JSON;
 use crate::routes::{self, Access, Action, Route};
 use crate::signature::profile::GENERATION_MAX;
+use crate::telemetry::history::{EXECUTIONS_MAX, OUTCOMES, ROUTES as HISTORY_ROUTES};
 use crate::wire;
 
 /// Makes the document.
@@ -85,6 +86,14 @@ fn operation(team: &Team, route: &Route) -> Value {
         operation["responses"]["200"]["content"]["text/event-stream"] =
             json!({"schema": {"type": "string", "description": description}});
     }
+    if route.action == Action::Executions {
+        for (form, what) in [
+            ("text/csv", "A line per execution"),
+            ("application/jsonl", "A JSON object per line"),
+        ] {
+            operation["responses"]["200"]["content"][form] = json!({"schema": {"type": "string", "description": what}});
+        }
+    }
     // What makes something answers otherwise where it finds it made, or replaces it.
     match route.action {
         Action::HandOff => operation["responses"]["200"] = operation["responses"]["201"].clone(),
@@ -110,7 +119,7 @@ fn operation(team: &Team, route: &Route) -> Value {
             "schema": {"enum": ids},
         }));
     }
-    for name in ["orchestrator", "run", "step", "delivery", "key"] {
+    for name in ["orchestrator", "run", "step", "delivery", "key", "letter"] {
         if route.template.contains(&format!("{{{name}}}")) {
             parameters.push(json!({
                 "name": name,
@@ -191,7 +200,47 @@ fn own_parameters(action: Action) -> Vec<Value> {
                 "The id of the last event that was read, to go on after it",
             ),
         ],
-        Action::DeadLetters | Action::ApiKeys => vec![
+        Action::Metrics => vec![
+            parameter(
+                "window",
+                "query",
+                "How long a time, such as 15m, 24h (which it is without this) or 7d",
+                json!({"type": "string"}),
+            ),
+            parameter(
+                "until_ms",
+                "query",
+                "Its end, in Unix milliseconds; without this now",
+                json!({"type": "integer", "minimum": 0}),
+            ),
+        ],
+        Action::Executions => {
+            let text = |name, description| parameter(name, "query", description, json!({"type": "string"}));
+            let moment =
+                |name, description| parameter(name, "query", description, json!({"type": "integer", "minimum": 0}));
+            vec![
+                text("agent", "Of this agent"),
+                text("run", "Of this run"),
+                text("orchestrator", "Of this orchestrator's runs"),
+                parameter("outcome", "query", "That ended like this", json!({"enum": OUTCOMES})),
+                parameter(
+                    "route",
+                    "query",
+                    "That were coordinated like this",
+                    json!({"enum": HISTORY_ROUTES}),
+                ),
+                moment("from_ms", "That began at this moment or later, in Unix milliseconds"),
+                moment("to_ms", "That began before this moment, in Unix milliseconds"),
+                parameter(
+                    "limit",
+                    "query",
+                    "How many at most",
+                    json!({"type": "integer", "minimum": 1, "maximum": EXECUTIONS_MAX}),
+                ),
+                text("cursor", "The `next` of the page before"),
+            ]
+        }
+        Action::DeadLetters | Action::ApiKeys | Action::Outbox => vec![
             parameter(
                 "limit",
                 "query",

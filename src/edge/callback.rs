@@ -55,7 +55,7 @@ pub async fn send(env: &Env, parcel: &Parcel) -> Sent {
 }
 
 /// `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date.
-fn retry_after_ms(field: &str, now_s: u64) -> Option<u64> {
+pub fn retry_after_ms(field: &str, now_s: u64) -> Option<u64> {
     if let Ok(seconds) = field.trim().parse::<u64>() {
         return Some(seconds.saturating_mul(1_000));
     }

@@ -13,7 +13,9 @@ use crate::run::StoredAnswer;
 use crate::run::call::Call;
 use crate::run::delivery::{Parcel, Sent};
 use crate::run::ledger::Commit;
+use crate::run::outbox::Batch;
 use crate::run::settlement::{Notice, Told};
+use crate::telemetry::otlp::Verdict;
 
 /// The line of a request.
 pub fn request(head: &Head, occasion: &Occasion, response: &http::Response<Body>, record: &Record, duration_ms: u64) {
@@ -92,6 +94,29 @@ pub fn settlement(notice: &Notice, told: &Told) {
         "try": notice.tries,
         "result": result,
         "reason": reason,
+    }));
+}
+
+/// A try to send events.
+pub fn export(batch: &Batch, verdict: &Verdict, duration_ms: u64) {
+    let (result, reason) = match verdict {
+        Verdict::Delivered { rejected: None } => ("delivered", None),
+        Verdict::Delivered {
+            rejected: Some((_, reason)),
+        } => ("delivered-in-part", Some(reason)),
+        Verdict::Retry { reason, .. } => ("failed", Some(reason)),
+        Verdict::Paused { reason } => ("paused", Some(reason)),
+        Verdict::Refused { reason, .. } => ("refused", Some(reason)),
+    };
+    line(&json!({
+        "event": "export",
+        "destination": batch.destination,
+        "orchestrator": batch.orchestrator,
+        "events": batch.events.len(),
+        "try": batch.tries,
+        "result": result,
+        "reason": reason,
+        "duration_ms": duration_ms,
     }));
 }
 

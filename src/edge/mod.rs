@@ -7,6 +7,8 @@ mod callback;
 mod client_object;
 mod clock;
 mod dead_letters;
+mod export;
+mod history;
 mod http_client;
 mod incoming;
 mod lease;
@@ -49,11 +51,15 @@ async fn fetch(request: worker::Request, env: Env, context: Context) -> worker::
     incoming::response(response, platform::EdgePlatform::new(env), &context)
 }
 
-/// Cron: wakes links whose alarm was lost, and those of a gateway that nobody calls.
+/// Cron: wakes links whose alarm was lost, and those of a gateway that nobody calls; and ends the history's oldest days.
 #[event(scheduled)]
 async fn scheduled(_: ScheduledEvent, env: Env, _: ScheduleContext) {
     log::report_panics();
     wake_links(&env).await;
+    let Ok(config) = config(&env) else { return };
+    if let Err(error) = history::prune(&env, config.telemetry.history_ms, clock::now_ms()).await {
+        log::alarm("history", &error.to_string());
+    }
 }
 
 async fn answer(head: &mut incoming::Head, request: worker::Request, env: &Env, occasion: &Occasion) -> Handled {

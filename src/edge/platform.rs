@@ -9,7 +9,7 @@ use worker::{Env, RequestInit};
 
 use super::clock::PlatformHost;
 use super::outside::EdgeOutside;
-use super::{api_keys, clock, dead_letters, http_client, lease, link_object, log, slots};
+use super::{api_keys, clock, dead_letters, export, history, http_client, lease, link_object, log, slots};
 use crate::access::key::SECRET_BYTES;
 use crate::access::{Admission, ApiKey, Arrival, KeyState, PresentedKey, Slot, Taken};
 use crate::agent::{Host, LocalBoxFuture, Outside};
@@ -18,8 +18,12 @@ use crate::config;
 use crate::link::{KnownLease, LinkReport, Order};
 use crate::platform::{Platform, StorageUnavailable, Unanswered};
 use crate::run::delivery::DeadLetter;
+use crate::run::outbox_report::{DeadEvent, Lag};
 use crate::run::status::{Watch, Watched};
 use crate::run::{Asked, Question, RunName, Told};
+use crate::telemetry::event::Event;
+use crate::telemetry::history::{Count, ExecutionRow, Filter, Window};
+use crate::telemetry::otlp;
 
 /// The platform as one request sees it.
 #[derive(Clone)]
@@ -206,6 +210,43 @@ impl Platform for EdgePlatform {
 
     async fn revoke_api_key(&self, id: &str) -> Result<Option<ApiKey>, StorageUnavailable> {
         api_keys::revoke(&self.env, id).await
+    }
+
+    async fn executions(
+        &self,
+        filter: &Filter,
+        before: Option<(u64, &str)>,
+        limit: usize,
+    ) -> Result<Vec<ExecutionRow>, StorageUnavailable> {
+        listed(history::executions(&self.env, filter, before, limit).await)
+    }
+
+    async fn agent_count(&self, agent: &str, window: Window) -> Result<Count, StorageUnavailable> {
+        listed(history::count(&self.env, agent, window).await)
+    }
+
+    async fn outbox_lags(&self) -> Result<Vec<Lag>, StorageUnavailable> {
+        listed(history::lags(&self.env).await)
+    }
+
+    async fn dead_events(
+        &self,
+        before: Option<(u64, &str)>,
+        limit: usize,
+    ) -> Result<Vec<DeadEvent>, StorageUnavailable> {
+        listed(history::dead_events(&self.env, before, limit).await)
+    }
+
+    async fn dead_event(&self, letter: &str) -> Result<Option<DeadEvent>, StorageUnavailable> {
+        listed(history::dead_event(&self.env, letter).await)
+    }
+
+    async fn remove_dead_event(&self, letter: &str) -> Result<(), StorageUnavailable> {
+        listed(history::remove_dead_event(&self.env, letter).await)
+    }
+
+    async fn export(&self, destination: &str, event: &Event) -> otlp::Verdict {
+        export::send(&self.env, (destination, &event.orchestrator), &[event], 0).await
     }
 }
 

@@ -56,6 +56,7 @@ impl Gateway<'_> {
             identity: Identity::Direct { orchestrator: NOBODY },
             occasion,
             retention_ms: self.config.run_retention_ms,
+            sampler: self.config.telemetry.sampler,
             platform,
         };
         let time_ms = unclear.time_ms(asked.wanted_ms);

@@ -9,9 +9,11 @@ mod choice;
 mod cors;
 mod description;
 mod direct;
+mod history;
 mod links;
 mod live;
 mod operator;
+mod outbox;
 mod page;
 mod preferences;
 mod reply;
@@ -27,8 +29,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
 pub use self::api_keys::API_KEYS_MAX;
+pub use self::history::{WINDOW_DEFAULT_MS, WINDOW_MAX_MS};
 pub use self::live::LiveCall;
 pub use self::operator::DEAD_LETTERS_MAX;
+pub use self::outbox::OUTBOX_LETTERS_MAX;
 pub use self::preferences::WAIT_MAX_S;
 pub use self::stream::{KEEP_ALIVE_MS, Stream};
 
@@ -164,6 +168,7 @@ impl Gateway<'_> {
                     identity,
                     occasion,
                     retention_ms: self.config.run_retention_ms,
+                    sampler: self.config.telemetry.sampler,
                     platform,
                 });
                 let acted = match admitted.route.access {
@@ -330,6 +335,10 @@ impl Gateway<'_> {
             Action::CancelStep => self.cancel(caller, step).await,
             Action::DeadLetters => self.dead_letters(caller, request.uri().query()).await,
             Action::Resend => self.resend(caller, parameter("delivery")).await,
+            Action::Metrics => self.metrics(caller, parameter("agent"), request.uri().query()).await,
+            Action::Executions => self.executions(caller, request).await,
+            Action::Outbox => self.outbox(caller, request.uri().query()).await,
+            Action::ResendEvent => self.resend_event(caller, parameter("letter")).await,
             Action::CreateApiKey => self.create_api_key(caller, request.body()).await,
             Action::ApiKeys => self.api_keys(caller, request.uri().query()).await,
             Action::RevokeApiKey => self.revoke_api_key(caller, parameter("key")).await,

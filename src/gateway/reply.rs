@@ -51,6 +51,11 @@ impl Reply {
         Self::new(StatusCode::OK, content_type, content.as_bytes().to_vec())
     }
 
+    /// Text of another media type.
+    pub(super) fn table(content_type: &'static str, text: String) -> Self {
+        Self::new(StatusCode::OK, content_type, text.into_bytes())
+    }
+
     /// The head of a stream.
     pub(super) fn event_stream() -> Self {
         Self::new(StatusCode::OK, "text/event-stream", Vec::new())

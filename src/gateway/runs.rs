@@ -139,6 +139,7 @@ impl Gateway<'_> {
         let id = hex_digest(format!("{}\n{key}", caller.run(&body.run).object()).as_bytes());
         let mut question = HandOffRequest {
             using: caller.using(&body.run),
+            parent_span: caller.parent_span(),
             handoff: Handoff {
                 handoff: format!("hnd_{}", &id[..32]),
                 idempotency_key: key.to_owned(),

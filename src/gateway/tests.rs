@@ -11,6 +11,7 @@ mod api_keys;
 mod coordination;
 mod direct;
 mod fence;
+mod history;
 mod links;
 mod live;
 mod object;

@@ -6,6 +6,7 @@ use crate::problem::Problem;
 use crate::run::fence::Named;
 use crate::run::{Asked, Nonce, Question, RunName, Told, Use};
 use crate::signature::{Rejection, Verified};
+use crate::telemetry::sampling::Sampler;
 use crate::telemetry::trace_context::TraceContext;
 
 /// How much longer a nonce is remembered than the request could be accepted: the run's object may run on another machine,
@@ -47,6 +48,8 @@ pub struct Caller<'a, P> {
     pub occasion: &'a Occasion,
     /// How long a run is kept after it was used last, in milliseconds.
     pub retention_ms: u64,
+    /// Which traces are recorded.
+    pub sampler: Sampler,
     /// The platform.
     pub platform: &'a P,
 }
@@ -158,9 +161,19 @@ impl<'a, P: Platform> Caller<'a, P> {
         }
     }
 
+    /// The caller's own span, in 16 hexadecimal digits, where it named one.
+    #[must_use]
+    pub fn parent_span(&self) -> Option<String> {
+        let trace = self.occasion.trace.as_ref();
+        trace.map(|trace| trace.span_id().to_owned())
+    }
+
     /// The span of what this request asks for: a child of the caller's own, where it named one.
     #[must_use]
     pub fn traceparent(&self) -> String {
-        TraceContext::child_of(self.occasion.trace.as_ref(), &self.occasion.random).traceparent()
+        let parent = self.occasion.trace.as_ref();
+        let own = TraceContext::child_of(parent, &self.occasion.random);
+        let is_sampled = self.sampler.samples(&own, parent.is_some());
+        own.with_sampled(is_sampled).traceparent()
     }
 }

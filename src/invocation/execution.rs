@@ -15,7 +15,6 @@ use crate::run::state::{Kept, STATE_MAX_BYTES};
 use crate::run::work::Execution;
 use crate::schema::LazySchema;
 use crate::signature::digest::content_digest;
-use crate::telemetry::trace_context::TraceContext;
 use crate::workflow::{self, Halt};
 
 /// So often an execution goes on with the next agent.
@@ -74,7 +73,7 @@ impl<'a> Executor<'a> {
     pub async fn execute(&self, execution: Execution) -> Executed<'a> {
         let started_at_ms = self.host.now_ms();
         let deadline_ms = execution.call.deadline_ms.saturating_sub(execution.used_ms);
-        let mut relay = Relay::new(self, &execution, started_at_ms + deadline_ms);
+        let mut relay = Relay::new(self, &execution, started_at_ms, deadline_ms);
         let interrupted = async {
             let cancelled = async {
                 self.cancellation.cancelled().await;
@@ -131,6 +130,8 @@ struct Relay<'a, 'e> {
     executor: &'e Executor<'a>,
     execution: &'e Execution,
     deadline_at_ms: u64,
+    /// When the one who is at work began, in Unix milliseconds.
+    since_ms: u64,
     /// Who is at work.
     agent: Option<&'a AgentManifest>,
     changes: Vec<StateChange>,
@@ -138,11 +139,12 @@ struct Relay<'a, 'e> {
 }
 
 impl<'a, 'e> Relay<'a, 'e> {
-    fn new(executor: &'e Executor<'a>, execution: &'e Execution, deadline_at_ms: u64) -> Self {
+    fn new(executor: &'e Executor<'a>, execution: &'e Execution, now_ms: u64, deadline_ms: u64) -> Self {
         Self {
             executor,
             execution,
-            deadline_at_ms,
+            deadline_at_ms: now_ms + deadline_ms,
+            since_ms: now_ms,
             agent: executor.team.agent(&execution.call.agent),
             changes: Vec::new(),
             hops: Vec::new(),
@@ -168,7 +170,7 @@ impl<'a, 'e> Relay<'a, 'e> {
             let agent = self
                 .agent
                 .ok_or_else(|| Failure::terminal("agent-unknown", "this version of the gateway has no such agent"))?;
-            let span = span(&call.traceparent, self.hops.len());
+            let span = self.execution.agent_span(self.hops.len());
             let context = Context {
                 agent: &agent.id,
                 run: &call.run,
@@ -278,6 +280,7 @@ impl<'a, 'e> Relay<'a, 'e> {
 
     /// Who goes on, if it may.
     fn next(&mut self, agent: &AgentManifest, handoff: &HandOff, span: String) -> Result<&'a AgentManifest, Failure> {
+        let now_ms = self.executor.host.now_ms();
         if self.hops.len() >= HOPS_MAX {
             let message = format!("the run was handed off {HOPS_MAX} times within one step, which is the most");
             return Err(Failure::terminal("handoff-hops-exceeded", message));
@@ -286,7 +289,10 @@ impl<'a, 'e> Relay<'a, 'e> {
             agent: agent.id.clone(),
             reason: handoff.reason.clone(),
             traceparent: span,
+            to: handoff.agent.clone(),
+            duration_ms: now_ms.saturating_sub(self.since_ms),
         });
+        self.since_ms = now_ms;
         if self.hops.iter().any(|hop| hop.agent == handoff.agent) {
             let way: Vec<_> = self.hops.iter().map(|hop| hop.agent.as_str()).collect();
             let message = format!("the handoffs go in a circle: {} -> {}", way.join(" -> "), handoff.agent);
@@ -368,7 +374,7 @@ impl Executed<'_> {
         .with_hops(
             self.hops.clone(),
             (1..=self.hops.len())
-                .map(|place| span(&call.traceparent, place))
+                .map(|place| self.execution.agent_span(place))
                 .collect(),
         );
         let (state, write) = match &self.ending {
@@ -429,14 +435,6 @@ impl Executed<'_> {
 
 fn is_workflow(agent: &AgentManifest) -> bool {
     matches!(agent.implementation, Implementation::Workflow { .. })
-}
-
-/// The span of the agent that is at work after so many hops: the step's own, and those that follow it.
-fn span(own: &str, hops: usize) -> String {
-    match TraceContext::parse(own) {
-        Some(trace) if hops > 0 => trace.following(hops).traceparent(),
-        _ => own.to_owned(),
-    }
 }
 
 fn kept_value(kept: &Option<Box<Kept>>) -> Option<Value> {

@@ -218,6 +218,7 @@ impl<'a, P: Platform> Invocation<'a, P> {
             workflow,
             callback_url: body.callback.map(|callback| callback.url),
             hedge: false,
+            parent_span: caller.parent_span(),
             takeover: None,
             call: Call {
                 run: run.to_owned(),

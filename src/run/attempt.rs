@@ -10,15 +10,18 @@ use super::child;
 use super::delivery;
 use super::events;
 use super::listening;
+use super::outbox;
 use super::outcome::Outcome;
 use super::question::Moment;
 use super::record;
 use super::settlement;
 use super::storage::{Storage, Table};
+use super::telling;
 use super::timers::{self, Timer};
 use crate::agent::Failure;
 use crate::backoff::backoff_ms;
 use crate::manifest::RetryPolicy;
+use crate::telemetry::event::Route;
 
 /// A run has at most this many attempts.
 pub const ATTEMPTS_MAX: u32 = 1_000;
@@ -71,6 +74,12 @@ pub struct Attempt {
     pub agent_version: String,
     /// The step's own span.
     pub traceparent: String,
+    /// The span of the caller that it is a part of, in 16 hexadecimal digits, where the caller named one.
+    #[serde(default)]
+    pub parent_span: Option<String>,
+    /// Who coordinates it.
+    #[serde(default)]
+    pub route: Route,
     /// Digest of the call.
     pub fingerprint: String,
     /// Who claimed it last: a request, or the run's object for what runs in the background.
@@ -173,6 +182,12 @@ pub(super) fn all<S: Storage>(storage: &S) -> Result<Vec<Attempt>, S::Error> {
     Ok(rows.into_iter().map(|(_, attempt)| attempt).collect())
 }
 
+/// The last attempt that was claimed first, but for calls of workflows.
+pub(super) fn last<S: Storage>(storage: &S) -> Result<Option<Attempt>, S::Error> {
+    let attempts = all(storage)?;
+    Ok(attempts.into_iter().rfind(|attempt| attempt.parent.is_none()))
+}
+
 /// The latest attempt of every step, in the order of the steps' ids.
 pub(super) fn latest_of_all<S: Storage>(storage: &S) -> Result<Vec<Attempt>, S::Error> {
     let mut attempts = Vec::new();
@@ -246,7 +261,11 @@ pub(super) fn opened<S: Storage>(storage: &S) -> Result<Vec<u32>, S::Error> {
 /// Whether something is under way that must not be forgotten: an execution, in the background or under a claim that still
 /// holds, or a delivery.
 pub(super) fn unsettled<S: Storage>(storage: &S, now_ms: u64) -> Result<bool, S::Error> {
-    if !OPEN.list(storage, "", 1)?.is_empty() || delivery::any_pending(storage)? || settlement::is_pending(storage)? {
+    if !OPEN.list(storage, "", 1)?.is_empty()
+        || delivery::any_pending(storage)?
+        || settlement::is_pending(storage)?
+        || outbox::is_pending(storage)?
+    {
         return Ok(true);
     }
     for attempt in all(storage)? {
@@ -267,6 +286,7 @@ pub(super) fn end<S: Storage>(
     retryable: bool,
     now_ms: u64,
 ) -> Result<(), S::Error> {
+    telling::attempt_ended(storage, attempt, answer, now_ms)?;
     attempt.phase = Phase::Ended;
     attempt.retryable = retryable;
     attempt.ended_at_ms = Some(now_ms);
@@ -336,7 +356,7 @@ fn resume<S: Storage>(storage: &S, attempt: &mut Attempt, moment: Moment<'_>) ->
 /// An execution was lost: whoever made it died, or did not come to its end in time.
 pub(super) fn lost<S: Storage>(storage: &S, attempt: &mut Attempt, moment: Moment<'_>) -> Result<(), S::Error> {
     if resume(storage, attempt, moment)? || again(storage, attempt, 0, moment)? {
-        return Ok(());
+        return telling::execution_ended(storage, attempt, None, moment.now_ms);
     }
     let message = format!(
         "execution {} did not come to an end: what executed it was stopped; whether it had effects is unknown",
@@ -396,5 +416,5 @@ pub(super) fn begin<S: Storage>(
         };
         events::append(storage, attempt, &[started])?;
     }
-    Ok(())
+    telling::execution_began(storage, attempt, now_ms)
 }

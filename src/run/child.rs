@@ -14,6 +14,7 @@ use super::ledger::kept_for;
 use super::question::Moment;
 use super::record;
 use super::storage::{Storage, Table};
+use super::telling;
 use super::work::{COMMIT_GRACE_MS, Execution};
 use crate::agent::Failure;
 use crate::manifest::RetryPolicy;
@@ -62,6 +63,8 @@ pub struct ChildClaim {
     pub deadline_ms: u64,
     /// The call's own span.
     pub traceparent: String,
+    /// The span of the workflow's execution, in 16 hexadecimal digits.
+    pub parent_span: Option<String>,
     /// The request that asked for the workflow.
     pub request_id: String,
 }
@@ -144,6 +147,8 @@ impl ChildClaim {
             agent: self.agent.clone(),
             agent_version: self.agent_version.clone(),
             traceparent: self.traceparent.clone(),
+            parent_span: self.parent_span.clone(),
+            route: parent.route,
             fingerprint: self.fingerprint.clone(),
             claimant: moment.claimant.to_owned(),
             generation: 0,
@@ -181,6 +186,7 @@ impl ChildClaim {
     }
 
     fn begin<S: Storage>(&self, storage: &S, mut attempt: Attempt, moment: Moment<'_>) -> Result<Child, S::Error> {
+        telling::taken_from_the_dead(storage, &attempt, moment.now_ms)?;
         let hold_ms = self.deadline_ms + COMMIT_GRACE_MS;
         attempt::begin(storage, &mut attempt, moment.claimant, hold_ms, moment.now_ms)?;
         attempt::save(storage, &attempt)?;

@@ -87,6 +87,10 @@ impl Question for IsTakenOver {
 pub struct TakeOver {
     /// Why.
     pub takeover: Takeover,
+    /// The span of the step that it had begun.
+    pub traceparent: String,
+    /// The caller's span, in 16 hexadecimal digits, where it named one.
+    pub parent_span: Option<String>,
 }
 
 impl Question for TakeOver {
@@ -99,7 +103,8 @@ impl Question for TakeOver {
             // It was forgotten meanwhile: nothing is left to settle.
             return Ok(());
         }
-        settlement::take_over(storage, &self.takeover, moment)
+        let place = (self.traceparent.as_str(), self.parent_span.as_deref());
+        settlement::take_over(storage, &self.takeover, place, moment)
     }
 }
 
@@ -121,7 +126,12 @@ mod tests {
             reason: "hedged".into(),
             generation: None,
         };
-        bench.ask("g", TakeOver { takeover });
+        let question = TakeOver {
+            takeover,
+            traceparent: request("k", 1).call.traceparent,
+            parent_span: None,
+        };
+        bench.ask("g", question);
     }
 
     #[test]

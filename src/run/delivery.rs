@@ -7,6 +7,7 @@ use super::attempt::{self, StoredAnswer};
 use super::question::{Moment, Question};
 use super::record;
 use super::storage::{Storage, Table};
+use super::telling::{self, CallbackEnd};
 use super::timers::{self, Timer};
 use crate::backoff::backoff_ms;
 use crate::signature::digest::hex_digest;
@@ -40,6 +41,19 @@ pub(super) struct Delivery {
     since_ms: u64,
     dead_at_ms: Option<u64>,
     last_error: Option<String>,
+}
+
+impl Delivery {
+    fn end(&self, ordinal: u32) -> CallbackEnd<'_> {
+        CallbackEnd {
+            ordinal,
+            delivery: &self.id,
+            url: &self.url,
+            tries: self.tries,
+            since_ms: self.since_ms,
+            delivered: self.state == DeliveryState::Delivered,
+        }
+    }
 }
 
 /// What became of a callback.
@@ -229,6 +243,7 @@ pub fn sent<S: Storage>(storage: &S, parcel: &Parcel, sent: Sent, moment: Moment
             delivery.state = DeliveryState::Delivered;
             delivery.last_error = None;
             timers::clear(storage, Timer::Deliver(parcel.ordinal))?;
+            telling::callback_ended(storage, &delivery.end(parcel.ordinal), moment.now_ms)?;
         }
         Sent::Refused(reason) => give_up(storage, &mut delivery, parcel.ordinal, reason, moment.now_ms)?,
         Sent::Failed { reason, retry_after_ms } => {
@@ -261,6 +276,7 @@ fn give_up<S: Storage>(
     delivery.state = DeliveryState::Dead;
     delivery.dead_at_ms = Some(now_ms);
     delivery.last_error = Some(shortened(&reason));
+    telling::callback_ended(storage, &delivery.end(ordinal), now_ms)?;
     timers::clear(storage, Timer::Deliver(ordinal))?;
     timers::set(storage, Timer::Report(ordinal), now_ms)
 }
@@ -389,9 +405,12 @@ mod tests {
         bench.status("s").callback.expect("a callback")
     }
 
-    /// When the run has to be looked at next, counted from now.
+    /// When the callback is sent next, counted from now.
     fn next_in_ms(bench: &Bench) -> u64 {
-        timers::next_at_ms(&bench.storage).unwrap().expect("a timer") - bench.now_ms
+        timers::at_ms(&bench.storage, Timer::Deliver(1))
+            .unwrap()
+            .expect("a timer")
+            - bench.now_ms
     }
 
     fn letter(bench: &Bench) -> DeadLetter {

@@ -9,6 +9,7 @@ use super::record::{self, Use};
 use super::state::{self, Conflict, Expected, Version};
 use super::status::StepStatus;
 use super::storage::{Storage, Table};
+use super::telling;
 
 /// A run is handed over at most this often.
 pub const HANDOFFS_MAX: u32 = 1_000;
@@ -64,6 +65,9 @@ pub struct HandOffRequest {
     pub using: Use,
     /// As it will be kept. Version, digest and time are filled in.
     pub handoff: Handoff,
+    /// The caller's span, in 16 hexadecimal digits, where it named one.
+    #[serde(default)]
+    pub parent_span: Option<String>,
     /// The state.
     pub state: Handed,
     /// The step that the agent is to begin with.
@@ -130,6 +134,7 @@ impl Question for HandOffRequest {
         if attempt::by_key(storage, &self.handoff.idempotency_key)?.is_some() {
             return Ok(HandedOff::KeyMismatch);
         }
+        let before = attempt::last(storage)?;
         // Before anything is written: a handoff whose first step is refused has no effect at all.
         if let Some(first) = &self.first {
             match first.answer(storage, moment)? {
@@ -161,6 +166,8 @@ impl Question for HandOffRequest {
         };
         HANDOFFS.put(storage, &format!("{:06}", run.handoffs), &handoff)?;
         record::save(storage, &run)?;
+        let place = (before.as_ref(), self.first.is_some());
+        telling::handed_off(storage, &handoff, self.parent_span.as_deref(), place)?;
         self.accepted(storage, handoff, false)
     }
 }
@@ -203,6 +210,7 @@ mod tests {
                 accepted_at_ms: 0,
                 traceparent: "00-1-2-01".into(),
             },
+            parent_span: None,
             state,
             first: None,
         }

@@ -17,7 +17,10 @@ use super::settlement::{self, Takeover};
 use super::state::{self, Conflict, Expected, Kept};
 use super::status::{self, StepStatus};
 use super::storage::Storage;
+use super::telling;
+use crate::direct::NOBODY;
 use crate::manifest::RetryPolicy;
+use crate::telemetry::event::Route;
 
 /// A caller is never told to wait longer than this before it asks again, in milliseconds.
 pub const RETRY_AFTER_MAX_MS: u64 = 5_000;
@@ -51,6 +54,9 @@ pub struct ClaimRequest {
     /// Whether the gateway asks for it beside the run's orchestrator, which then gets the answer as its own attempt's.
     #[serde(default)]
     pub hedge: bool,
+    /// The caller's span, in 16 hexadecimal digits, where it named one.
+    #[serde(default)]
+    pub parent_span: Option<String>,
     /// Why the gateway itself asks for it, in the place of the run's orchestrator.
     #[serde(default)]
     pub takeover: Option<Takeover>,
@@ -117,7 +123,8 @@ impl Question for ClaimRequest {
             && goes_on
             && record::find(storage)?.is_some()
         {
-            settlement::take_over(storage, takeover, moment)?;
+            let place = (self.call.traceparent.as_str(), self.parent_span.as_deref());
+            settlement::take_over(storage, takeover, place, moment)?;
         }
         Ok(claim)
     }
@@ -249,6 +256,8 @@ impl ClaimRequest {
             agent: self.call.agent.clone(),
             agent_version: self.agent_version.clone(),
             traceparent: self.call.traceparent.clone(),
+            parent_span: self.parent_span.clone(),
+            route: self.route(),
             fingerprint: self.fingerprint.clone(),
             claimant: moment.claimant.to_owned(),
             generation: 0,
@@ -273,8 +282,18 @@ impl ClaimRequest {
         self.hand_out(storage, attempt, moment)
     }
 
+    /// Who coordinates what is claimed.
+    fn route(&self) -> Route {
+        match self.takeover {
+            Some(_) => Route::Fallback,
+            None if self.using.name.orchestrator == NOBODY => Route::Local,
+            None => Route::Orchestrated,
+        }
+    }
+
     /// To the run's object, or to the one who asks. What one of them lost the other may take over.
     fn hand_out<S: Storage>(&self, storage: &S, mut attempt: Attempt, moment: Moment<'_>) -> Result<Claim, S::Error> {
+        telling::taken_from_the_dead(storage, &attempt, moment.now_ms)?;
         if self.background {
             attempt.background = true;
             attempt.phase = Phase::Accepted;
@@ -423,6 +442,7 @@ impl Question for CommitRequest {
             return Ok(Commit::Lost);
         }
         if self.retryable && attempt::again(storage, &mut attempt, self.retry_after_ms, moment)? {
+            telling::execution_ended(storage, &attempt, Some(&self.answer), moment.now_ms)?;
             return Ok(Commit::Again);
         }
         let Some(mut run) = record::find(storage)? else {

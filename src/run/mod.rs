@@ -17,6 +17,7 @@
 //! | [`listening`] | what is told of steps in a Worker, while a customer listens |
 //! | [`coordination`] | who coordinates the run: its orchestrator, another one, or the gateway |
 //! | [`settlement`] | what the gateway coordinated in an orchestrator's place, on its way to it |
+//! | [`outbox`] | events on their way: telemetry and history |
 //! | [`status`] | what is told to whoever asks |
 //! | [`record`] | the run's own row, its retention and its end |
 
@@ -31,6 +32,8 @@ pub mod handoff;
 pub mod ledger;
 pub mod listening;
 mod nonce;
+pub mod outbox;
+pub mod outbox_report;
 pub mod outcome;
 pub mod question;
 pub mod record;
@@ -38,6 +41,7 @@ pub mod settlement;
 pub mod state;
 pub mod status;
 pub mod storage;
+mod telling;
 #[cfg(test)]
 mod testing;
 mod timers;

@@ -65,6 +65,10 @@ pub struct Hop {
     pub reason: String,
     /// Its span.
     pub traceparent: String,
+    /// To whom.
+    pub to: String,
+    /// How long it worked, in milliseconds.
+    pub duration_ms: u64,
 }
 
 #[derive(Debug, Clone, Serialize)]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::question::{Moment, Question, RunName};
 use super::storage::{Storage, Table, delete_all};
 use super::timers::{self, Timer};
-use super::{attempt, fence, handoff, nonce, settlement, state};
+use super::{attempt, fence, handoff, nonce, outbox, settlement, state};
 
 /// A run's id is at most this long; a step's id likewise.
 pub const RUN_ID_MAX_BYTES: usize = 128;
@@ -113,9 +113,10 @@ pub(super) fn expire<S: Storage>(storage: &S, now_ms: u64) -> Result<Expiry, S::
         forget(storage)?;
     }
     nonce::remove_ended(storage, now_ms, usize::MAX)?;
-    if nonce::is_empty(storage)? {
+    if nonce::is_empty(storage)? && !outbox::is_pending(storage)? {
         // Nothing is left then, also where the object dies before it has removed everything: no timer would bring it back.
         delete_all(storage, attempt::PLACE)?;
+        outbox::remove_all(storage)?;
         delete_all(storage, fence::PREFIX)?;
         return Ok(Expiry::Gone);
     }
@@ -126,8 +127,8 @@ pub(super) fn expire<S: Storage>(storage: &S, now_ms: u64) -> Result<Expiry, S::
 /// How long until a run that cannot be forgotten yet is looked at again, in milliseconds.
 const LOOK_AGAIN_MS: u64 = 60_000;
 
-/// Removes all rows but the nonces, which a captured request must still meet, the fence, which a late one must, and the last
-/// attempt's place.
+/// Removes all rows but the nonces, which a captured request must still meet, the fence, which a late one must, the last
+/// attempt's place, and events on their way, which tell nothing of the run's contents.
 fn forget<S: Storage>(storage: &S) -> Result<(), S::Error> {
     let tables = attempt::PREFIXES.iter().chain(state::PREFIXES).chain(handoff::PREFIXES);
     for prefix in tables.copied().chain([settlement::PREFIX, "run/", "timer/", "due/"]) {
@@ -147,6 +148,7 @@ impl Question for Forget {
 
     fn answer<S: Storage>(&self, storage: &S, moment: Moment<'_>) -> Result<(), S::Error> {
         forget(storage)?;
+        outbox::arm_again(storage, moment.now_ms)?;
         timers::set(storage, Timer::Expire, moment.now_ms + LOOK_AGAIN_MS)
     }
 }

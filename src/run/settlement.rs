@@ -10,13 +10,16 @@ use serde_json::{Value, json};
 use super::attempt::{self, Phase};
 use super::delivery::shortened;
 use super::fence;
+use super::outbox;
 use super::question::{Moment, RunName};
 use super::record;
 use super::state;
 use super::status::Shown;
 use super::storage::{Storage, Table};
+use super::telling;
 use super::timers::{self, Timer};
 use crate::backoff::backoff_ms;
+use crate::telemetry::event::What;
 
 /// How long after the last step the run is settled, in milliseconds: what follows at once goes with it.
 pub const SETTLE_AFTER_MS: u64 = 500;
@@ -123,7 +126,13 @@ pub(super) fn find<S: Storage>(storage: &S) -> Result<Option<Settlement>, S::Err
 }
 
 /// The gateway coordinates the run from now on, if there is one. Once noted, that stays.
-pub(super) fn take_over<S: Storage>(storage: &S, takeover: &Takeover, moment: Moment<'_>) -> Result<(), S::Error> {
+/// `place` is the span of the step that began it, and its caller's.
+pub(super) fn take_over<S: Storage>(
+    storage: &S,
+    takeover: &Takeover,
+    place: (&str, Option<&str>),
+    moment: Moment<'_>,
+) -> Result<(), S::Error> {
     if let Some(generation) = takeover.generation {
         fence::raise(storage, generation)?;
     }
@@ -139,6 +148,8 @@ pub(super) fn take_over<S: Storage>(storage: &S, takeover: &Takeover, moment: Mo
         last_error: None,
     };
     SETTLEMENTS.put(storage, ONLY, &settlement)?;
+    let reason = takeover.reason.clone();
+    outbox::tell(storage, place, What::TakenOver { reason }, moment.now_ms)?;
     timers::set(storage, Timer::Settle, moment.now_ms + SETTLE_AFTER_MS)
 }
 
@@ -273,6 +284,8 @@ pub fn told<S: Storage>(
     }
     if settlement.status != SettlementStatus::Pending {
         timers::clear(storage, Timer::Settle)?;
+        let end = (settlement.tries, settlement.routed_at_ms, settlement.status.name());
+        telling::settlement_ended(storage, end, moment.now_ms)?;
     }
     SETTLEMENTS.put(storage, ONLY, &settlement)?;
     Ok(alarm)

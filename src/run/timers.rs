@@ -20,6 +20,8 @@ pub(super) enum Timer {
     Report(u32),
     /// The run is to be settled with its orchestrator.
     Settle,
+    /// Events are to be sent, or the operator is to be told of them.
+    Export,
     /// The run may have reached the end of its retention.
     Expire,
 }
@@ -32,6 +34,7 @@ impl Timer {
             Self::Deliver(ordinal) => format!("deliver/{ordinal:06}"),
             Self::Report(ordinal) => format!("report/{ordinal:06}"),
             Self::Settle => "settle".to_owned(),
+            Self::Export => "export".to_owned(),
             Self::Expire => "expire".to_owned(),
         }
     }
@@ -39,6 +42,7 @@ impl Timer {
     fn parse(name: &str) -> Option<Self> {
         match name {
             "expire" => return Some(Self::Expire),
+            "export" => return Some(Self::Export),
             "settle" => return Some(Self::Settle),
             _ => {}
         }
@@ -77,6 +81,12 @@ pub(super) fn set_no_later<S: Storage>(storage: &S, timer: Timer, at_ms: u64) ->
 /// Whether a timer is set.
 pub(super) fn is_set<S: Storage>(storage: &S, timer: Timer) -> Result<bool, S::Error> {
     Ok(TIMERS.get(storage, &timer.name())?.is_some())
+}
+
+/// When a timer is due, in Unix milliseconds.
+#[cfg(test)]
+pub(super) fn at_ms<S: Storage>(storage: &S, timer: Timer) -> Result<Option<u64>, S::Error> {
+    TIMERS.get(storage, &timer.name())
 }
 
 /// Takes a timer back.
@@ -160,6 +170,8 @@ mod tests {
             Timer::ClaimEnd(1),
             Timer::Deliver(999_999),
             Timer::Report(7),
+            Timer::Settle,
+            Timer::Export,
             Timer::Expire,
         ] {
             assert_eq!(Timer::parse(&timer.name()), Some(timer));

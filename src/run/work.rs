@@ -13,9 +13,14 @@ use super::settlement::{self, Notice};
 use super::state::Kept;
 use super::storage::Storage;
 use super::timers::{self, Timer};
+use crate::telemetry::event::agent_span;
+use crate::telemetry::trace_context::TraceContext;
 
 /// How much longer than its deadline a claim is held: time for the commit, in milliseconds.
 pub const COMMIT_GRACE_MS: u64 = 5_000;
+
+/// How long until events that were to be sent, and that nobody took, are looked at again, in milliseconds.
+const EXPORT_AGAIN_MS: u64 = 30_000;
 
 /// Something to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +33,9 @@ pub enum Work {
     Report(u32, Box<DeadLetter>),
     /// Settle the run with its orchestrator, then say how it ended with [`settlement::told`].
     Settle(Box<Notice>),
+    /// Send events: take them with [`super::outbox::take`], and what the operator is to be told with
+    /// [`super::outbox_report::report`].
+    Export,
     /// Nothing has to be kept any more: remove the whole storage.
     RemoveAll,
 }
@@ -45,6 +53,18 @@ pub struct Execution {
     pub kept: Option<Box<Kept>>,
     /// How much of its deadline is gone already, in milliseconds: a workflow that goes on has what was left.
     pub used_ms: u64,
+}
+
+impl Execution {
+    /// The span of the agent that is at work after so many hops.
+    #[must_use]
+    pub fn agent_span(&self, hops: usize) -> String {
+        let own = &self.call.traceparent;
+        match TraceContext::parse(own) {
+            Some(step) => agent_span(&step, self.generation, hops).traceparent(),
+            None => own.clone(),
+        }
+    }
 }
 
 /// Takes the next thing that is due. `executor` names the instance of the run's object, so that what an earlier instance
@@ -75,6 +95,11 @@ pub fn next<S: Storage>(storage: &S, executor: &str, now_ms: u64, random: u32) -
                 letter.map(|letter| Work::Report(ordinal, Box::new(letter)))
             }
             Timer::Settle => settlement::begin(storage, now_ms)?.map(|notice| Work::Settle(Box::new(notice))),
+            Timer::Export => {
+                // Should whoever does it die before it has taken anything.
+                timers::set(storage, Timer::Export, now_ms + EXPORT_AGAIN_MS)?;
+                Some(Work::Export)
+            }
             Timer::Expire => match record::expire(storage, now_ms)? {
                 Expiry::Kept => None,
                 Expiry::Gone => return Ok(Some(Work::RemoveAll)),

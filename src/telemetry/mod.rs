@@ -1,3 +1,23 @@
-//! What a run tells of itself. For now: the trace context that a step is executed in.
+//! What a run tells of itself: events, and what becomes of them.
+//!
+//! | part | holds |
+//! |---|---|
+//! | [`trace_context`] | where a step is in its trace |
+//! | [`event`] | what happened, as the run's outbox keeps it |
+//! | [`export`] | the request that takes events to a destination |
+//! | [`names`] | every attribute's name, and the version of the conventions |
+//! | [`span`] | the spans that an event is told as |
+//! | [`sampling`] | which of them are told |
+//! | [`otlp`] | their two encodings, and what a receiver's answer means |
+//! | [`settings`] | where they go, by the standard variables |
+//! | [`history`] | the rows that an event is kept as, and the questions that they answer |
 
+pub mod event;
+pub mod export;
+pub mod history;
+pub mod names;
+pub mod otlp;
+pub mod sampling;
+pub mod settings;
+pub mod span;
 pub mod trace_context;

@@ -37,22 +37,40 @@ impl TraceContext {
         }
     }
 
-    /// The span of what follows this one in the same trace, by its place. It is the same whenever it is asked for.
+    /// The span of a part of this one, by its place in it. It is the same whenever it is asked for.
     #[must_use]
-    pub fn following(&self, place: usize) -> Self {
-        self.part(&place.to_string())
-    }
-
-    /// The span of a part of this one, by its name. It is the same whenever it is asked for.
-    #[must_use]
-    pub fn part(&self, name: &str) -> Self {
-        let digest = hex_digest(format!("{}/{name}", self.span_id).as_bytes());
+    pub fn within(&self, place: &str) -> Self {
+        let digest = hex_digest(format!("{}/{place}", self.span_id).as_bytes());
         Self {
             trace_id: self.trace_id.clone(),
             // One hash in 2^64 would be no id.
             span_id: digest[..16].to_owned(),
             sampled: self.sampled,
         }
+    }
+
+    /// The trace's id, as 32 hexadecimal digits.
+    #[must_use]
+    pub fn trace_id(&self) -> &str {
+        &self.trace_id
+    }
+
+    /// The span's id, as 16 hexadecimal digits.
+    #[must_use]
+    pub fn span_id(&self) -> &str {
+        &self.span_id
+    }
+
+    /// Whether the trace is recorded, as far as whoever began it knows.
+    #[must_use]
+    pub const fn is_sampled(&self) -> bool {
+        self.sampled
+    }
+
+    /// The same with this decision about being recorded.
+    #[must_use]
+    pub fn with_sampled(self, sampled: bool) -> Self {
+        Self { sampled, ..self }
     }
 
     /// As a header's value.

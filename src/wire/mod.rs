@@ -17,6 +17,7 @@ macro_rules! schemas {
 }
 
 schemas![
+    "agent-metrics",
     "api-key-created",
     "api-key-request",
     "api-keys",
@@ -26,6 +27,7 @@ schemas![
     "challenge-answer",
     "dead-letters",
     "discovery",
+    "executions",
     "handoff",
     "handoff-receipt",
     "health",
@@ -33,6 +35,8 @@ schemas![
     "link",
     "links",
     "openapi",
+    "outbox",
+    "outbox-resent",
     "problem",
     "query",
     "query-answer",

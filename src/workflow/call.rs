@@ -86,7 +86,10 @@ impl Running<'_> {
         number: u32,
     ) -> ChildClaim {
         let call = &self.execution.call;
-        let span = TraceContext::parse(self.span).map(|span| span.part(&format!("{place}#{}.{number}", call.attempt)));
+        let own = TraceContext::parse(self.span);
+        let span = own
+            .as_ref()
+            .map(|own| own.within(&format!("{place}#{}.{number}", call.attempt)));
         let left_ms = self.deadline_at_ms.saturating_sub(self.executor.host.now_ms());
         ChildClaim {
             parent: self.hold(),
@@ -99,6 +102,7 @@ impl Running<'_> {
             fingerprint: fingerprint.to_owned(),
             deadline_ms: agent.deadline_ms.min(left_ms),
             traceparent: span.map_or_else(|| self.span.to_owned(), |span| span.traceparent()),
+            parent_span: own.map(|own| own.span_id().to_owned()),
             request_id: call.request_id.clone(),
         }
     }

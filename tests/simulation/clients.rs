@@ -149,6 +149,7 @@ impl Clients {
             hold_ms: HOLD_MS,
             background: world.random.percent(60),
             callback_url: (step != "s2").then(|| "https://orchestrator.example/callback".into()),
+            parent_span: None,
             workflow: false,
             hedge: false,
             takeover: None,
@@ -246,6 +247,7 @@ impl Clients {
         });
         let request = HandOffRequest {
             using: using(world),
+            parent_span: None,
             handoff: Handoff {
                 handoff: format!("hnd_{key}"),
                 idempotency_key: key.clone(),

@@ -46,9 +46,11 @@ fn a_thousand_lives_of_a_run() {
         "a dead letter is listed",
         "a put is refused",
         "a step's version is not current",
+        "an event is given up",
         "another writer was faster than a step",
         "answered from the ledger",
         "cancelled",
+        "events are sent again",
         "everything is removed",
         "executed again",
         "forgotten",
@@ -203,6 +205,12 @@ fn end(world: &mut World) {
     }
     let keys = world.storage.keys();
     assert!(keys.is_empty(), "it is never removed: {keys:?}");
+    // One that ended in the transaction that forgot it the model has not seen.
+    let (told, ended) = (world.ends_told(), world.model.ended());
+    assert!(
+        told.is_superset(&ended),
+        "an attempt's end was never told: {told:?}, {ended:?}"
+    );
 }
 
 /// The timers that are set, each of which is in the index by time.

@@ -214,6 +214,15 @@ impl Model {
             .map(|seen| &seen.attempt)
     }
 
+    /// The attempts that have ended, by their places and when they were accepted.
+    pub fn ended(&self) -> BTreeSet<(u32, u64)> {
+        let attempts = self.attempts.values().map(|seen| &seen.attempt);
+        attempts
+            .filter(|attempt| attempt.phase == Phase::Ended)
+            .map(|attempt| (attempt.ordinal, attempt.accepted_at_ms))
+            .collect()
+    }
+
     /// Whether the step has its final answer.
     pub fn is_final(&self, step: &str) -> bool {
         self.finals.contains_key(&(self.incarnation, step.to_owned()))

@@ -1,6 +1,7 @@
 //! The run's object and its storage, with all that can go wrong with them; time; the receiver of callbacks.
 
 mod asking;
+mod exporting;
 mod telling;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use baton::run::storage::{Corrupt, MemoryStorage};
 use baton::run::transaction::Transaction;
 use baton::run::work::{self, Execution, Work};
 use baton::run::{Moment, Nonce, Question as _, StoredAnswer, next_at_ms};
+use baton::telemetry::event as telemetry;
 use serde_json::{Value, json};
 
 use crate::model::{Incarnation, Model};
@@ -43,6 +45,8 @@ pub struct World {
     pub executing: Vec<Job>,
     pub delivering: Vec<Shipment>,
     pub reporting: Vec<(Incarnation, u32, DeadLetter, bool)>,
+    /// Events that have arrived, by their ids.
+    history: BTreeMap<String, telemetry::Event>,
     pub settling: Vec<(Incarnation, Notice)>,
     /// Workers at work on a step whose caller waits.
     pub workers: Vec<Job>,
@@ -126,6 +130,7 @@ impl World {
             executing: Vec::new(),
             delivering: Vec::new(),
             reporting: Vec::new(),
+            history: BTreeMap::new(),
             settling: Vec::new(),
             workers: Vec::new(),
             receiver: Receiver::Up,
@@ -247,6 +252,7 @@ impl World {
                 self.model.noticed(&notice);
                 self.settling.push((incarnation, *notice));
             }
+            Work::Export => self.export(&instance, now_ms),
             Work::RemoveAll => {
                 self.fenced = 0;
                 self.count("everything is removed");

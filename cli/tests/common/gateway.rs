@@ -92,15 +92,16 @@ fn now_s() -> u64 {
 /// Verifies a request as the real gateway does.
 fn check(request: &Request<Vec<u8>>, keyring: &Keyring, origin: &str) -> Verified {
     let path = request.uri().path();
+    let history = path == "/executions" || path.ends_with("/metrics");
     let policy = Policy {
         keyring,
         origins: &Origins::parse(origin).expect("an origin"),
-        purpose: if path.starts_with("/operator/") {
+        purpose: if path.starts_with("/operator/") || history {
             Purpose::Operate
         } else {
             Purpose::Invoke
         },
-        idempotency: path.starts_with("/agents/"),
+        idempotency: path.starts_with("/agents/") && !history,
         preconditions: path.ends_with("/state"),
         webhook: None,
         now_s: now_s(),

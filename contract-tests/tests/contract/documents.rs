@@ -89,8 +89,13 @@ fn the_served_discovery_manifest_is_the_golden_one() {
 #[test]
 fn the_served_openapi_document_is_the_golden_one() {
     let mut found = served("/openapi.json");
-    for action in ["steps", "handoffs", "query"] {
-        let pointer = format!("/paths/~1agents~1{{agent}}~1{action}/post/parameters/0/schema/enum");
+    for (action, method) in [
+        ("steps", "post"),
+        ("handoffs", "post"),
+        ("query", "post"),
+        ("metrics", "get"),
+    ] {
+        let pointer = format!("/paths/~1agents~1{{agent}}~1{action}/{method}/parameters/0/schema/enum");
         let agents = found
             .pointer_mut(&pointer)
             .and_then(Value::as_array_mut)

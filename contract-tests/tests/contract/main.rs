@@ -22,4 +22,5 @@ mod snippets;
 mod steps;
 mod support;
 mod surface;
+mod telemetry;
 mod tutorial;

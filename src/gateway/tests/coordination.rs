@@ -29,6 +29,7 @@ fn with_a_second(agents: &[&str]) -> World {
         url: "https://p.example".into(),
         callback_origins: Vec::new(),
         fallback_when_refused: false,
+        telemetry_url: None,
         max_concurrent_steps: None,
     });
     world

@@ -31,6 +31,7 @@ impl World {
         ]);
         bench.config.keyring = Keyring::parse(&keys.to_string()).expect("keys");
         bench.config.orchestrators = vec![Orchestrator {
+            telemetry_url: None,
             id: "o".into(),
             url: URL.into(),
             callback_origins: Vec::new(),

@@ -18,6 +18,7 @@ fn configured(id: &str) -> crate::config::Orchestrator {
         url: format!("https://{id}.example"),
         callback_origins: Vec::new(),
         fallback_when_refused: false,
+        telemetry_url: None,
         max_concurrent_steps: None,
     }
 }

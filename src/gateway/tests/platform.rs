@@ -13,10 +13,14 @@ use crate::breaker::{Breaker, Circuit, Verdict, Word};
 use crate::link::{self, Input, KnownLease, Link, LinkReport, Order, Received};
 use crate::platform::{Platform, StorageUnavailable, Unanswered};
 use crate::run::delivery::DeadLetter;
+use crate::run::outbox_report::{DeadEvent, Lag};
 use crate::run::status::{Watch, Watched};
 use crate::run::storage::{Corrupt, MemoryStorage};
 use crate::run::transaction::Transaction;
 use crate::run::{Asked, Question, RunName, Told, ask};
+use crate::telemetry::event::Event;
+use crate::telemetry::history::{Count, ExecutionRow, Filter, Window};
+use crate::telemetry::otlp;
 
 /// How a call to storage fails. The dangerous one is the second: an error, and yet it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +62,19 @@ pub(super) struct FakePlatform {
     pub(super) addresses: RefCell<HashMap<String, AddressState>>,
     /// How many secrets were given.
     pub(super) secrets: Cell<u8>,
+    pub(super) history: RefCell<History>,
+}
+
+/// What the history and the outbox's lists answer, and what was asked of them.
+#[derive(Default)]
+pub(super) struct History {
+    pub(super) executions: Vec<ExecutionRow>,
+    pub(super) asked: Vec<(Filter, Option<(u64, String)>)>,
+    pub(super) count: Count,
+    pub(super) lags: Vec<Lag>,
+    pub(super) dead: Vec<DeadEvent>,
+    pub(super) exported: Vec<String>,
+    pub(super) verdicts: Vec<otlp::Verdict>,
 }
 
 /// What a Link object keeps. It makes no calls.
@@ -101,6 +118,7 @@ impl FakePlatform {
             slots: RefCell::default(),
             addresses: RefCell::default(),
             secrets: Cell::new(0),
+            history: RefCell::default(),
         }
     }
 
@@ -308,6 +326,50 @@ impl Platform for FakePlatform {
 
     fn alarm(&self, subject: &str, message: &str) {
         self.alarms.borrow_mut().push(format!("{subject}: {message}"));
+    }
+
+    async fn executions(
+        &self,
+        filter: &Filter,
+        before: Option<(u64, &str)>,
+        limit: usize,
+    ) -> Result<Vec<ExecutionRow>, StorageUnavailable> {
+        let mut history = self.history.borrow_mut();
+        history
+            .asked
+            .push((filter.clone(), before.map(|(at_ms, id)| (at_ms, id.to_owned()))));
+        Ok(history.executions.iter().take(limit).cloned().collect())
+    }
+
+    async fn agent_count(&self, _: &str, _: Window) -> Result<Count, StorageUnavailable> {
+        Ok(self.history.borrow().count)
+    }
+
+    async fn outbox_lags(&self) -> Result<Vec<Lag>, StorageUnavailable> {
+        Ok(self.history.borrow().lags.clone())
+    }
+
+    async fn dead_events(&self, _: Option<(u64, &str)>, limit: usize) -> Result<Vec<DeadEvent>, StorageUnavailable> {
+        Ok(self.history.borrow().dead.iter().take(limit).cloned().collect())
+    }
+
+    async fn dead_event(&self, letter: &str) -> Result<Option<DeadEvent>, StorageUnavailable> {
+        let history = self.history.borrow();
+        Ok(history.dead.iter().find(|dead| dead.letter == letter).cloned())
+    }
+
+    async fn remove_dead_event(&self, letter: &str) -> Result<(), StorageUnavailable> {
+        self.history.borrow_mut().dead.retain(|dead| dead.letter != letter);
+        Ok(())
+    }
+
+    async fn export(&self, _: &str, event: &Event) -> otlp::Verdict {
+        let mut history = self.history.borrow_mut();
+        history.exported.push(event.id.clone());
+        history
+            .verdicts
+            .pop()
+            .unwrap_or(otlp::Verdict::Delivered { rejected: None })
     }
 
     async fn admit_client(

@@ -179,6 +179,8 @@ fn a_callback_goes_where_the_operator_allows_it() {
 #[cfg(feature = "fixtures")]
 mod scripted {
     use super::*;
+    use crate::telemetry::event::agent_span;
+    use crate::telemetry::trace_context::TraceContext;
 
     fn script(agent: &str, step: &str, actions: Value) -> Call {
         let mut call = Call::step(json!({"run": "r", "step": step, "input": {"actions": actions}}));
@@ -266,7 +268,13 @@ mod scripted {
             .map(|hop| &hop["agent"])
             .collect();
         assert_eq!(hops, ["script", "script-again"]);
-        assert_eq!(outcome["hops"][0]["traceparent"], outcome["trace"]["traceparent"]);
+        let span = |value: &Value| TraceContext::parse(value.as_str().expect("text")).expect("a traceparent");
+        let (step, first) = (
+            span(&outcome["trace"]["traceparent"]),
+            span(&outcome["hops"][0]["traceparent"]),
+        );
+        assert_eq!(first, agent_span(&step, 1, 0));
+        assert_eq!(outcome["hops"][0]["to"], "script-again");
         assert_eq!(outcome["trace"]["links"][0], outcome["hops"][1]["traceparent"]);
         assert_eq!(outcome["trace"]["links"].as_array().map(Vec::len), Some(2));
         let schema = crate::wire::compiled("step-outcome").expect("the schema");

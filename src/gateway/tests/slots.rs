@@ -11,6 +11,7 @@ fn limited(max: u32) -> Bench {
         url: "https://o.example".into(),
         callback_origins: Vec::new(),
         fallback_when_refused: false,
+        telemetry_url: None,
         max_concurrent_steps: Some(max),
     }];
     bench

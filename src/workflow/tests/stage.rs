@@ -147,6 +147,7 @@ impl Stage {
             workflow: true,
             hedge: false,
             callback_url: None,
+            parent_span: None,
             takeover: self.takeover.clone(),
         });
         assert!(matches!(claim, Claim::Accepted(_)), "{claim:?}");

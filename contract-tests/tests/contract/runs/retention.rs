@@ -16,6 +16,8 @@ fn a_run_is_forgotten_after_its_retention_and_not_while_it_works() {
     let gateway = Gateway::start(Options {
         keys: keys_of_every_kind(),
         variables: vec![("BATON_RUN_RETENTION_S", "1".into())],
+        // A run waits until the history has its executions.
+        history: true,
         ..Options::default()
     });
     let run = fresh();

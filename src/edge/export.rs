@@ -1,0 +1,52 @@
+//! Sending events to a destination.
+
+use http::header::RETRY_AFTER;
+use worker::Env;
+
+use super::callback::retry_after_ms;
+use super::{clock, history, http_client};
+use crate::run::outbox::HISTORY;
+use crate::signature::Stamp;
+use crate::signed_call::ANSWER_MAX_BYTES;
+use crate::telemetry::event::Event;
+use crate::telemetry::export::{Prepared, prepare};
+use crate::telemetry::otlp::{Verdict, verdict};
+
+/// Makes one try.
+pub async fn send(env: &Env, (destination, orchestrator): (&str, &str), events: &[&Event], dropped: u64) -> Verdict {
+    let retry = |reason: String| Verdict::Retry {
+        reason,
+        retry_after_ms: None,
+    };
+    if destination == HISTORY {
+        return match history::write(env, events.iter().copied()).await {
+            Ok(()) => Verdict::Delivered { rejected: None },
+            Err(error) => retry(error.to_string()),
+        };
+    }
+    // A wrong configuration is corrected, and then it is sent.
+    let Ok(config) = super::config(env) else {
+        return retry("the gateway is misconfigured".into());
+    };
+    let now_s = clock::now_ms() / 1_000;
+    let stamp = Stamp {
+        created_s: now_s,
+        nonce: super::hex(&clock::random::<16>()),
+    };
+    let place = (destination, orchestrator);
+    let (request, timeout_ms) = match prepare(config, place, events.iter().copied(), dropped, stamp) {
+        Prepared::Send(request, timeout_ms) => (request, timeout_ms),
+        Prepared::Decided(verdict) => return verdict,
+    };
+    match http_client::send(&request, timeout_ms, ANSWER_MAX_BYTES).await {
+        Ok(response) => {
+            let after = response
+                .headers()
+                .get(RETRY_AFTER)
+                .and_then(|field| field.to_str().ok());
+            let after_ms = after.and_then(|field| retry_after_ms(field, now_s));
+            verdict(response.status().as_u16(), after_ms, response.body())
+        }
+        Err(unanswered) => retry(unanswered.to_string()),
+    }
+}

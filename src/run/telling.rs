@@ -1,0 +1,202 @@
+//! The run's changes as events: one function per change, called in its transaction.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::attempt::{self, Attempt, Phase, StoredAnswer};
+use super::handoff::Handoff;
+use super::outbox::tell;
+use super::storage::Storage;
+use crate::telemetry::event::{Ending, Hop, Subject, Usage, What};
+
+/// What an answer says of itself, and nothing of its content.
+#[derive(Deserialize)]
+struct Answer {
+    /// A word, or a number where it is a problem.
+    status: Value,
+    /// A problem's code.
+    code: Option<String>,
+    error: Option<Failed>,
+    #[serde(default)]
+    hops: Vec<Hop>,
+    #[serde(default)]
+    usage: Usage,
+}
+
+#[derive(Deserialize)]
+struct Failed {
+    code: String,
+}
+
+impl Answer {
+    fn read(answer: &StoredAnswer) -> Self {
+        // All answers are ours; one of another version may say less.
+        serde_json::from_str(&answer.body).unwrap_or(Self {
+            status: Value::Null,
+            code: None,
+            error: None,
+            hops: Vec::new(),
+            usage: Usage::default(),
+        })
+    }
+
+    fn ending(&self) -> Ending {
+        Ending {
+            outcome: self.status.as_str().unwrap_or("failed").to_owned(),
+            error_code: self
+                .error
+                .as_ref()
+                .map(|error| error.code.clone())
+                .or_else(|| self.code.clone()),
+        }
+    }
+}
+
+fn of<S: Storage>(storage: &S, attempt: &Attempt, what: What, now_ms: u64) -> Result<(), S::Error> {
+    let place = (attempt.traceparent.as_str(), attempt.parent_span.as_deref());
+    tell(storage, place, what, now_ms)
+}
+
+fn subject(attempt: &Attempt) -> Subject {
+    Subject {
+        ordinal: attempt.ordinal,
+        step: attempt.step.clone(),
+        attempt: attempt.attempt,
+        agent: attempt.agent.clone(),
+        agent_version: attempt.agent_version.clone(),
+        parent: attempt.parent.clone(),
+        route: attempt.route,
+        background: attempt.background,
+    }
+}
+
+/// An execution began.
+pub(super) fn execution_began<S: Storage>(storage: &S, attempt: &Attempt, now_ms: u64) -> Result<(), S::Error> {
+    let began = What::ExecutionBegan {
+        subject: subject(attempt),
+        execution: attempt.generation,
+        claimed_until_ms: attempt.claimed_until_ms,
+    };
+    of(storage, attempt, began, now_ms)
+}
+
+/// An execution ended with this answer; without one its owner died.
+pub(super) fn execution_ended<S: Storage>(
+    storage: &S,
+    attempt: &Attempt,
+    answer: Option<&StoredAnswer>,
+    now_ms: u64,
+) -> Result<(), S::Error> {
+    let read = answer.map(Answer::read);
+    let ending = read.as_ref().map_or_else(Ending::lost, Answer::ending);
+    let lost = ending.error_code == Ending::lost().error_code;
+    let (hops, usage) = read.map(|read| (read.hops, read.usage)).unwrap_or_default();
+    let ended = What::ExecutionEnded {
+        subject: subject(attempt),
+        execution: attempt.generation,
+        claimed_until_ms: attempt.claimed_until_ms,
+        started_at_ms: attempt.started_at_ms.unwrap_or(now_ms),
+        ending: if lost { Ending::lost() } else { ending },
+        hops,
+        usage,
+    };
+    of(storage, attempt, ended, now_ms)
+}
+
+/// An attempt is about to be executed by somebody else: where it was under way, its execution came to nothing.
+pub(super) fn taken_from_the_dead<S: Storage>(storage: &S, attempt: &Attempt, now_ms: u64) -> Result<(), S::Error> {
+    match attempt.phase {
+        Phase::Running => execution_ended(storage, attempt, None, now_ms),
+        Phase::Accepted | Phase::Ended => Ok(()),
+    }
+}
+
+/// An attempt is about to end with this answer; and with it the execution that is under way, if one is.
+pub(super) fn attempt_ended<S: Storage>(
+    storage: &S,
+    attempt: &Attempt,
+    answer: &StoredAnswer,
+    now_ms: u64,
+) -> Result<(), S::Error> {
+    if attempt.phase == Phase::Running {
+        execution_ended(storage, attempt, Some(answer), now_ms)?;
+    }
+    let ended = What::AttemptEnded {
+        subject: subject(attempt),
+        accepted_at_ms: attempt.accepted_at_ms,
+        executions: attempt.generation,
+        status: answer.status,
+        ending: Answer::read(answer).ending(),
+    };
+    of(storage, attempt, ended, now_ms)
+}
+
+/// The run went to another agent. `after` is the last attempt before that.
+pub(super) fn handed_off<S: Storage>(
+    storage: &S,
+    handoff: &Handoff,
+    parent_span: Option<&str>,
+    (after, with_step): (Option<&Attempt>, bool),
+) -> Result<(), S::Error> {
+    let what = What::HandedOff {
+        handoff: handoff.handoff.clone(),
+        agent: handoff.agent.clone(),
+        from: handoff.from.clone(),
+        after: after.map(|attempt| attempt.traceparent.clone()),
+        with_step,
+    };
+    tell(
+        storage,
+        (&handoff.traceparent, parent_span),
+        what,
+        handoff.accepted_at_ms,
+    )
+}
+
+/// What became of a callback.
+pub(super) struct CallbackEnd<'a> {
+    pub(super) ordinal: u32,
+    pub(super) delivery: &'a str,
+    pub(super) url: &'a str,
+    pub(super) tries: u32,
+    pub(super) since_ms: u64,
+    pub(super) delivered: bool,
+}
+
+/// A callback arrived, or was given up.
+pub(super) fn callback_ended<S: Storage>(storage: &S, end: &CallbackEnd<'_>, now_ms: u64) -> Result<(), S::Error> {
+    let Some(attempt) = attempt::get(storage, end.ordinal)? else {
+        return Ok(());
+    };
+    // The host alone: what stands behind it may be a secret of the receiver's.
+    let host = end.url.parse::<http::Uri>().ok();
+    let ended = What::CallbackEnded {
+        delivery: end.delivery.to_owned(),
+        host: host.as_ref().and_then(http::Uri::host).unwrap_or_default().to_owned(),
+        tries: end.tries,
+        since_ms: end.since_ms,
+        delivered: end.delivered,
+    };
+    of(storage, &attempt, ended, now_ms)
+}
+
+/// A settlement was acknowledged, or given up.
+pub(super) fn settlement_ended<S: Storage>(
+    storage: &S,
+    (tries, since_ms, status): (u32, u64, &str),
+    now_ms: u64,
+) -> Result<(), S::Error> {
+    // In the trace of what was settled: the last of it.
+    let Some(attempt) = attempt::last(storage)? else {
+        return Ok(());
+    };
+    let ended = What::SettlementEnded {
+        tries,
+        since_ms,
+        status: status.to_owned(),
+    };
+    of(storage, &attempt, ended, now_ms)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,65 @@
+//! Every attribute's name, in one table: the conventions for generative AI are still in development, and change.
+
+/// The version of `semantic-conventions-genai` that the names under `gen_ai.` are from.
+pub const GENAI_CONVENTIONS: &str = "0.1.0";
+
+/// What the agent does: [`INVOKE_AGENT`].
+pub const GENAI_OPERATION: &str = "gen_ai.operation.name";
+/// Who works.
+pub const GENAI_AGENT_NAME: &str = "gen_ai.agent.name";
+/// In which version.
+pub const GENAI_AGENT_VERSION: &str = "gen_ai.agent.version";
+/// The run's id, where an orchestrator or a customer gave it.
+pub const GENAI_CONVERSATION: &str = "gen_ai.conversation.id";
+/// Tokens that the models read.
+pub const GENAI_INPUT_TOKENS: &str = "gen_ai.usage.input_tokens";
+/// Tokens that the models wrote.
+pub const GENAI_OUTPUT_TOKENS: &str = "gen_ai.usage.output_tokens";
+/// The operation of an agent at work.
+pub const INVOKE_AGENT: &str = "invoke_agent";
+
+/// The class of an error: a problem's or an outcome's code.
+pub const ERROR_TYPE: &str = "error.type";
+/// The method of a request.
+pub const HTTP_METHOD: &str = "http.request.method";
+/// The template of a request's path.
+pub const HTTP_ROUTE: &str = "http.route";
+/// The status of its answer.
+pub const HTTP_STATUS: &str = "http.response.status_code";
+/// Where a request went: the host.
+pub const SERVER_ADDRESS: &str = "server.address";
+
+/// Names the event that a span was made from.
+pub const EVENT: &str = "baton.event";
+/// The owner of the run.
+pub const ORCHESTRATOR: &str = "baton.orchestrator";
+/// The run's id.
+pub const RUN: &str = "baton.run";
+/// The step's id.
+pub const STEP: &str = "baton.step";
+/// The step of the workflow that called it.
+pub const WORKFLOW_STEP: &str = "baton.workflow.step";
+/// The attempt's number.
+pub const ATTEMPT: &str = "baton.attempt";
+/// The number of the execution, or how many there were.
+pub const EXECUTION: &str = "baton.execution";
+/// Who coordinated: `orchestrated`, `fallback`, `local`.
+pub const ROUTE: &str = "baton.route";
+/// How it ended.
+pub const OUTCOME: &str = "baton.outcome";
+/// Whether nobody waited for the answer in the request.
+pub const BACKGROUND: &str = "baton.background";
+/// A handoff's id.
+pub const HANDOFF: &str = "baton.handoff";
+/// Who handed over.
+pub const HANDOFF_FROM: &str = "baton.handoff.from";
+/// Why a run was taken over.
+pub const TAKEOVER_REASON: &str = "baton.takeover.reason";
+/// A callback's `webhook-id`.
+pub const DELIVERY: &str = "baton.delivery";
+/// How often something was tried.
+pub const TRIES: &str = "baton.tries";
+/// How many events of the run were dropped so far, because its outbox was full.
+pub const DROPPED: &str = "baton.outbox.dropped_events";
+/// [`GENAI_CONVENTIONS`].
+pub const CONVENTIONS: &str = "baton.genai_conventions";

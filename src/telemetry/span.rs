@@ -1,0 +1,315 @@
+//! The spans that an event is told as.
+
+use super::event::{Ending, Event, Hop, Route, Subject, Usage, What, agent_span};
+use super::names;
+use super::trace_context::TraceContext;
+
+/// A span, in no encoding yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Span {
+    /// Where it is.
+    pub context: TraceContext,
+    /// The span that it is a part of, in 16 hexadecimal digits.
+    pub parent: Option<String>,
+    /// What is done.
+    pub name: String,
+    /// From which side.
+    pub kind: Kind,
+    /// Unix milliseconds.
+    pub started_at_ms: u64,
+    /// Unix milliseconds.
+    pub ended_at_ms: u64,
+    /// What is known of it.
+    pub attributes: Vec<(&'static str, Value)>,
+    /// Whether it failed.
+    pub is_error: bool,
+    /// What it follows from, without being a part of it.
+    pub links: Vec<TraceContext>,
+}
+
+/// From which side a span is told, with its number in the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Within.
+    Internal = 1,
+    /// A request that was received.
+    Server = 2,
+    /// A request that was sent.
+    Client = 3,
+}
+
+/// An attribute's value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// Text.
+    Text(String),
+    /// A whole number.
+    Number(u64),
+    /// Yes or no.
+    Flag(bool),
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+/// The most spans that one event is told as: an execution, with every hop that it may have.
+pub const SPANS_MAX: usize = crate::invocation::HOPS_MAX + 1;
+
+/// The spans of an event: none for what has only begun, and none where its trace cannot be read.
+#[must_use]
+pub fn spans_of(event: &Event) -> Vec<Span> {
+    let Some(own) = TraceContext::parse(&event.traceparent) else {
+        return Vec::new();
+    };
+    let teller = Teller { event, own };
+    match &event.what {
+        What::ExecutionBegan { .. } => Vec::new(),
+        What::ExecutionEnded {
+            subject,
+            execution,
+            started_at_ms,
+            ending,
+            hops,
+            usage,
+            ..
+        } => teller.execution(subject, (*execution, *started_at_ms), ending, hops, *usage),
+        What::AttemptEnded {
+            subject,
+            accepted_at_ms,
+            executions,
+            status,
+            ending,
+        } => vec![teller.attempt(subject, *accepted_at_ms, *executions, *status, ending)],
+        What::HandedOff {
+            handoff,
+            agent,
+            from,
+            after,
+            with_step,
+        } => vec![teller.handoff((handoff, agent, from), after.as_deref(), *with_step)],
+        What::TakenOver { reason } => vec![teller.part("takeover", Kind::Internal, event.at_ms, {
+            vec![(names::TAKEOVER_REASON, reason.as_str().into())]
+        })],
+        What::CallbackEnded {
+            delivery,
+            host,
+            tries,
+            since_ms,
+            delivered,
+        } => {
+            let attributes = vec![
+                (names::DELIVERY, delivery.as_str().into()),
+                (names::SERVER_ADDRESS, host.as_str().into()),
+                (names::TRIES, Value::Number((*tries).into())),
+            ];
+            let mut span = teller.part("callback", Kind::Client, *since_ms, attributes);
+            span.fail_if(!delivered, "callback-dead");
+            vec![span]
+        }
+        What::SettlementEnded {
+            tries,
+            since_ms,
+            status,
+        } => {
+            let attributes = vec![
+                (names::OUTCOME, status.as_str().into()),
+                (names::TRIES, Value::Number((*tries).into())),
+            ];
+            let mut span = teller.part("settlement", Kind::Client, *since_ms, attributes);
+            span.fail_if(status != "acknowledged", status);
+            vec![span]
+        }
+    }
+}
+
+struct Teller<'e> {
+    event: &'e Event,
+    own: TraceContext,
+}
+
+impl Teller<'_> {
+    fn span(&self, name: String, kind: Kind, context: TraceContext, started_at_ms: u64) -> Span {
+        let event = self.event;
+        let mut attributes = vec![
+            (names::EVENT, event.id.as_str().into()),
+            (names::RUN, event.run.as_str().into()),
+        ];
+        if event.orchestrator != crate::direct::NOBODY {
+            attributes.push((names::ORCHESTRATOR, event.orchestrator.as_str().into()));
+        }
+        Span {
+            parent: None,
+            context,
+            name,
+            kind,
+            started_at_ms: started_at_ms.min(event.at_ms),
+            ended_at_ms: event.at_ms,
+            attributes,
+            is_error: false,
+            links: Vec::new(),
+        }
+    }
+
+    /// A part of what the event belongs to.
+    fn part(&self, name: &str, kind: Kind, since_ms: u64, attributes: Vec<(&'static str, Value)>) -> Span {
+        let context = self.own.within(&format!("{name}/{}", self.event.id));
+        let mut span = self.span(name.to_owned(), kind, context, since_ms);
+        span.parent = Some(self.own.span_id().to_owned());
+        span.attributes.extend(attributes);
+        span
+    }
+
+    fn attempt(&self, subject: &Subject, accepted_at_ms: u64, executions: u32, status: u16, ending: &Ending) -> Span {
+        let mut span = match &subject.parent {
+            Some(workflow) => self.call_of(workflow, &subject.agent, accepted_at_ms),
+            None => self.request(subject.route, accepted_at_ms, status),
+        };
+        span.parent.clone_from(&self.event.parent_span);
+        let executions = Value::Number(executions.into());
+        span.attributes.push((names::EXECUTION, executions));
+        span.attributes.extend(attributes_of(subject, ending));
+        span.fail_as(ending);
+        span
+    }
+
+    /// An attempt that somebody asked for.
+    fn request(&self, route: Route, accepted_at_ms: u64, status: u16) -> Span {
+        // As the caller sees it: who calls an orchestrator's agent, and who calls directly.
+        let route = match route {
+            Route::Orchestrated => "/agents/{agent}/steps",
+            Route::Fallback | Route::Local => "/agents/{agent}/query",
+        };
+        let mut span = self.span(format!("POST {route}"), Kind::Server, self.own.clone(), accepted_at_ms);
+        span.attributes.extend([
+            (names::HTTP_METHOD, "POST".into()),
+            (names::HTTP_ROUTE, route.into()),
+            (names::HTTP_STATUS, Value::Number(status.into())),
+        ]);
+        span
+    }
+
+    /// An attempt that a workflow's step called.
+    fn call_of(&self, workflow: &str, agent: &str, accepted_at_ms: u64) -> Span {
+        let name = format!("call {agent}");
+        let mut span = self.span(name, Kind::Internal, self.own.clone(), accepted_at_ms);
+        span.attributes.push((names::WORKFLOW_STEP, workflow.into()));
+        span
+    }
+
+    /// One span per agent that worked in it, one after the other. How it ended is the last one's.
+    fn execution(
+        &self,
+        subject: &Subject,
+        (execution, started_at_ms): (u32, u64),
+        ending: &Ending,
+        hops: &[Hop],
+        usage: Usage,
+    ) -> Vec<Span> {
+        let mut spans: Vec<Span> = Vec::new();
+        let mut since_ms = started_at_ms;
+        let mut agent = &subject.agent;
+        for place in 0..=hops.len() {
+            let context = agent_span(&self.own, execution, place);
+            let name = format!("{} {agent}", names::INVOKE_AGENT);
+            let mut span = self.span(name, Kind::Internal, context, since_ms);
+            span.parent = Some(self.own.span_id().to_owned());
+            // What it goes on from.
+            span.links.extend(spans.last().map(|earlier| earlier.context.clone()));
+            span.attributes.extend([
+                (names::GENAI_OPERATION, names::INVOKE_AGENT.into()),
+                (names::GENAI_AGENT_NAME, agent.as_str().into()),
+                (names::EXECUTION, Value::Number(execution.into())),
+            ]);
+            if subject.route == Route::Orchestrated {
+                // Of other routes the run's id is the gateway's own, and no conversation of anybody's.
+                let run = self.event.run.as_str().into();
+                span.attributes.push((names::GENAI_CONVERSATION, run));
+            }
+            if let Some(hop) = hops.get(place) {
+                since_ms = (since_ms + hop.duration_ms).min(self.event.at_ms);
+                span.ended_at_ms = since_ms;
+                span.attributes.push((names::OUTCOME, "handed_off".into()));
+                agent = &hop.to;
+            } else {
+                span.attributes.extend(attributes_of(subject, ending));
+                let tokens = [
+                    (names::GENAI_INPUT_TOKENS, usage.input_tokens),
+                    (names::GENAI_OUTPUT_TOKENS, usage.output_tokens),
+                ];
+                let known = tokens
+                    .into_iter()
+                    .filter_map(|(name, count)| Some((name, Value::Number(count?))));
+                span.attributes.extend(known);
+                span.fail_as(ending);
+            }
+            if place == 0 {
+                // The version is known of the one that was asked for alone.
+                let version = subject.agent_version.as_str().into();
+                span.attributes.push((names::GENAI_AGENT_VERSION, version));
+            }
+            spans.push(span);
+        }
+        spans
+    }
+
+    fn handoff(&self, (handoff, agent, from): (&str, &str, &str), after: Option<&str>, with_step: bool) -> Span {
+        let attributes = vec![
+            (names::HANDOFF, handoff.into()),
+            (names::HANDOFF_FROM, from.into()),
+            (names::GENAI_AGENT_NAME, agent.into()),
+        ];
+        let mut span = if with_step {
+            self.part(
+                &format!("handoff {agent}"),
+                Kind::Internal,
+                self.event.at_ms,
+                attributes,
+            )
+        } else {
+            let route = "/agents/{agent}/handoffs";
+            let mut span = self.span(
+                format!("POST {route}"),
+                Kind::Server,
+                self.own.clone(),
+                self.event.at_ms,
+            );
+            span.parent.clone_from(&self.event.parent_span);
+            span.attributes.extend(attributes);
+            let request = [(names::HTTP_METHOD, "POST".into()), (names::HTTP_ROUTE, route.into())];
+            span.attributes.extend(request);
+            span
+        };
+        span.links.extend(after.and_then(TraceContext::parse));
+        span
+    }
+}
+
+fn attributes_of(subject: &Subject, ending: &Ending) -> [(&'static str, Value); 5] {
+    [
+        (names::STEP, subject.step.as_str().into()),
+        (names::ATTEMPT, Value::Number(subject.attempt.into())),
+        (names::ROUTE, subject.route.name().into()),
+        (names::OUTCOME, ending.outcome.as_str().into()),
+        (names::BACKGROUND, Value::Flag(subject.background)),
+    ]
+}
+
+impl Span {
+    fn fail_as(&mut self, ending: &Ending) {
+        let code = ending.error_code.as_deref().unwrap_or(&ending.outcome);
+        self.fail_if(ending.is_error(), code);
+    }
+
+    fn fail_if(&mut self, failed: bool, code: &str) {
+        if failed {
+            self.is_error = true;
+            self.attributes.push((names::ERROR_TYPE, code.into()));
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,211 @@
+use super::*;
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+
+fn event(what: What) -> Event {
+    Event {
+        id: "evt_1".into(),
+        at_ms: 1_100,
+        orchestrator: "acme".into(),
+        run: "run_01".into(),
+        traceparent: format!("00-{TRACE}-b7ad6b7169203331-01"),
+        parent_span: Some("00f067aa0ba902b7".into()),
+        what,
+    }
+}
+
+fn subject() -> Subject {
+    Subject {
+        ordinal: 1,
+        step: "s1".into(),
+        attempt: 1,
+        agent: "triage".into(),
+        agent_version: "1.0.0".into(),
+        parent: None,
+        route: Route::Orchestrated,
+        background: false,
+    }
+}
+
+fn completed() -> Ending {
+    Ending {
+        outcome: "completed".into(),
+        error_code: None,
+    }
+}
+
+/// An attempt that completed.
+pub(crate) fn ended() -> Event {
+    event(What::AttemptEnded {
+        subject: subject(),
+        accepted_at_ms: 1_000,
+        executions: 1,
+        status: 200,
+        ending: completed(),
+    })
+}
+
+/// An execution that ended like this, after so many hops.
+pub(crate) fn execution(ending: Ending, hops: Vec<Hop>) -> Event {
+    event(What::ExecutionEnded {
+        subject: subject(),
+        execution: 1,
+        claimed_until_ms: 9_000,
+        started_at_ms: 1_010,
+        ending,
+        hops,
+        usage: Usage {
+            input_tokens: Some(7),
+            output_tokens: None,
+        },
+    })
+}
+
+/// An execution that failed.
+pub(crate) fn failed() -> Event {
+    let ending = Ending {
+        outcome: "failed".into(),
+        error_code: Some("agent-panicked".into()),
+    };
+    execution(ending, Vec::new())
+}
+
+fn attribute<'s>(span: &'s Span, name: &str) -> Option<&'s Value> {
+    span.attributes
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, value)| value)
+}
+
+#[test]
+fn an_attempt_is_the_callers_child_and_an_execution_is_the_attempts() {
+    let attempt = &spans_of(&ended())[0];
+    assert_eq!(
+        (attempt.kind, attempt.parent.as_deref()),
+        (Kind::Server, Some("00f067aa0ba902b7"))
+    );
+    assert_eq!(attempt.context.span_id(), "b7ad6b7169203331");
+    assert_eq!((attempt.started_at_ms, attempt.ended_at_ms), (1_000, 1_100));
+    let agent = &spans_of(&execution(completed(), Vec::new()))[0];
+    assert_eq!(
+        (agent.kind, agent.name.as_str()),
+        (Kind::Internal, "invoke_agent triage")
+    );
+    assert_eq!(agent.parent.as_deref(), Some("b7ad6b7169203331"));
+    assert_eq!(agent.context.trace_id(), TRACE);
+    assert_eq!(attribute(agent, names::GENAI_INPUT_TOKENS), Some(&Value::Number(7)));
+    assert_eq!(attribute(agent, names::GENAI_OUTPUT_TOKENS), None);
+    assert!(!agent.is_error && attribute(agent, names::ERROR_TYPE).is_none());
+}
+
+#[test]
+fn what_failed_says_so() {
+    let span = &spans_of(&failed())[0];
+    assert!(span.is_error);
+    assert_eq!(attribute(span, names::ERROR_TYPE), Some(&"agent-panicked".into()));
+}
+
+#[test]
+fn a_workflows_call_is_a_part_of_the_workflow_and_no_request() {
+    let mut called = ended();
+    if let What::AttemptEnded { subject, .. } = &mut called.what {
+        subject.parent = Some("s0".into());
+    }
+    let span = &spans_of(&called)[0];
+    assert_eq!((span.name.as_str(), span.kind), ("call triage", Kind::Internal));
+    assert_eq!(span.parent.as_deref(), Some("00f067aa0ba902b7"));
+    assert_eq!(attribute(span, names::WORKFLOW_STEP), Some(&"s0".into()));
+    assert_eq!(attribute(span, names::HTTP_STATUS), None);
+    assert_eq!(attribute(span, names::OUTCOME), Some(&"completed".into()));
+}
+
+#[test]
+fn agents_that_hand_off_are_spans_of_their_own_each_linked_to_the_one_before() {
+    let hop = |agent: &str, to: &str| Hop {
+        agent: agent.into(),
+        duration_ms: 20,
+        to: to.into(),
+    };
+    let hops = vec![hop("triage", "desk"), hop("desk", "refund")];
+    let spans = spans_of(&execution(completed(), hops));
+    let told: Vec<_> = spans
+        .iter()
+        .map(|span| (span.name.as_str(), span.started_at_ms, span.ended_at_ms))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("invoke_agent triage", 1_010, 1_030),
+            ("invoke_agent desk", 1_030, 1_050),
+            ("invoke_agent refund", 1_050, 1_100)
+        ]
+    );
+    assert!(spans[0].links.is_empty());
+    assert_eq!(spans[2].links, [spans[1].context.clone()]);
+    assert_eq!(attribute(&spans[0], names::OUTCOME), Some(&"handed_off".into()));
+    assert_eq!(attribute(&spans[2], names::OUTCOME), Some(&"completed".into()));
+}
+
+#[test]
+fn other_events_are_parts_of_their_step() {
+    let dead = event(What::CallbackEnded {
+        delivery: "msg_1".into(),
+        host: "o.example".into(),
+        tries: 3,
+        since_ms: 1_000,
+        delivered: false,
+    });
+    let span = &spans_of(&dead)[0];
+    assert_eq!(
+        (span.kind, span.parent.as_deref()),
+        (Kind::Client, Some("b7ad6b7169203331"))
+    );
+    assert!(span.is_error);
+    let handed = |with_step| {
+        event(What::HandedOff {
+            handoff: "hnd_1".into(),
+            agent: "refund".into(),
+            from: "desk".into(),
+            after: Some(format!("00-{TRACE}-1111111111111111-01")),
+            with_step,
+        })
+    };
+    let (with, alone) = (&spans_of(&handed(true))[0], &spans_of(&handed(false))[0]);
+    assert_eq!(with.links[0].span_id(), "1111111111111111");
+    assert_eq!((with.kind, alone.kind), (Kind::Internal, Kind::Server));
+    assert_eq!(alone.parent.as_deref(), Some("00f067aa0ba902b7"));
+    let settled = event(What::SettlementEnded {
+        tries: 1,
+        since_ms: 1_000,
+        status: "acknowledged".into(),
+    });
+    assert!(!spans_of(&settled)[0].is_error);
+    let taken = event(What::TakenOver {
+        reason: "timeout".into(),
+    });
+    assert_eq!(spans_of(&taken)[0].started_at_ms, 1_100);
+}
+
+#[test]
+fn what_has_begun_is_no_span_yet_nor_is_what_has_no_trace() {
+    let began = event(What::ExecutionBegan {
+        subject: subject(),
+        execution: 1,
+        claimed_until_ms: 9_000,
+    });
+    assert!(spans_of(&began).is_empty());
+    let mut broken = ended();
+    broken.traceparent = "00-1-2-01".into();
+    assert!(spans_of(&broken).is_empty());
+}
+
+#[test]
+fn an_event_has_so_many_spans_at_most() {
+    let hop = Hop {
+        agent: "a".into(),
+        duration_ms: 1,
+        to: "b".into(),
+    };
+    let most = vec![hop; crate::invocation::HOPS_MAX];
+    assert_eq!(spans_of(&execution(completed(), most)).len(), SPANS_MAX);
+}
