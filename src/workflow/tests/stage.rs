@@ -21,7 +21,7 @@ use crate::run::status::{AskStep, Cancel, Describe, IsOver, StepStatus};
 use crate::run::storage::{Corrupt, MemoryStorage};
 use crate::run::transaction::Transaction;
 use crate::run::work::{self, Work};
-use crate::run::{Moment, Question, RunName, next_at_ms};
+use crate::run::{Moment, Question, RunName, next_at_ms, outbox};
 use crate::workflow::{Interrupted, Ledger};
 
 /// When the ledger dies: at which of its decisions, counted from 0, and whether that is written.
@@ -168,6 +168,11 @@ impl Stage {
                         self.instances.set(self.instances.get() + 1);
                         return false;
                     }
+                }
+                // Events have nowhere to go here.
+                Some(Work::Export) => {
+                    let moment = self.moment(&instance);
+                    self.transact(|storage| outbox::take(storage, |_| Vec::new(), moment));
                 }
                 Some(other) => panic!("{other:?}"),
                 None if self.status("w").status == Phase::Ended => return true,

@@ -21,9 +21,9 @@ fn gateway(endpoint: &str, protocol: &str, orchestrator: Configured) -> Gateway 
         variables: vec![
             ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.to_owned()),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol.to_owned()),
-            ("OTEL_EXPORTER_OTLP_HEADERS", "x-api-key=abc%20def".to_owned()),
             ("OTEL_SERVICE_NAME", "front desk".to_owned()),
         ],
+        secrets: vec![("OTEL_EXPORTER_OTLP_HEADERS", "x-api-key=abc%20def".to_owned())],
         history: true,
         ..Options::default()
     })
