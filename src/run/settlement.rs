@@ -334,6 +334,21 @@ mod tests {
     }
 
     #[test]
+    fn a_claim_that_is_refused_takes_no_run_over() {
+        let bench = Bench::default();
+        bench.ask("orchestrator", background("k", 1));
+        let another = ClaimRequest {
+            fingerprint: "another".into(),
+            ..background("k2", 1)
+        };
+        assert_eq!(bench.ask("gateway", locally(another)), Claim::StepMismatch);
+        assert_eq!(find(&bench.storage), Ok(None));
+        let told = bench.ask("gateway", locally(background("k2", 1)));
+        assert!(matches!(told, Claim::InFlight { .. }), "{told:?}");
+        assert_eq!(status(&bench), SettlementStatus::Pending);
+    }
+
+    #[test]
     fn a_run_is_settled_once_its_step_has_ended() {
         let mut bench = Bench::default();
         bench.ask("c", locally(background("k", 1)));

@@ -316,6 +316,50 @@ fn well(run: &Value) -> (u16, Value) {
 }
 
 #[test]
+fn a_customer_in_a_hurry_does_not_open_the_breaker_for_others() {
+    let world = World::new();
+    let hurried = |deadline_ms: u64| {
+        let body = json!({"text": "I cannot log in", "deadline_ms": deadline_ms});
+        let (_, body) = world.ask("/agents/triage/query", &body, None);
+        body["route"]["reason"].clone()
+    };
+    for _ in 0..2 * SAMPLES_MIN {
+        assert_eq!(hurried(4_998), "timeout");
+    }
+    // The agent's own deadline is 5 s: that is all the time that the orchestrator ever has.
+    for _ in 0..SAMPLES_MIN {
+        assert_eq!(hurried(5_000), "timeout");
+    }
+    assert_eq!(hurried(5_000), "breaker-open");
+}
+
+#[test]
+fn only_what_completed_is_answered_again_without_the_orchestrator() {
+    for (agent, input, by) in [
+        ("triage", json!({"text": "I cannot log in"}), "stored"),
+        ("fail", json!({"code": "no"}), "orchestrated"),
+    ] {
+        let world = World::new().with(well);
+        let ask = || {
+            world
+                .ask(
+                    "/agents/triage/query",
+                    &json!({"text": "I cannot log in"}),
+                    Some("again"),
+                )
+                .1
+        };
+        let run = ask()["run"].clone();
+        let step = Call {
+            path: format!("/agents/{agent}/steps"),
+            ..Call::step(json!({"run": run, "step": direct::STEP, "input": input}))
+        };
+        assert_eq!(world.bench.call(&step).0, 200);
+        assert_eq!(ask()["route"]["by"], by, "{agent}");
+    }
+}
+
+#[test]
 fn while_the_breaker_is_closed_no_call_asks_for_it_again_within_a_second() {
     let world = World::new().with(well);
     let platform = &world.bench.platform;

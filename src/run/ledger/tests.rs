@@ -113,6 +113,25 @@ fn a_caller_is_not_told_to_wait_for_minutes() {
 }
 
 #[test]
+fn what_was_begun_beside_the_orchestrator_is_its_own_attempt() {
+    for (hedge, expected) in [(true, None), (false, Some(Claim::AttemptOutdated { latest: 1 }))] {
+        let bench = Bench::default();
+        let begun = ClaimRequest {
+            hedge,
+            ..background("gateway", 1)
+        };
+        bench.ask("c1", begun);
+        bench.commit(&bench.execution(), "busy", true);
+        let told = bench.ask("c2", request("orchestrator", 1));
+        match expected {
+            Some(expected) => assert_eq!(told, expected),
+            None => assert!(matches!(told, Claim::Answered(_)), "{told:?}"),
+        }
+        granted(&bench.ask("c3", request("orchestrator", 2)));
+    }
+}
+
+#[test]
 fn another_call_under_a_known_key_or_step() {
     let bench = Bench::default();
     let other = |request| ClaimRequest {
