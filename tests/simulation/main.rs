@@ -101,7 +101,7 @@ fn something_happens(world: &mut World, clients: &mut Clients) {
         34..37 => clients.resend(world),
         37..39 => clients.replay(world),
         39 => clients.forget(world),
-        40..57 => while world.take_on().is_some() && world.random.percent(75) {},
+        40..57 => while world.take_on().is_some() && world.random.percent(60) {},
         57..67 if !world.executing.is_empty() => {
             let index = world.random.index(world.executing.len());
             world.execute(index);

@@ -9,7 +9,7 @@ use super::{NONCE_MS, Unknown, World};
 impl World {
     /// The lease that a call names, if it names one: at times one that a later one has overtaken.
     fn named(&mut self) -> Option<Named> {
-        let (names, is_late) = (self.random.percent(60), self.random.percent(10));
+        let (names, is_late) = (self.random.percent(60), self.random.percent(15));
         names.then(|| Named {
             generation: self.generation.saturating_sub(is_late.into()).max(1),
             granted: 0,
