@@ -10,8 +10,10 @@ use serde_json::Value;
 use super::Finding;
 use super::deployment::Deployment;
 
-/// The secret among what the Worker reads.
+/// The variable of the keys.
 pub const KEYS: &str = "BATON_KEYS";
+/// What the Worker reads that no file of the project may hold.
+const SECRETS: [&str; 3] = [KEYS, "BATON_SECRETS", "OTEL_EXPORTER_OTLP_HEADERS"];
 const ENVIRONMENT: &str = "BATON_ENVIRONMENT";
 /// The variable of the gateway's own addresses.
 pub const ORIGINS: &str = "BATON_ORIGINS";
@@ -32,11 +34,11 @@ pub fn check(deployment: &Deployment<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (name, value) in own.into_iter().flatten() {
         let place = deployment.at(&format!("vars.{name}"));
-        if name == KEYS {
+        if SECRETS.contains(&name.as_str()) {
             findings.push(Finding::error(
                 place,
-                "keys stand in a file that others read, and in the account as plain text",
-                "make new keys, remove it here, and `wrangler secret put BATON_KEYS`",
+                "secrets stand in a file that others read, and in the account as plain text",
+                format!("make new ones, remove it here, and `wrangler secret put {name}`"),
             ));
         } else if name.starts_with(PREFIX) && !known.contains(name) {
             findings.push(Finding::warning(
@@ -53,7 +55,7 @@ pub fn check(deployment: &Deployment<'_>) -> Vec<Finding> {
         }
     }
     for name in &known {
-        if name != KEYS
+        if !SECRETS.contains(&name.as_str())
             && let Some(problem) = refusal(deployment, name)
         {
             let place = deployment.at(&format!("vars.{name}"));
@@ -268,8 +270,18 @@ BATON_ORCHESTRATORS = '[{"id":"acme","url":"https://plans.acme.dev"}]'
             &[(Error, "others read")],
         );
         found(
+            (
+                "BATON_ORIGINS =",
+                "OTEL_EXPORTER_OTLP_HEADERS = 'x-api-key=a'\nBATON_ORIGINS =",
+            ),
+            &[(Error, "`wrangler secret put OTEL_EXPORTER_OTLP_HEADERS`")],
+        );
+        found(
             ("BATON_ORIGINS =", "BATON_ORIGIN = \"a\"\nBATON_ORIGINS ="),
-            &[(Warning, "reads BATON_CORS_ORIGINS, BATON_ENVIRONMENT, BATON_KEYS")],
+            &[(
+                Warning,
+                "reads BATON_CORS_ORIGINS, BATON_ENVIRONMENT, BATON_HISTORY_DAYS",
+            )],
         );
         found(
             ("BATON_ORIGINS =", "BATON_RUN_RETENTION_S = 60\nBATON_ORIGINS ="),
