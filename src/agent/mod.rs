@@ -265,6 +265,10 @@ mod tests {
     }
 
     /// What an agent came to, and what it did on the way.
+    #[cfg_attr(
+        not(feature = "fixtures"),
+        expect(dead_code, reason = "the template's tests look at all of it")
+    )]
     pub(super) struct Worked {
         pub(super) result: Result<Value, Stop>,
         pub(super) state: Option<StateChange>,
@@ -272,6 +276,7 @@ mod tests {
     }
 
     /// Runs an agent of the embedded team on a state. Nothing here ever has to wait.
+    #[cfg(feature = "fixtures")]
     pub(super) fn work(agent: &str, input: &Value, state: Option<&Value>) -> Worked {
         attempt(agent, input, state, 1)
     }
