@@ -1,14 +1,12 @@
 //! API keys: their objects, which decide, and the operator's list of them in D1, without anything secret.
 
 use serde::Deserialize;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use worker::Env;
 use worker::wasm_bindgen::JsValue;
-use worker::{D1Database, Env, RequestInit};
 
-use super::{client_object, log};
+use super::d1::{database, number, time};
+use super::{client_object, log, object};
 use crate::access::{Admission, ApiKey, Arrival, KeyState, PresentedKey, RateLimit};
-use crate::config;
 use crate::platform::StorageUnavailable;
 
 const COLUMNS: &str = "id, name, agents, created_at_ms, expires_at_ms, revoked_at_ms, burst, per_minute";
@@ -23,64 +21,42 @@ pub async fn admit(
         return Ok(limited);
     }
     let admission = match presented {
-        Some(key) => ask(env, &client_object::of_key(&key.id), "admit", &key.secret).await?,
+        Some(key) => {
+            object::CLIENT
+                .ask(env, &client_object::of_key(&key.id), "admit", &key.secret)
+                .await?
+        }
         None => Admission::Invalid,
     };
     if admission == Admission::Invalid {
-        let () = ask(env, &client_object::of_address(address), "fail", &()).await?;
+        let () = object::CLIENT
+            .ask(env, &client_object::of_address(address), "fail", &())
+            .await?;
     }
     Ok(admission)
 }
 
 /// Decides about a call by its address alone.
 pub async fn arrive(env: &Env, address: &str) -> Result<Arrival, StorageUnavailable> {
-    ask(env, &client_object::of_address(address), "arrive", &()).await
+    object::CLIENT
+        .ask(env, &client_object::of_address(address), "arrive", &())
+        .await
 }
 
 /// Keeps a new key. Nothing where another one has its id.
 pub async fn put(env: &Env, key: &KeyState) -> Result<Option<ApiKey>, StorageUnavailable> {
-    let kept: Option<ApiKey> = ask(env, &client_object::of_key(&key.key.id), "put", key).await?;
+    let kept: Option<ApiKey> = object::CLIENT
+        .ask(env, &client_object::of_key(&key.key.id), "put", key)
+        .await?;
     list_if_any(env, kept).await
 }
 
 /// Revokes a key. Nothing where there is none of this id.
 pub async fn revoke(env: &Env, id: &str) -> Result<Option<ApiKey>, StorageUnavailable> {
-    let kept: Option<ApiKey> = ask(env, &client_object::of_key(id), "revoke", &()).await?;
+    let kept: Option<ApiKey> = object::CLIENT
+        .ask(env, &client_object::of_key(id), "revoke", &())
+        .await?;
     list_if_any(env, kept).await
-}
-
-/// Asks an object. A stub can be dead after a reset, so a second one is tried: what is asked is safe to repeat, or costs a
-/// token more.
-pub(super) async fn ask<T: DeserializeOwned>(
-    env: &Env,
-    object: &str,
-    name: &str,
-    message: &impl Serialize,
-) -> Result<T, StorageUnavailable> {
-    let body = serde_json::to_string(message).map_err(|_| StorageUnavailable)?;
-    for _ in 0..2 {
-        match ask_once(env, object, name, &body).await {
-            Ok(answer) => return serde_json::from_str(&answer).map_err(|_| StorageUnavailable),
-            Err(error) => log::alarm("client", &format!("{name}: {error}")),
-        }
-    }
-    Err(StorageUnavailable)
-}
-
-async fn ask_once(env: &Env, object: &str, name: &str, body: &str) -> worker::Result<String> {
-    let stub = env.durable_object(config::CLIENTS)?.get_by_name(object)?;
-    let mut init = RequestInit::new();
-    init.with_method(worker::Method::Post).with_body(Some(body.into()));
-    let request = worker::Request::new_with_init(&format!("http://client/{name}"), &init)?;
-    let mut response = stub.fetch_with_request(request).await?;
-    match response.status_code() {
-        200 => response.text().await,
-        status => Err(format!("the client's object answered {status}").into()),
-    }
-}
-
-fn database(env: &Env) -> worker::Result<D1Database> {
-    env.d1(config::HISTORY)
 }
 
 /// Lists what its object keeps.
@@ -124,21 +100,6 @@ pub async fn list(env: &Env, before: Option<(u64, &str)>, limit: usize) -> worke
     let values = [number(at_ms), id.into(), number(limit as u64)];
     let rows: Vec<Row> = database(env)?.prepare(query).bind(&values)?.all().await?.results()?;
     rows.into_iter().map(ApiKey::try_from).collect()
-}
-
-/// D1's integers of 64 bits are JavaScript numbers.
-#[expect(clippy::cast_precision_loss, reason = "exact for times and counts of ours")]
-fn number(value: u64) -> JsValue {
-    JsValue::from_f64(value as f64)
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a time that we wrote"
-)]
-fn time(value: f64) -> u64 {
-    value as u64
 }
 
 #[derive(Deserialize)]

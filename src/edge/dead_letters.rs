@@ -1,17 +1,12 @@
 //! The operator's list of dead letters, in D1: a run's object knows its own alone.
 
 use serde::Deserialize;
-use worker::wasm_bindgen::JsValue;
-use worker::{D1Database, Env};
+use worker::Env;
 
-use crate::config;
+use super::d1::{database, number, time};
 use crate::run::delivery::DeadLetter;
 
 const COLUMNS: &str = "delivery, orchestrator, run, step, url, tries, last_error, dead_at_ms";
-
-fn database(env: &Env) -> worker::Result<D1Database> {
-    env.d1(config::HISTORY)
-}
 
 /// Adds a dead letter, or renews it.
 pub async fn add(env: &Env, letter: &DeadLetter) -> worker::Result<()> {
@@ -61,12 +56,6 @@ pub async fn remove(env: &Env, letter: &DeadLetter) -> worker::Result<()> {
     Ok(())
 }
 
-/// D1's integers of 64 bits are JavaScript numbers.
-#[expect(clippy::cast_precision_loss, reason = "exact for times and counts of ours")]
-fn number(value: u64) -> JsValue {
-    JsValue::from_f64(value as f64)
-}
-
 #[derive(Deserialize)]
 struct Row {
     delivery: String,
@@ -89,12 +78,7 @@ impl From<Row> for DeadLetter {
             url: row.url,
             tries: row.tries,
             last_error: row.last_error,
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a time that we wrote"
-            )]
-            dead_at_ms: row.dead_at_ms as u64,
+            dead_at_ms: time(row.dead_at_ms),
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use worker::Env;
 use worker::wasm_bindgen::JsValue;
-use worker::{D1Database, Env};
 
+use super::d1::{database, number};
 use crate::run::outbox::Health;
 use crate::run::outbox_report::{DeadEvent, Lag, Report};
 use crate::telemetry::event::Event;
@@ -20,10 +21,6 @@ const PRUNED_MAX_TIMES: usize = 5;
 const LAGS_KEPT_MS: u64 = 2 * crate::run::outbox::EXPORT_GIVE_UP_MS;
 /// So many runs that wait are told at once.
 const LAGS_MAX: u64 = 100;
-
-fn database(env: &Env) -> worker::Result<D1Database> {
-    env.d1("HISTORY")
-}
 
 /// Writes the rows of these events. Safe to repeat.
 pub async fn write<'e>(env: &Env, events: impl IntoIterator<Item = &'e Event>) -> worker::Result<()> {
@@ -197,12 +194,6 @@ fn bound(parameter: &Parameter) -> JsValue {
         Parameter::Text(text) => text.as_str().into(),
         Parameter::Number(value) => number(*value),
     }
-}
-
-/// D1's integers of 64 bits are JavaScript numbers.
-#[expect(clippy::cast_precision_loss, reason = "exact for times and counts of ours")]
-fn number(value: u64) -> JsValue {
-    JsValue::from_f64(value as f64)
 }
 
 #[derive(Deserialize)]

@@ -4,17 +4,18 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use worker::{DurableObject, Env, Request, RequestInit, Response, SqlStorage, State, durable_object};
+use worker::{DurableObject, Env, Request, Response, SqlStorage, State, durable_object};
 
 use super::platform::EdgePlatform;
-use super::{clock, link_call, log};
+use super::{clock, link_call, log, object};
 use crate::breaker::{Circuit, Verdict, Word};
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::link::{
     self, Call, CallResult, Calling, Input, KnownLease, Lease, Link, LinkReport, Order, Output, Received,
 };
 use crate::manifest::Team;
+use crate::platform::StorageUnavailable;
 use crate::run::{Asked, Told};
 
 /// The link's own row, and whatever else is kept, by name.
@@ -33,47 +34,47 @@ const RECEIVED: &str = "received";
 
 /// Wakes the link to this orchestrator: it looks whether something is due.
 pub async fn wake(env: &Env, orchestrator: &str) -> worker::Result<()> {
-    ask(env, orchestrator, "wake", &()).await
+    object::LINK
+        .ask_once(env, orchestrator, &to(orchestrator, "wake"), &())
+        .await
 }
 
 /// What the link knows of its lease.
 pub async fn lease(env: &Env, orchestrator: &str) -> worker::Result<Option<KnownLease>> {
-    ask(env, orchestrator, "lease", &()).await
+    object::LINK
+        .ask_once(env, orchestrator, &to(orchestrator, "lease"), &())
+        .await
 }
 
 /// How the link stands.
-pub async fn view(env: &Env, orchestrator: &str) -> worker::Result<LinkReport> {
-    ask(env, orchestrator, "view", &()).await
+pub async fn view(env: &Env, orchestrator: &str) -> Result<LinkReport, StorageUnavailable> {
+    object::LINK
+        .ask(env, orchestrator, &to(orchestrator, "view"), &())
+        .await
 }
 
 /// Carries an operator's order out.
-pub async fn order(env: &Env, orchestrator: &str, asked: &Asked<Order>) -> worker::Result<Told<LinkReport>> {
-    ask(env, orchestrator, "order", asked).await
+pub async fn order(
+    env: &Env,
+    orchestrator: &str,
+    asked: &Asked<Order>,
+) -> Result<Told<LinkReport>, StorageUnavailable> {
+    object::LINK
+        .ask(env, orchestrator, &to(orchestrator, "order"), asked)
+        .await
 }
 
 /// Tells the shared circuit something.
 pub async fn tell_breaker(env: &Env, orchestrator: &str, word: Word) -> worker::Result<Verdict> {
-    ask(env, orchestrator, "breaker", &word).await
+    object::LINK
+        .ask_once(env, orchestrator, &to(orchestrator, "breaker"), &word)
+        .await
 }
 
-/// Asks the Link object of this orchestrator, whose id needs no encoding: it is letters, digits, dots, hyphens and
-/// underscores.
-async fn ask<T: DeserializeOwned>(
-    env: &Env,
-    orchestrator: &str,
-    name: &str,
-    message: &impl Serialize,
-) -> worker::Result<T> {
-    let stub = env.durable_object(config::LINKS)?.get_by_name(orchestrator)?;
-    let mut init = RequestInit::new();
-    init.with_method(worker::Method::Post)
-        .with_body(Some(serde_json::to_string(message)?.into()));
-    let url = format!("http://link/{name}?orchestrator={orchestrator}");
-    let mut response = stub.fetch_with_request(Request::new_with_init(&url, &init)?).await?;
-    match response.status_code() {
-        200 => Ok(serde_json::from_str(&response.text().await?)?),
-        status => Err(format!("the Link object of {orchestrator} answered {name} with {status}").into()),
-    }
+/// A question to the Link object of this orchestrator, whose id needs no encoding: it is letters, digits, dots, hyphens
+/// and underscores.
+fn to(orchestrator: &str, question: &str) -> String {
+    format!("{question}?orchestrator={orchestrator}")
 }
 
 /// A link's Durable Object.

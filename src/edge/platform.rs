@@ -3,18 +3,15 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use worker::{Env, RequestInit};
+use worker::Env;
 
 use super::clock::PlatformHost;
 use super::outside::EdgeOutside;
-use super::{api_keys, clock, dead_letters, export, history, http_client, lease, link_object, log, slots};
+use super::{api_keys, clock, dead_letters, export, history, http_client, lease, link_object, log, object, slots};
 use crate::access::key::SECRET_BYTES;
 use crate::access::{Admission, ApiKey, Arrival, KeyState, PresentedKey, Slot, Taken};
 use crate::agent::{Host, LocalBoxFuture, Outside};
 use crate::breaker::{Breaker, Verdict, Word};
-use crate::config;
 use crate::link::{KnownLease, LinkReport, Order};
 use crate::platform::{Platform, StorageUnavailable, Unanswered};
 use crate::run::delivery::DeadLetter;
@@ -43,35 +40,6 @@ impl EdgePlatform {
     pub fn env(&self) -> &Env {
         &self.env
     }
-
-    /// Asks the run's object. A stub can be dead after a reset, so a second one is tried; all questions are safe to repeat.
-    async fn post<T: DeserializeOwned>(
-        &self,
-        run: &RunName,
-        name: &str,
-        message: &impl Serialize,
-    ) -> Result<T, StorageUnavailable> {
-        let body = serde_json::to_string(message).map_err(|_| StorageUnavailable)?;
-        for _ in 0..2 {
-            match self.post_once(run, name, &body).await {
-                Ok(answer) => return serde_json::from_str(&answer).map_err(|_| StorageUnavailable),
-                Err(error) => log::alarm("run", &format!("{name}: {error}")),
-            }
-        }
-        Err(StorageUnavailable)
-    }
-
-    async fn post_once(&self, run: &RunName, name: &str, body: &str) -> worker::Result<String> {
-        let stub = self.env.durable_object(config::RUNS)?.get_by_name(&run.object())?;
-        let mut init = RequestInit::new();
-        init.with_method(worker::Method::Post).with_body(Some(body.into()));
-        let request = worker::Request::new_with_init(&format!("http://run/{name}"), &init)?;
-        let mut response = stub.fetch_with_request(request).await?;
-        match response.status_code() {
-            200 => response.text().await,
-            status => Err(format!("the run's object answered {status}").into()),
-        }
-    }
 }
 
 impl Host for EdgePlatform {
@@ -94,11 +62,12 @@ impl Host for EdgePlatform {
 
 impl Platform for EdgePlatform {
     async fn ask<Q: Question>(&self, run: &RunName, asked: &Asked<Q>) -> Result<Told<Q::Answer>, StorageUnavailable> {
-        self.post(run, Q::NAME, asked).await
+        object::RUN.ask(&self.env, &run.object(), Q::NAME, asked).await
     }
 
     async fn watch(&self, run: &RunName, watch: &Watch, wait_ms: u64) -> Result<Option<Watched>, StorageUnavailable> {
-        match self.post(run, Watch::NAME, &(watch, wait_ms)).await? {
+        let message = (watch, wait_ms);
+        match object::RUN.ask(&self.env, &run.object(), Watch::NAME, &message).await? {
             Told::Answer(watched) => Ok(watched),
             Told::Replayed | Told::Outdated { .. } => Err(StorageUnavailable),
         }
@@ -158,10 +127,7 @@ impl Platform for EdgePlatform {
     }
 
     async fn link(&self, orchestrator: &str) -> Result<LinkReport, StorageUnavailable> {
-        match link_object::view(&self.env, orchestrator).await {
-            Ok(report) => Ok(report),
-            Err(_) => answered(link_object::view(&self.env, orchestrator).await),
-        }
+        link_object::view(&self.env, orchestrator).await
     }
 
     async fn order_link(
@@ -169,10 +135,7 @@ impl Platform for EdgePlatform {
         orchestrator: &str,
         asked: &Asked<Order>,
     ) -> Result<Told<LinkReport>, StorageUnavailable> {
-        match link_object::order(&self.env, orchestrator, asked).await {
-            Ok(told) => Ok(told),
-            Err(_) => answered(link_object::order(&self.env, orchestrator, asked).await),
-        }
+        link_object::order(&self.env, orchestrator, asked).await
     }
 
     fn random(&self) -> u32 {

@@ -2,20 +2,22 @@
 
 use worker::Env;
 
-use super::{api_keys, client_object};
+use super::{client_object, object};
 use crate::access::{Slot, Taken, slot_id};
 use crate::platform::StorageUnavailable;
 use crate::run::RunName;
 
 /// Takes a slot.
 pub async fn take(env: &Env, orchestrator: &str, slot: &Slot) -> Result<Taken, StorageUnavailable> {
-    api_keys::ask(env, &client_object::of_orchestrator(orchestrator), "take", slot).await
+    object::CLIENT
+        .ask(env, &client_object::of_orchestrator(orchestrator), "take", slot)
+        .await
 }
 
 /// Gives a slot back. Where that fails it ends by itself, and the log has why.
 pub async fn free(env: &Env, orchestrator: &str, id: &str) {
     let object = client_object::of_orchestrator(orchestrator);
-    let _: Result<(), _> = api_keys::ask(env, &object, "free", &id).await;
+    let _: Result<(), _> = object::CLIENT.ask(env, &object, "free", &id).await;
 }
 
 /// Gives the slot of an attempt back, where its orchestrator has a limit.
