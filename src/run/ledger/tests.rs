@@ -1,5 +1,8 @@
 //! The ledger, asked as Workers and the run's object ask it.
 
+mod background;
+mod cancelling;
+
 use proptest::prelude::*;
 
 use super::super::attempt::{self, ATTEMPTS_MAX, EXECUTIONS_MAX, Phase, StoredAnswer};
@@ -177,111 +180,6 @@ fn a_commit_without_a_claim_is_lost() {
 }
 
 #[test]
-fn a_step_in_the_background_is_accepted_begun_and_committed() {
-    let bench = Bench::default();
-    let status = accepted(bench.ask("c1", background("k", 1)));
-    assert_eq!((status.status, status.executions), (Phase::Accepted, 0));
-    let execution = bench.execution();
-    assert_eq!((execution.ordinal, execution.generation), (1, 1));
-    assert_eq!(execution.call, background("k", 1).call);
-    assert_eq!(bench.work(), None, "an execution was begun twice");
-    let status = bench.status("s");
-    assert_eq!((status.status, status.executions), (Phase::Running, 1));
-    assert_eq!(bench.commit(&execution, "one", false), Commit::Stored);
-    assert_eq!(bench.commit(&execution, "one", false), Commit::Stored);
-    assert_eq!(bench.status("s").status, Phase::Ended);
-    assert_eq!(bench.ask("c2", background("k", 1)), Claim::Answered(answer("one")));
-    assert!(!bench.has_rows("open/") && !bench.has_rows("call/"));
-}
-
-#[test]
-fn the_same_call_again_may_wait_elsewhere_but_not_here() {
-    let bench = Bench::default();
-    let in_flight = |retry_after_ms| Claim::InFlight { retry_after_ms };
-    let first = bench.ask("c1", background("k", 1));
-    for _ in 0..2 {
-        assert_eq!(bench.ask("c2", background("k", 1)), bench.ask("c1", background("k", 1)));
-        // It waits for its execution: there is no claim whose end could be told.
-        assert_eq!(bench.ask("c3", request("k", 1)), in_flight(RETRY_AFTER_MAX_MS));
-        // A further attempt is another call: it must not believe that it is executed itself.
-        assert_eq!(bench.ask("c4", background("k2", 2)), in_flight(RETRY_AFTER_MAX_MS));
-        if bench.status("s").status == Phase::Accepted {
-            assert_eq!(bench.ask("c2", background("k", 1)), first);
-            bench.execution();
-        }
-    }
-    assert_eq!(accepted(bench.ask("c2", background("k", 1))).status, Phase::Running);
-}
-
-#[test]
-fn a_step_in_the_background_is_never_overtaken_before_its_end() {
-    let mut bench = Bench::default();
-    bench.ask("c1", background("k", 1));
-    bench.now_ms = 1_000_000;
-    for further in [request("k2", 2), background("k2", 2), request("k", 1)] {
-        let told = bench.ask("c2", further);
-        assert!(matches!(told, Claim::InFlight { .. }), "{told:?}");
-    }
-}
-
-#[test]
-fn a_retryable_failure_is_executed_again_as_the_policy_says() {
-    let mut bench = Bench::default();
-    bench.ask("c1", retrying(3, background("k", 1)));
-    for (generation, wait_ms) in [(1, 100), (2, 200)] {
-        let execution = bench.execution();
-        assert_eq!(execution.generation, generation);
-        assert_eq!(bench.commit(&execution, "busy", true), Commit::Again);
-        assert_eq!(
-            bench.commit(&execution, "busy", true),
-            Commit::Again,
-            "a repeated commit"
-        );
-        assert_eq!(bench.status("s").status, Phase::Accepted);
-        bench.now_ms += wait_ms - 1;
-        assert_eq!(bench.work(), None);
-        bench.now_ms += 1;
-    }
-    let last = bench.execution();
-    assert_eq!(bench.commit(&last, "busy", true), Commit::Stored);
-    assert_eq!(bench.ask("c2", request("k", 1)), Claim::Answered(answer("busy")));
-    // The answer is retryable: a further attempt may be made.
-    accepted(bench.ask("c3", background("k2", 2)));
-}
-
-#[test]
-fn an_agent_that_asks_for_time_gets_it() {
-    let mut bench = Bench::default();
-    bench.ask("c1", retrying(2, background("k", 1)));
-    let commit = CommitRequest {
-        retry_after_ms: 7_000,
-        ..commit_of(&bench.execution(), "busy", true)
-    };
-    assert_eq!(bench.ask("instance", commit.clone()), Commit::Again);
-    bench.now_ms = 6_999;
-    assert_eq!(bench.work(), None);
-    bench.now_ms = 7_000;
-    assert_eq!(bench.execution().generation, 2);
-    assert_eq!(bench.ask("instance", commit), Commit::Lost, "of the execution before");
-}
-
-#[test]
-fn an_agent_cannot_ask_for_years() {
-    let mut bench = Bench {
-        now_ms: 1,
-        ..Bench::default()
-    };
-    bench.ask("c1", retrying(2, background("k", 1)));
-    let commit = CommitRequest {
-        retry_after_ms: u64::MAX,
-        ..commit_of(&bench.execution(), "busy", true)
-    };
-    assert_eq!(bench.ask("instance", commit), Commit::Again);
-    bench.now_ms += 60 * 60 * 1_000;
-    assert_eq!(bench.execution().generation, 2);
-}
-
-#[test]
 fn a_step_of_a_named_version_does_not_see_another_one() {
     let bench = Bench::default();
     bench.put_state("w1", Expected::Nothing, "1");
@@ -310,54 +208,6 @@ fn a_late_commit_does_not_answer_a_step_of_the_run_that_came_back() {
 }
 
 #[test]
-fn a_final_failure_is_not_executed_again() {
-    let bench = Bench::default();
-    bench.ask("c1", retrying(3, background("k", 1)));
-    assert_eq!(bench.commit(&bench.execution(), "no", false), Commit::Stored);
-    assert_eq!(bench.status("s").status, Phase::Ended);
-}
-
-#[test]
-fn an_execution_that_does_not_end_is_lost_when_its_claim_ends() {
-    let mut bench = Bench::default();
-    bench.ask("c1", retrying(2, background("k", 1)));
-    let first = bench.execution();
-    bench.now_ms = DEADLINE_MS + COMMIT_GRACE_MS - 1;
-    assert_eq!(bench.work(), None);
-    assert_eq!(bench.status("s").status, Phase::Running);
-    bench.now_ms += 1;
-    assert_eq!(bench.work(), None);
-    assert_eq!(bench.status("s").status, Phase::Accepted);
-    assert_eq!(bench.commit(&first, "late", false), Commit::Again);
-    bench.now_ms += 100;
-    let second = bench.execution();
-    assert_eq!(bench.commit(&first, "late", false), Commit::Lost);
-    bench.now_ms += DEADLINE_MS + COMMIT_GRACE_MS;
-    assert_eq!(bench.work(), None);
-    let status = bench.status("s");
-    assert_eq!((status.status, status.executions), (Phase::Ended, 2));
-    assert_eq!(failure_code(&status), "attempt-lost");
-    assert_eq!(bench.commit(&second, "late", false), Commit::Lost);
-    assert_eq!(bench.status("s"), status);
-    accepted(bench.ask("c2", background("k2", 2)));
-}
-
-#[test]
-fn no_policy_has_it_executed_without_end() {
-    let mut bench = Bench::default();
-    bench.ask("c1", retrying(u32::MAX, background("k", 1)));
-    for _ in 0..EXECUTIONS_MAX {
-        bench.execution();
-        bench.now_ms += 100_000;
-        assert_eq!(bench.work(), None);
-        bench.now_ms += 100_000;
-    }
-    let status = bench.status("s");
-    assert_eq!((status.status, status.executions), (Phase::Ended, EXECUTIONS_MAX));
-    assert_eq!(failure_code(&status), "attempt-lost");
-}
-
-#[test]
 fn a_waiting_attempt_is_taken_over_only_so_often() {
     let mut bench = Bench::default();
     for generation in 1..=EXECUTIONS_MAX {
@@ -371,50 +221,6 @@ fn a_waiting_attempt_is_taken_over_only_so_often() {
     assert_eq!(failure_code(&bench.status("s")), "attempt-lost");
     assert_eq!(bench.ask("another", request("k", 1)), Claim::Answered(answer));
     assert_eq!(granted(&bench.ask("c", request("k2", 2))), 1);
-}
-
-#[test]
-fn whoever_does_not_wait_takes_an_attempt_over_into_the_background() {
-    let mut bench = Bench::default();
-    bench.ask("c1", request("k", 1));
-    assert!(matches!(bench.ask("c2", background("k", 1)), Claim::InFlight { .. }));
-    bench.now_ms = HOLD_MS;
-    let status = accepted(bench.ask("c2", background("k", 1)));
-    assert_eq!(
-        (status.status, status.background, status.executions),
-        (Phase::Accepted, true, 1)
-    );
-    assert_eq!(committed(&bench, "c1", "k", 1, "late", false), Commit::Again);
-    let execution = bench.execution();
-    assert_eq!(execution.generation, 2);
-    assert_eq!(committed(&bench, "c1", "k", 1, "late", false), Commit::Lost);
-    assert_eq!(bench.commit(&execution, "one", false), Commit::Stored);
-}
-
-#[test]
-fn another_instance_of_the_object_gives_up_what_the_last_one_executed() {
-    let mut bench = Bench::default();
-    bench.ask("c1", retrying(2, background("k", 1)));
-    bench.ask("c2", of_step("t", background("k2", 1)));
-    bench.ask("c3", of_step("u", request("k3", 1)));
-    let (one, two) = (bench.execution(), bench.execution());
-    bench.ask("c4", of_step("v", background("k4", 1)));
-    let before = bench.storage.keys();
-    bench.transact(|storage| recover(storage, "instance", bench.now_ms, 0).unwrap());
-    assert_eq!(bench.storage.keys(), before, "the same instance gave up its own work");
-    bench.transact(|storage| recover(storage, "another", bench.now_ms, 0).unwrap());
-    assert_eq!(bench.status("s").status, Phase::Accepted);
-    assert_eq!(failure_code(&bench.status("t")), "attempt-lost");
-    assert_eq!(bench.status("u").status, Phase::Running, "it runs in a Worker");
-    assert_eq!(bench.commit(&one, "late", false), Commit::Again);
-    assert_eq!(bench.commit(&two, "late", false), Commit::Lost);
-    assert_eq!(
-        bench.execution().call.step,
-        "v",
-        "what was not begun is begun as before"
-    );
-    bench.now_ms = 100;
-    assert_eq!(bench.execution().generation, 2);
 }
 
 #[test]
@@ -433,23 +239,6 @@ fn a_run_has_so_many_attempts() {
     assert_eq!(bench.ask("c", in_the_background), Claim::RunFull);
     // What is known goes on.
     assert_eq!(granted(&bench.ask("c", of_step("s1", request("k1", 1)))), 1);
-}
-
-#[test]
-fn so_many_attempts_are_under_way_in_the_background() {
-    let bench = Bench::default();
-    for number in 0..BACKGROUND_MAX {
-        accepted(bench.ask(
-            "c",
-            of_step(&format!("s{number}"), background(&format!("k{number}"), 1)),
-        ));
-    }
-    let more = || of_step("more", background("more", 1));
-    assert_eq!(bench.ask("c", more()), Claim::RunBusy);
-    accepted(bench.ask("c", of_step("s0", background("k0", 1))));
-    granted(&bench.ask("c", of_step("waiting", request("waiting", 1))));
-    bench.commit(&bench.execution(), "one", false);
-    accepted(bench.ask("c", more()));
 }
 
 #[test]
@@ -504,109 +293,6 @@ fn a_new_state_is_written_with_its_answer_or_not_at_all() {
         assert_eq!((kept.version.version, kept.content.as_str()), (3, "3"));
         assert_eq!(kept.version.by, "step s");
     }
-}
-
-#[test]
-fn a_step_is_cancelled_once() {
-    let mut bench = Bench::default();
-    bench.ask("c1", request("k", 1));
-    bench.now_ms = 5;
-    let status = bench.cancel("s");
-    assert_eq!(status.status, Phase::Ended);
-    let body = status.answer.clone().expect("an answer").body;
-    assert_eq!(
-        (body["status"].as_str(), body["usage"]["duration_ms"].as_u64()),
-        (Some("cancelled"), Some(5))
-    );
-    bench.now_ms = 6;
-    assert_eq!(bench.cancel("s"), status);
-    // Whoever asks again, or for a further attempt, is told of it.
-    let answer = attempt::answer(&bench.storage, 1).unwrap().expect("an answer");
-    for again in [
-        request("k", 1),
-        background("k", 1),
-        request("k2", 2),
-        background("k2", 2),
-    ] {
-        assert_eq!(bench.ask("c2", again), Claim::Answered(answer.clone()));
-    }
-    assert_eq!(bench.ask("c", status::Cancel { step: "t".into() }), None);
-}
-
-#[test]
-fn what_has_ended_is_not_cancelled() {
-    let bench = Bench::default();
-    bench.ask("c1", request("k", 1));
-    committed(&bench, "c1", "k", 1, "one", false);
-    let status = bench.cancel("s");
-    assert_eq!(status, bench.status("s"));
-    assert_eq!(status.answer.expect("an answer").body["output"], "one");
-}
-
-#[test]
-fn a_step_is_cancelled_before_it_begins_or_between_two_executions() {
-    let mut bench = Bench::default();
-    bench.ask("c1", background("k", 1));
-    assert_eq!(bench.cancel("s").executions, 0);
-    assert_eq!(bench.work(), None);
-    bench.ask("c2", of_step("t", retrying(2, background("k2", 1))));
-    bench.commit(&bench.execution(), "busy", true);
-    assert_eq!(bench.cancel("t").executions, 1);
-    bench.now_ms = 100_000;
-    assert_eq!(bench.work(), None);
-    assert!(!bench.has_rows("open/") && !bench.has_rows("call/"));
-}
-
-#[test]
-fn what_a_cancelled_steps_agent_still_answers_is_kept_beside() {
-    let bench = Bench::default();
-    bench.put_state("w", Expected::Nothing, "1");
-    bench.ask("c1", calling_back(working_on(StateSource::Kept, background("k", 1))));
-    let execution = bench.execution();
-    let over = status::IsOver {
-        ordinal: execution.ordinal,
-        generation: execution.generation,
-    };
-    assert!(!bench.ask("instance", over.clone()));
-    let status = bench.cancel("s");
-    assert!(bench.ask("instance", over));
-    let cancelled = attempt::answer(&bench.storage, 1).unwrap().expect("an answer");
-    let parcel = bench.parcel();
-    assert!(parcel.body.contains("step.cancelled"));
-    // An agent that was dropped has nothing to say.
-    let dropped = CommitRequest {
-        answer: StoredAnswer {
-            status: 200,
-            body: r#"{"status":"cancelled","usage":{"duration_ms":77}}"#.into(),
-        },
-        ..commit_of(&execution, "", false)
-    };
-    assert_eq!(bench.ask("instance", dropped), Commit::Cancelled(cancelled.clone()));
-    assert_eq!(bench.status("s").late_answer, None);
-    let late = CommitRequest {
-        state: Some(StateWrite {
-            base: 1,
-            content: "2".into(),
-        }),
-        ..commit_of(&execution, "late", false)
-    };
-    for _ in 0..2 {
-        assert_eq!(
-            bench.ask("instance", late.clone()),
-            Commit::Cancelled(cancelled.clone())
-        );
-    }
-    let now = bench.status("s");
-    assert_eq!(now.answer, status.answer);
-    assert_eq!(now.late_answer.expect("a late answer").body["output"], "late");
-    assert_eq!(
-        record::find(&bench.storage).unwrap().unwrap().version,
-        1,
-        "it changed the state"
-    );
-    // Nobody is told a second time.
-    assert_eq!(bench.work(), None);
-    assert_eq!(bench.ask("c2", request("k2", 2)), Claim::Answered(cancelled));
 }
 
 proptest! {
