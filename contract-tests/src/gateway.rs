@@ -34,6 +34,21 @@ pub struct Options {
     pub history: bool,
 }
 
+impl Options {
+    /// A caller's key `first`, an operator's key `operator`, and the operator's database.
+    #[must_use]
+    pub fn with_operator() -> Self {
+        Self {
+            keys: Keys::new([
+                Key::new("first", "acme", "invoke"),
+                Key::new("operator", "acme", "operate"),
+            ]),
+            history: true,
+            ..Self::default()
+        }
+    }
+}
+
 /// An orchestrator as the gateway is configured with it.
 #[derive(Debug, Clone)]
 pub struct Configured {

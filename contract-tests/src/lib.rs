@@ -23,4 +23,5 @@ pub mod ports;
 pub mod process;
 pub mod receiver;
 pub mod schemas;
+pub mod server;
 pub mod signing;

@@ -3,10 +3,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, BufReader, Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
@@ -16,6 +14,7 @@ use crate::mac::mac;
 use crate::outside::{PATIENCE, now_ms, now_s, wait_for};
 use crate::ports::free_port;
 use crate::schemas::assert_fits;
+use crate::server::{Server, locked, next_of};
 
 /// Clocks may differ by this much, in seconds: what Standard Webhooks recommends.
 const TOLERANCE_S: u64 = 300;
@@ -57,8 +56,7 @@ pub struct Received {
 /// A server on a port of this machine. It serves until it is dropped.
 #[derive(Debug)]
 pub struct Receiver {
-    port: u16,
-    stopped: Arc<AtomicBool>,
+    server: Server,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -132,30 +130,16 @@ impl Receiver {
     /// When it does not become free.
     #[must_use]
     pub fn on(port: u16) -> Self {
-        let listener = wait_for("the receiver's port", || TcpListener::bind(("127.0.0.1", port)).ok());
-        let receiver = Self {
-            port,
-            stopped: Arc::default(),
-            shared: Arc::default(),
-        };
-        let (stopped, shared) = (receiver.stopped.clone(), receiver.shared.clone());
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                if stopped.load(Ordering::SeqCst) {
-                    return;
-                }
-                let shared = shared.clone();
-                // A sender that leaves in the middle is part of some tests.
-                thread::spawn(move || stream.and_then(|stream| serve(stream, &shared)).ok());
-            }
-        });
-        receiver
+        let shared = Arc::<Mutex<Shared>>::default();
+        let known = shared.clone();
+        let server = Server::on(port, move |stream| serve(stream, &known));
+        Self { server, shared }
     }
 
     /// Its origin.
     #[must_use]
     pub fn origin(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://127.0.0.1:{}", self.server.port)
     }
 
     /// A URL of its own.
@@ -200,18 +184,6 @@ impl Receiver {
     }
 }
 
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        self.stopped.store(true, Ordering::SeqCst);
-        // Wakes the thread that waits for a connection; with it goes the listener.
-        TcpStream::connect(("127.0.0.1", self.port)).ok();
-    }
-}
-
-fn locked(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// One request per connection.
 fn serve(mut stream: TcpStream, shared: &Mutex<Shared>) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -219,11 +191,7 @@ fn serve(mut stream: TcpStream, shared: &Mutex<Shared>) -> io::Result<()> {
     let received = read_request(&mut reader)?;
     let reaction = {
         let mut shared = locked(shared);
-        let reaction = match shared.plans.get_mut(&received.target) {
-            Some(plan) if plan.len() > 1 => plan.pop_front(),
-            Some(plan) => plan.front().cloned(),
-            None => None,
-        };
+        let reaction = shared.plans.get_mut(&received.target).and_then(next_of);
         let reaction = match reaction {
             Some(Reaction::StatusIfBodyHas(status, text)) => {
                 let has = String::from_utf8_lossy(&received.body).contains(&text);

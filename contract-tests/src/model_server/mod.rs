@@ -5,17 +5,16 @@ mod dialects;
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, BufReader, Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
 use self::dialects::Dialect;
-use crate::outside::{PATIENCE, wait_for};
+use crate::outside::PATIENCE;
 use crate::ports::free_port;
 use crate::receiver::{Received, read_request};
+use crate::server::{Server, locked, next_of};
 
 /// So many bytes go out at once: few, so that characters and lines are cut anywhere.
 const CHUNK_BYTES: usize = 5;
@@ -49,8 +48,7 @@ pub struct Asked {
 /// A server on a port of this machine. It serves until it is dropped.
 #[derive(Debug)]
 pub struct ModelServer {
-    port: u16,
-    stopped: Arc<AtomicBool>,
+    server: Server,
     shared: Arc<Shared>,
 }
 
@@ -74,34 +72,19 @@ impl ModelServer {
     /// When the port does not become free.
     #[must_use]
     pub fn start(key: &str) -> Self {
-        let port = free_port();
-        let listener = wait_for("the models' port", || TcpListener::bind(("127.0.0.1", port)).ok());
-        let server = Self {
-            port,
-            stopped: Arc::default(),
-            shared: Arc::new(Shared {
-                key: key.to_owned(),
-                memory: Mutex::default(),
-            }),
-        };
-        let (stopped, shared) = (server.stopped.clone(), server.shared.clone());
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                if stopped.load(Ordering::SeqCst) {
-                    return;
-                }
-                let shared = shared.clone();
-                // A client that leaves in the middle is part of some tests.
-                thread::spawn(move || stream.and_then(|stream| serve(stream, &shared)).ok());
-            }
+        let shared = Arc::new(Shared {
+            key: key.to_owned(),
+            memory: Mutex::default(),
         });
-        server
+        let known = shared.clone();
+        let server = Server::on(free_port(), move |stream| serve(stream, &known));
+        Self { server, shared }
     }
 
     /// The base URL of its APIs.
     #[must_use]
     pub fn base_url(&self) -> String {
-        format!("http://127.0.0.1:{}/v1", self.port)
+        format!("http://127.0.0.1:{}/v1", self.server.port)
     }
 
     /// What is done about the next requests in whose body this word stands. The last act stays.
@@ -120,18 +103,6 @@ impl ModelServer {
             .cloned()
             .collect()
     }
-}
-
-impl Drop for ModelServer {
-    fn drop(&mut self) {
-        self.stopped.store(true, Ordering::SeqCst);
-        // Wakes the thread that waits for a connection; with it goes the listener.
-        TcpStream::connect(("127.0.0.1", self.port)).ok();
-    }
-}
-
-fn locked(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
-    memory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One request per connection.
@@ -199,10 +170,7 @@ fn judge(received: &Received, shared: &Shared) -> (u16, Act) {
     let text = body.to_string();
     let mut memory = locked(&shared.memory);
     let plan = memory.plans.iter_mut().find(|(word, _)| text.contains(*word));
-    let act = plan.and_then(|(_, plan)| match plan.len() {
-        0 | 1 => plan.front().cloned(),
-        _ => plan.pop_front(),
-    });
+    let act = plan.and_then(|(_, plan)| next_of(plan));
     match act.unwrap_or(Act::Says("nobody planned this".to_owned())) {
         Act::Refuses(status, after) => (status, Act::Refuses(status, after)),
         act => (200, act),

@@ -4,7 +4,6 @@ use std::sync::OnceLock;
 
 use contract_tests::answer::Answer;
 use contract_tests::gateway::{Gateway, Options};
-use contract_tests::keys::{Key, Keys};
 use contract_tests::message::Message;
 use contract_tests::schemas::assert_fits;
 use serde_json::{Value, json};
@@ -13,16 +12,7 @@ const PATH: &str = "/operator/api-keys";
 
 fn gateway() -> &'static Gateway {
     static GATEWAY: OnceLock<Gateway> = OnceLock::new();
-    GATEWAY.get_or_init(|| {
-        Gateway::start(Options {
-            keys: Keys::new([
-                Key::new("first", "acme", "invoke"),
-                Key::new("operator", "acme", "operate"),
-            ]),
-            history: true,
-            ..Options::default()
-        })
-    })
+    GATEWAY.get_or_init(|| Gateway::start(Options::with_operator()))
 }
 
 fn creation(body: &Value) -> Message {

@@ -1,22 +1,22 @@
 //! The link and the breaker in an operator's hands: one gateway, one real orchestrator that is told to misbehave.
 
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::thread;
 
 use contract_tests::answer::Answer;
 use contract_tests::command_line::Run;
 use contract_tests::environment::Environment;
 use contract_tests::folder::Folder;
-use contract_tests::gateway::{Configured, Gateway, Options};
-use contract_tests::keys::{Key, Keys};
+use contract_tests::gateway::Gateway;
 use contract_tests::message::Message;
 use contract_tests::orchestrator::Orchestrator;
 use contract_tests::outside::{fresh, wait_for};
 use contract_tests::schemas::assert_fits;
 use serde_json::{Value, json};
 
-use crate::direct::{answered, api_key, call};
+use crate::direct::{answered, call};
+use crate::support::{alone_in, orchestrated};
 
 /// Short, so that renewals come soon, in milliseconds.
 const LEASE_MS: u64 = 4_000;
@@ -28,32 +28,15 @@ struct World {
     api_key: String,
 }
 
-/// The one world; a test has it for itself. What an earlier one left behind is mended.
+/// The one world.
 fn world() -> MutexGuard<'static, World> {
     static WORLD: OnceLock<Mutex<World>> = OnceLock::new();
-    let world = WORLD.get_or_init(|| Mutex::new(World::start()));
-    let world = world.lock().unwrap_or_else(PoisonError::into_inner);
-    world.mend();
-    world
+    alone_in(&WORLD, World::start, World::mend)
 }
 
 impl World {
     fn start() -> Self {
-        let keys = Keys::new([
-            Key::new("invoke", "reference", "invoke"),
-            Key::new("register", "reference", "register"),
-            Key::new("operator", "reference", "operate"),
-        ]);
-        let mut orchestrator = Orchestrator::new("reference", &keys, LEASE_MS);
-        orchestrator.start();
-        let gateway = Gateway::start(Options {
-            keys,
-            orchestrators: vec![Configured::new("reference", &orchestrator.url())],
-            history: true,
-            ..Options::default()
-        });
-        let rate = json!({ "burst": 10_000, "per_minute": 10_000 });
-        let api_key = api_key(&gateway, "operator", &json!({ "name": "tests", "rate": rate }));
+        let (gateway, orchestrator, api_key) = orchestrated(LEASE_MS);
         Self {
             gateway,
             orchestrator,

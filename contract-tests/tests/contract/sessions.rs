@@ -4,23 +4,13 @@ use std::sync::OnceLock;
 
 use contract_tests::answer::Answer;
 use contract_tests::gateway::{Gateway, Options};
-use contract_tests::keys::{Key, Keys};
 use contract_tests::message::Message;
 use contract_tests::schemas::assert_fits;
 use serde_json::json;
 
 fn gateway() -> &'static Gateway {
     static GATEWAY: OnceLock<Gateway> = OnceLock::new();
-    GATEWAY.get_or_init(|| {
-        Gateway::start(Options {
-            keys: Keys::new([
-                Key::new("first", "acme", "invoke"),
-                Key::new("operator", "acme", "operate"),
-            ]),
-            history: true,
-            ..Options::default()
-        })
-    })
+    GATEWAY.get_or_init(|| Gateway::start(Options::with_operator()))
 }
 
 fn sign_in(key: &str) -> Message {

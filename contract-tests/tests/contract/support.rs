@@ -1,9 +1,12 @@
 //! What the topics share: steps on the shared gateway.
 
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
 use contract_tests::answer::Answer;
-use contract_tests::gateway::shared;
-use contract_tests::keys::Key;
+use contract_tests::gateway::{Configured, Gateway, Options, shared};
+use contract_tests::keys::{Key, Keys};
 use contract_tests::message::Message;
+use contract_tests::orchestrator::Orchestrator;
 use contract_tests::outside::fresh;
 use serde_json::{Value, json};
 
@@ -11,6 +14,39 @@ use serde_json::{Value, json};
 #[track_caller]
 pub fn key(id: &str) -> &'static Key {
     shared().key(id)
+}
+
+/// The one world of some tests, each of which has it for itself. What an earlier one left behind is mended.
+pub fn alone_in<W>(
+    world: &'static OnceLock<Mutex<W>>,
+    start: impl FnOnce() -> W,
+    mend: impl FnOnce(&W),
+) -> MutexGuard<'static, W> {
+    let world = world.get_or_init(|| Mutex::new(start()));
+    let world = world.lock().unwrap_or_else(PoisonError::into_inner);
+    mend(&world);
+    world
+}
+
+/// A gateway, the orchestrator `reference` with leases of so many milliseconds, and a customer's API key without a limit
+/// that matters.
+pub fn orchestrated(lease_ms: u64) -> (Gateway, Orchestrator, String) {
+    let keys = Keys::new([
+        Key::new("invoke", "reference", "invoke"),
+        Key::new("register", "reference", "register"),
+        Key::new("operator", "reference", "operate"),
+    ]);
+    let mut orchestrator = Orchestrator::new("reference", &keys, lease_ms);
+    orchestrator.start();
+    let gateway = Gateway::start(Options {
+        keys,
+        orchestrators: vec![Configured::new("reference", &orchestrator.url())],
+        history: true,
+        ..Options::default()
+    });
+    let rate = json!({ "burst": 10_000, "per_minute": 10_000 });
+    let api_key = crate::direct::api_key(&gateway, "operator", &json!({ "name": "tests", "rate": rate }));
+    (gateway, orchestrator, api_key)
 }
 
 /// The body of a step of a fresh run.

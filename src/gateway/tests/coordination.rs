@@ -54,10 +54,10 @@ fn sent(world: &World) -> Vec<String> {
     hosts.map(str::to_owned).collect()
 }
 
-/// Changes what the manifest of `triage` says about direct calls.
-fn declare(world: &mut World, change: impl Fn(&mut crate::manifest::Direct)) {
+/// Changes what the manifest of an agent says about direct calls.
+fn declare(world: &mut World, agent: &str, change: impl Fn(&mut crate::manifest::Direct)) {
     let mut agents = world.bench.team.agents.iter_mut();
-    change(&mut agents.find(|agent| agent.id == "triage").expect("triage").direct);
+    change(&mut agents.find(|known| known.id == agent).expect(agent).direct);
 }
 
 fn step_of(world: &World, orchestrator: &str, run: &Value) -> Option<Box<StepStatus>> {
@@ -141,7 +141,7 @@ fn only_those_are_asked_that_may_invoke_the_agent() {
         .replace("\"agents\":[\"*\"]", "\"agents\":[\"redact\"]");
     world.bench.config.keyring = Keyring::parse(&keys).expect("keys");
     assert_eq!(world.triage().1["route"], json!({"by": "local"}));
-    declare(&mut world, |direct| direct.fallback = false);
+    declare(&mut world, "triage", |direct| direct.fallback = false);
     let (status, body) = world.triage();
     assert_eq!((status, body["code"].as_str()), (503, Some("orchestrator-unavailable")));
     assert_eq!(sent(&world), ["o"]);
@@ -150,7 +150,7 @@ fn only_those_are_asked_that_may_invoke_the_agent() {
 #[test]
 fn a_hedge_that_ends_first_has_the_run() {
     let mut world = World::new().with(completed);
-    declare(&mut world, |direct| direct.hedge_after_ms = Some(10));
+    declare(&mut world, "triage", |direct| direct.hedge_after_ms = Some(10));
     world.bench.platform.thinks.set(true);
     let (status, body) = world.triage();
     assert_eq!((status, &body["route"]["reason"]), (200, &json!("hedged")), "{body}");
@@ -172,7 +172,7 @@ fn a_hedge_that_ends_first_has_the_run() {
 #[test]
 fn a_hedge_that_is_not_needed_leaves_the_run_alone() {
     let mut world = World::new().with(completed);
-    declare(&mut world, |direct| direct.hedge_after_ms = Some(10));
+    declare(&mut world, "triage", |direct| direct.hedge_after_ms = Some(10));
     let (_, body) = world.triage();
     assert_eq!(body["route"]["by"], "orchestrated");
     assert!(step_of(&world, "o", &body["run"]).is_none());
@@ -181,12 +181,7 @@ fn a_hedge_that_is_not_needed_leaves_the_run_alone() {
 #[test]
 fn what_does_not_complete_is_no_reason_to_take_the_run() {
     let mut world = World::new().with(completed);
-    let mut agents = world.bench.team.agents.iter_mut();
-    agents
-        .find(|agent| agent.id == "fail")
-        .expect("fail")
-        .direct
-        .hedge_after_ms = Some(10);
+    declare(&mut world, "fail", |direct| direct.hedge_after_ms = Some(10));
     world.bench.platform.thinks.set(true);
     let request = world.request("/agents/fail/query", &json!({"input": {"code": "broken"}}), None);
     let (response, _) = after_polls(2, world.bench.handling(&request));
@@ -204,12 +199,7 @@ fn what_does_not_complete_is_no_reason_to_take_the_run() {
 #[test]
 fn an_orchestrator_that_declines_ends_the_hedge() {
     let mut world = World::new().with(|_| (403, json!({"code": "no", "detail": "why"})));
-    let mut agents = world.bench.team.agents.iter_mut();
-    agents
-        .find(|agent| agent.id == "script")
-        .expect("script")
-        .direct
-        .hedge_after_ms = Some(10);
+    declare(&mut world, "script", |direct| direct.hedge_after_ms = Some(10));
     world.bench.platform.thinks.set(true);
     let body = json!({"input": {"actions": ["await_cancellation"]}});
     let request = world.request("/agents/script/query", &body, Some("mine"));

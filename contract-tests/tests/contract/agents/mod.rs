@@ -7,7 +7,6 @@ use std::sync::OnceLock;
 
 use contract_tests::answer::Answer;
 use contract_tests::gateway::{Gateway, Options};
-use contract_tests::keys::{Key, Keys};
 use contract_tests::message::Message;
 use contract_tests::model_server::ModelServer;
 use contract_tests::outside::fresh;
@@ -48,17 +47,12 @@ fn world() -> &'static World {
         });
         let secrets = json!({"MODEL_KEY": MODEL_KEY, "CRM_TOKEN": CRM_TOKEN});
         let gateway = Gateway::start(Options {
-            keys: Keys::new([
-                Key::new("first", "acme", "invoke"),
-                Key::new("operator", "acme", "operate"),
-            ]),
-            history: true,
             variables: vec![
                 ("BATON_HTTP_ORIGINS", json!({"crm": crm.origin()}).to_string()),
                 ("BATON_MODELS", providers.to_string()),
             ],
             secrets: vec![("BATON_SECRETS", secrets.to_string())],
-            ..Options::default()
+            ..Options::with_operator()
         });
         World {
             gateway,

@@ -1,17 +1,17 @@
 //! Direct calls with an orchestrator: a real one, which is told to hang, to lie, to refuse, and is killed.
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::Instant;
 
 use contract_tests::answer::Answer;
-use contract_tests::gateway::{Configured, Gateway, Options};
-use contract_tests::keys::{Key, Keys};
+use contract_tests::gateway::Gateway;
 use contract_tests::message::Message;
 use contract_tests::orchestrator::Orchestrator;
 use contract_tests::outside::wait_for;
 use serde_json::{Value, json};
 
-use super::{answered, api_key, call};
+use super::{answered, call};
+use crate::support::{alone_in, orchestrated};
 
 /// Short, so that a lost registration is soon made anew, in milliseconds.
 const LEASE_MS: u64 = 3_000;
@@ -27,32 +27,15 @@ pub(super) struct World {
     pub(super) key: String,
 }
 
-/// The one world; a test has it for itself. What an earlier one left behind is mended.
+/// The one world.
 pub(super) fn world() -> MutexGuard<'static, World> {
     static WORLD: OnceLock<Mutex<World>> = OnceLock::new();
-    let world = WORLD.get_or_init(|| Mutex::new(World::start()));
-    let world = world.lock().unwrap_or_else(PoisonError::into_inner);
-    world.mend();
-    world
+    alone_in(&WORLD, World::start, World::mend)
 }
 
 impl World {
     fn start() -> Self {
-        let keys = Keys::new([
-            Key::new("invoke", "reference", "invoke"),
-            Key::new("register", "reference", "register"),
-            Key::new("operator", "reference", "operate"),
-        ]);
-        let mut orchestrator = Orchestrator::new("reference", &keys, LEASE_MS);
-        orchestrator.start();
-        let gateway = Gateway::start(Options {
-            keys,
-            orchestrators: vec![Configured::new("reference", &orchestrator.url())],
-            history: true,
-            ..Options::default()
-        });
-        let rate = json!({ "burst": 10_000, "per_minute": 10_000 });
-        let key = api_key(&gateway, "operator", &json!({ "name": "tests", "rate": rate }));
+        let (gateway, orchestrator, key) = orchestrated(LEASE_MS);
         let _ = orchestrator.wait_for_live();
         Self {
             gateway,
