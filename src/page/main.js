@@ -16,7 +16,7 @@ const VIEWS = [
   { name: 'Overview', at: /^\/$/, href: '#/', view: overview },
   { name: 'Agents', at: /^\/agents$/, href: '#/agents', view: agents },
   { within: 'Agents', at: /^\/agents\/([^/]+)$/, view: agent },
-  { name: 'Executions', at: /^\/executions$/, href: '#/executions', needs: '/executions', view: executions },
+  { name: 'Executions', at: /^\/executions$/, href: '#/executions', view: executions },
   { within: 'Executions', at: /^\/runs\/([^/]+)\/([^/]+)$/, view: run },
   { name: 'Deliveries', at: /^\/deliveries$/, href: '#/deliveries', view: deliveries },
   { name: 'API keys', at: /^\/api-keys$/, href: '#/api-keys', view: keys },
@@ -24,8 +24,6 @@ const VIEWS = [
 
 const element = (id) => document.getElementById(id);
 let leaving = new AbortController();
-/** What the gateway answers to, by the templates of its discovery manifest: what it does not offer is not shown. */
-let endpoints = new Set();
 
 /** What a view may use: a signal that is given when it is left, and work to be done again and again until then. */
 function context(signal) {
@@ -43,7 +41,6 @@ function context(signal) {
       signal.addEventListener('abort', () => clearInterval(timer));
     },
     discovery: () => read('/.well-known/baton.json', signal),
-    offers: (template) => endpoints.has(template),
   };
 }
 
@@ -84,10 +81,9 @@ function markCurrent(name) {
 
 async function enter(session) {
   const discovery = await read('/.well-known/baton.json');
-  endpoints = new Set(discovery.endpoints.map((endpoint) => endpoint.path));
   element('gateway').textContent = discovery.gateway.id;
   element('who').textContent = session.key_id;
-  const named = VIEWS.filter(({ name, needs }) => name && (!needs || endpoints.has(needs)));
+  const named = VIEWS.filter(({ name }) => name);
   show(element('views'), h('ul', {}, named.map(({ name, href }) => h('li', {}, h('a', { href }, name)))));
   element('top').hidden = false;
   await navigate({ focus: true });

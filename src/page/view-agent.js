@@ -28,7 +28,7 @@ export async function agent(context, [id]) {
       ['Hands off to', found.handoffs?.join(', ')],
     ]),
     section('Try it', trial(found)),
-    context.offers('/executions') && await performance(context, found),
+    await performance(context, found),
     section('Schemas', schemas(found)),
   ];
 }

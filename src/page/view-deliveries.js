@@ -6,17 +6,17 @@ import { count, moment, words } from './format.js';
 import { pagedTable } from './paged.js';
 
 /** The view. */
-export async function deliveries({ signal, offers }) {
+export async function deliveries({ signal }) {
   const waiting = h('div', {});
   const callbacks = letters(signal);
-  const events = offers('/operator/outbox') && deadEvents(signal, waiting);
+  const events = deadEvents(signal, waiting);
   await callbacks.load();
-  if (events) await events.load();
+  await events.load();
   return [
     h('h1', { tabindex: '-1' }, 'Deliveries'),
     section('Callbacks that were given up', h('p', { class: 'lead' }, 'Nobody took them for a day. Sent again, one is tried for another day.'), callbacks.node),
-    events && section('Telemetry that waits', waiting),
-    events && section('Telemetry that was given up', events.node),
+    section('Telemetry that waits', waiting),
+    section('Telemetry that was given up', events.node),
   ];
 }
 

@@ -11,7 +11,7 @@ const LATEST = 10;
 const TONES = { registered: 'good', registering: 'busy', draining: 'busy', degraded: 'warn', refused: 'bad', closed: 'good', 'half-open': 'warn', open: 'bad' };
 
 /** The view. */
-export async function overview({ poll, signal, offers }) {
+export async function overview({ poll, signal }) {
   const links = h('div', { class: 'cards' });
   const latest = h('div', {});
   const renew = async () => {
@@ -22,18 +22,15 @@ export async function overview({ poll, signal, offers }) {
     // What somebody works on in a card is not taken away under their hands.
     if (!links.contains(document.activeElement)) await renew();
   });
-  const history = offers('/executions');
-  if (history) {
-    await poll(EVERY_MS, latest, async () => {
-      if (latest.contains(document.activeElement)) return;
-      const { executions } = await read(`/executions?limit=${LATEST}`, signal);
-      show(latest, executionTable(executions));
-    });
-  }
+  await poll(EVERY_MS, latest, async () => {
+    if (latest.contains(document.activeElement)) return;
+    const { executions } = await read(`/executions?limit=${LATEST}`, signal);
+    show(latest, executionTable(executions));
+  });
   return [
     h('h1', {}, 'Overview'),
     section('Orchestrators', links),
-    history && section('Latest executions', latest, h('p', {}, h('a', { href: '#/executions' }, 'All executions'))),
+    section('Latest executions', latest, h('p', {}, h('a', { href: '#/executions' }, 'All executions'))),
   ];
 }
 

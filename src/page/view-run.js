@@ -9,14 +9,14 @@ const EVERY_MS = 3_000;
 const EXECUTIONS_MAX = 200;
 
 /** The view. */
-export async function run({ poll, signal, offers }, [orchestrator, id]) {
+export async function run({ poll, signal }, [orchestrator, id]) {
   const place = h('div', {});
   await poll(EVERY_MS, place, async () => {
     if (place.contains(document.activeElement)) return;
     const query = new URLSearchParams({ orchestrator, run: id, limit: EXECUTIONS_MAX });
     const [described, { executions }] = await Promise.all([
       readIfAny(path('operator', 'runs', orchestrator, id), signal),
-      offers('/executions') ? read(`/executions?${query}`, signal) : { executions: [] },
+      read(`/executions?${query}`, signal),
     ]);
     show(place, described || executions.length > 0 ? whole(described, executions) : h('p', { class: 'notice' }, 'No run of this id is kept.'));
   });
