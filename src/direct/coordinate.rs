@@ -13,10 +13,9 @@ use crate::manifest::{AgentManifest, Team};
 use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::run::RunName;
-use crate::run::coordination::{IsTakenOver, PassOn, Passed, PassedTo};
+use crate::run::coordination::{AskStanding, PassOn, Passed, Standing};
 use crate::run::listening::Listen;
 use crate::run::settlement::Takeover;
-use crate::run::status::AskStep;
 
 /// A call to coordinate. Its input fits its agent.
 #[derive(Debug, Clone, Copy)]
@@ -72,21 +71,20 @@ impl<'a, P: Platform> Coordinator<'a, P> {
             self.platform.now_ms() + budget_ms(self.call.agent.direct.budget_ms, self.call.deadline_ms);
         let orchestrators = self.orchestrators()?;
         let mut tried = Vec::new();
-        let mut place = self.place(&orchestrators).await?;
+        let (mut place, mut standing) = self.place(&orchestrators).await?;
         loop {
             let orchestrator = orchestrators.get(place).copied();
             let caller = self.caller(orchestrator);
-            if self.call.repeatable && self.is_completed(&caller).await? {
+            if standing.is_completed {
                 return self.locally(&caller, None, Route::Stored).await;
             }
             let Some(orchestrator) = orchestrator else {
                 return self.locally(&caller, None, Route::Local).await;
             };
             let id = &orchestrator.id;
-            if self.call.repeatable && self.is_taken_over(&caller).await? {
+            if standing.taken_over.is_some() {
                 // The gateway coordinates it already, and goes on where that stopped.
-                let takeover = self.takeover(orchestrator, Reason::Timeout).await;
-                return self.locally(&caller, Some(takeover), Route::Stored).await;
+                return self.locally(&caller, standing.taken_over, Route::Stored).await;
             }
             let orchestrated = Route::Orchestrated {
                 orchestrator: id.clone(),
@@ -119,6 +117,7 @@ impl<'a, P: Platform> Coordinator<'a, P> {
                     reason: reason.code(),
                 });
                 place += 1;
+                standing = self.standing(&self.caller(Some(next))).await?;
                 continue;
             }
             let is_allowed = reason != Reason::Refused || orchestrator.fallback_when_refused;
@@ -148,23 +147,28 @@ impl<'a, P: Platform> Coordinator<'a, P> {
         Ok(orchestrators)
     }
 
-    /// Which orchestrator a repeated call belongs to: it may have been passed on before.
-    async fn place(&self, orchestrators: &[&Orchestrator]) -> Result<usize, Problem> {
+    /// Which orchestrator a repeated call belongs to, which may have been passed on before, and how its run stands there.
+    async fn place(&self, orchestrators: &[&'a Orchestrator]) -> Result<(usize, Standing), Problem> {
         let mut place = 0;
-        if !self.call.repeatable {
-            return Ok(place);
-        }
-        while place + 1 < orchestrators.len() {
-            let caller = self.caller(orchestrators.get(place).copied());
-            let passed_to = caller.ask(&caller.run(self.call.run), PassedTo).await?;
-            let next = passed_to.and_then(|id| orchestrators.iter().position(|one| one.id == id));
+        loop {
+            let standing = self.standing(&self.caller(orchestrators.get(place).copied())).await?;
+            let passed_to = standing.passed_to.as_ref();
+            let next = passed_to.and_then(|id| orchestrators.iter().position(|one| one.id == *id));
             // Only ever to a later one.
             match next.filter(|next| *next > place) {
                 Some(next) => place = next,
-                None => break,
+                None => return Ok((place, standing)),
             }
         }
-        Ok(place)
+    }
+
+    /// How the call's run stands. One that cannot have been made before stands nowhere, and nobody has to be asked.
+    async fn standing(&self, caller: &Caller<'_, P>) -> Result<Standing, Problem> {
+        if !self.call.repeatable {
+            return Ok(Standing::default());
+        }
+        let question = AskStanding { step: STEP.to_owned() };
+        caller.ask(&caller.run(self.call.run), question).await
     }
 
     /// Whether the run is the next orchestrator's from now on.
@@ -247,18 +251,6 @@ impl<'a, P: Platform> Coordinator<'a, P> {
         };
         let answer = Box::pin(local.answer(self.call.agent, self.call.input.clone()));
         Ok((answer.await?, route))
-    }
-
-    /// Whether the first step of the same call completed before.
-    async fn is_completed(&self, caller: &Caller<'_, P>) -> Result<bool, Problem> {
-        let question = AskStep { step: STEP.to_owned() };
-        let status = caller.ask(&caller.run(self.call.run), question).await?;
-        let answer = status.and_then(|status| status.answer);
-        Ok(answer.is_some_and(|answer| answer.status == 200 && answer.body["status"] == "completed"))
-    }
-
-    async fn is_taken_over(&self, caller: &Caller<'_, P>) -> Result<bool, Problem> {
-        caller.ask(&caller.run(self.call.run), IsTakenOver).await
     }
 
     /// The gateway itself, as the orchestrator whose run it is.

@@ -4,16 +4,12 @@
 //! rules. Only what says nothing about the call, because the orchestrator is out of reach, sick, or not who it should be,
 //! lets the gateway answer by itself.
 
-use std::future::poll_fn;
-use std::pin::pin;
-use std::task::Poll;
-
 use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
 use crate::breaker::{End, TELL_MAX_MS, guard};
 use crate::config::{Config, Orchestrator};
-use crate::invocation::before;
+use crate::invocation::{Either, before, either};
 use crate::json::parse_strict;
 use crate::platform::{Platform, Unanswered};
 use crate::problem::Problem;
@@ -128,7 +124,13 @@ pub async fn hand_on<P: Platform>(
     hedge: impl Future<Output = Value>,
 ) -> Handed {
     let id = &handing.orchestrator.id;
-    let call = first_of(call(handing, config, nonce, platform), hedge);
+    // The orchestrator's answer, or what went on beside it, whichever is first.
+    let call = async {
+        match either(call(handing, config, nonce, platform), hedge).await {
+            Either::Left(handed) => handed,
+            Either::Right(outcome) => Handed::Hedged(outcome),
+        }
+    };
     let Some(handed) = guard(
         id,
         handing.usual_ms,
@@ -153,17 +155,6 @@ pub async fn hand_on<P: Platform>(
         Handed::Without(..) | Handed::Hedged(_) => {}
     }
     handed
-}
-
-/// The orchestrator's answer, or what went on beside it, whichever is first.
-async fn first_of(call: impl Future<Output = Handed>, hedge: impl Future<Output = Value>) -> Handed {
-    let mut call = pin!(call);
-    let mut hedge = pin!(hedge);
-    poll_fn(|context| match call.as_mut().poll(context) {
-        Poll::Ready(handed) => Poll::Ready(handed),
-        Poll::Pending => hedge.as_mut().poll(context).map(Handed::Hedged),
-    })
-    .await
 }
 
 /// What the breaker is to think of it.

@@ -96,8 +96,5 @@ impl<P: Platform> Steps<'_, P> {
 
 /// A stored answer: an outcome, or the one problem that is kept, a deadline that passed.
 pub fn read(answer: &StoredAnswer) -> Ended {
-    match answer.status {
-        200 => Ended::Outcome(serde_json::from_str(&answer.body).unwrap_or_default()),
-        _ => Ended::DeadlineExceeded,
-    }
+    answer.outcome().map_or(Ended::DeadlineExceeded, Ended::Outcome)
 }

@@ -16,7 +16,7 @@ use super::notify::Notify;
 use super::run_storage::RunStorage;
 use super::sync_transaction::SyncTransactions;
 use crate::invocation::before;
-use crate::run::coordination::{IsTakenOver, PassOn, PassedTo, TakeOver};
+use crate::run::coordination::{AskStanding, PassOn, TakeOver};
 use crate::run::delivery::Resend;
 use crate::run::handoff::HandOffRequest;
 use crate::run::ledger::{ClaimRequest, CommitRequest};
@@ -91,8 +91,7 @@ impl DurableObject for RunObject {
             PutState::NAME => self.answer::<PutState>(&body).await,
             Listen::NAME => self.answer::<Listen>(&body).await,
             PassOn::NAME => self.answer::<PassOn>(&body).await,
-            IsTakenOver::NAME => self.answer::<IsTakenOver>(&body).await,
-            PassedTo::NAME => self.answer::<PassedTo>(&body).await,
+            AskStanding::NAME => self.answer::<AskStanding>(&body).await,
             TakeOver::NAME => self.answer::<TakeOver>(&body).await,
             Tell::NAME => self.answer::<Tell>(&body).await,
             ReadState::NAME => self.answer::<ReadState>(&body).await,

@@ -20,16 +20,31 @@ pub(super) async fn contained<T>(work: impl Future<Output = Result<T, Failure>>)
     .await
 }
 
-/// The future's value, unless the other one is ready first. The agent is asked first: an answer in time counts.
-pub(crate) async fn before<T>(work: impl Future<Output = T>, end: impl Future<Output = ()>) -> Option<T> {
-    let (mut work, mut end) = (pin!(work), pin!(end));
-    poll_fn(|context| {
-        if let Poll::Ready(value) = work.as_mut().poll(context) {
-            return Poll::Ready(Some(value));
-        }
-        end.as_mut().poll(context).map(|()| None)
+/// Which of two futures was ready first.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Either<L, R> {
+    /// This one.
+    Left(L),
+    /// The other one.
+    Right(R),
+}
+
+/// Whichever is ready first; the left one where both are.
+pub(crate) async fn either<L, R>(left: impl Future<Output = L>, right: impl Future<Output = R>) -> Either<L, R> {
+    let (mut left, mut right) = (pin!(left), pin!(right));
+    poll_fn(|context| match left.as_mut().poll(context) {
+        Poll::Ready(value) => Poll::Ready(Either::Left(value)),
+        Poll::Pending => right.as_mut().poll(context).map(Either::Right),
     })
     .await
+}
+
+/// The left future's value, unless the other one is ready first. The left one is asked first: an answer in time counts.
+pub(crate) async fn before<T>(work: impl Future<Output = T>, end: impl Future<Output = ()>) -> Option<T> {
+    match either(work, end).await {
+        Either::Left(value) => Some(value),
+        Either::Right(()) => None,
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::before;
-use super::containment::contained;
+use super::containment::{Either, contained, either};
 use crate::agent::{self, Cancellation, Context, Failure, HandOff, Host, Journal, Spent, StateChange, Stop};
 use crate::manifest::{AgentManifest, Implementation, Team, WorkflowConfig};
 use crate::problem::Problem;
@@ -103,25 +103,6 @@ impl<'a> Executor<'a> {
             spent: self.journal.take_spent(),
             execution,
         }
-    }
-}
-
-enum Either<L, R> {
-    Left(L),
-    Right(R),
-}
-
-/// Whichever is ready first; the left one where both are.
-async fn either<L, R>(left: impl Future<Output = L>, right: impl Future<Output = R>) -> Either<L, R> {
-    let mut right_value = None;
-    let waiting = async { right_value = Some(right.await) };
-    match before(left, waiting).await {
-        Some(value) => Either::Left(value),
-        None => match right_value {
-            Some(value) => Either::Right(value),
-            // `before` answers nothing only when the other one is ready.
-            None => std::future::pending().await,
-        },
     }
 }
 

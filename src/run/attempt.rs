@@ -4,6 +4,7 @@
 //! looking for an attempt does not read a megabyte.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::call::Call;
 use super::child;
@@ -153,12 +154,25 @@ pub struct StoredAnswer {
     pub body: String,
 }
 
+impl StoredAnswer {
+    /// The outcome; nothing where it is the one problem that is kept, a deadline that passed.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Value> {
+        (self.status == 200).then(|| serde_json::from_str(&self.body).unwrap_or_default())
+    }
+}
+
 pub(super) fn id(ordinal: u32) -> String {
     format!("{ordinal:06}")
 }
 
 pub(super) fn get<S: Storage>(storage: &S, ordinal: u32) -> Result<Option<Attempt>, S::Error> {
     ATTEMPTS.get(storage, &id(ordinal))
+}
+
+/// The attempt in this place, while the owner of this generation may still say something about it.
+pub(super) fn owned<S: Storage>(storage: &S, ordinal: u32, generation: u32) -> Result<Option<Attempt>, S::Error> {
+    Ok(get(storage, ordinal)?.filter(|attempt| attempt.is_owned(generation)))
 }
 
 pub(super) fn by_key<S: Storage>(storage: &S, idempotency_key: &str) -> Result<Option<Attempt>, S::Error> {

@@ -35,8 +35,7 @@ pub struct Hold {
 impl Hold {
     /// The attempt, as long as it is held.
     fn attempt<S: Storage>(self, storage: &S) -> Result<Option<Attempt>, S::Error> {
-        let attempt = attempt::get(storage, self.ordinal)?;
-        Ok(attempt.filter(|attempt| attempt.is_owned(self.generation)))
+        attempt::owned(storage, self.ordinal, self.generation)
     }
 }
 

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::attempt;
 use super::question::{Moment, Question};
 use super::record::{self, Use};
 use super::settlement::{self, Takeover};
@@ -53,31 +54,39 @@ pub(super) fn is_passed_on<S: Storage>(storage: &S) -> Result<bool, S::Error> {
     Ok(record::find(storage)?.is_some_and(|run| run.passed_to.is_some()))
 }
 
-/// To which orchestrator the run was passed on, if to any.
+/// Asks how the run of a call stands that may have been made before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PassedTo;
-
-impl Question for PassedTo {
-    const NAME: &'static str = "passed-to";
-    const USES_NONCE: bool = false;
-    type Answer = Option<String>;
-
-    fn answer<S: Storage>(&self, storage: &S, _: Moment<'_>) -> Result<Option<String>, S::Error> {
-        Ok(record::find(storage)?.and_then(|run| run.passed_to))
-    }
+pub struct AskStanding {
+    /// The call's first step.
+    pub step: String,
 }
 
-/// Whether the gateway coordinates the run in its orchestrator's place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IsTakenOver;
+/// How the run of a call stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Whether its first step has completed.
+    pub is_completed: bool,
+    /// Why the gateway coordinates it, where it does that in its orchestrator's place.
+    pub taken_over: Option<Takeover>,
+    /// To which orchestrator it was passed on, if to any.
+    pub passed_to: Option<String>,
+}
 
-impl Question for IsTakenOver {
-    const NAME: &'static str = "is-taken-over";
+impl Question for AskStanding {
+    const NAME: &'static str = "standing";
     const USES_NONCE: bool = false;
-    type Answer = bool;
+    type Answer = Standing;
 
-    fn answer<S: Storage>(&self, storage: &S, _: Moment<'_>) -> Result<bool, S::Error> {
-        Ok(settlement::find(storage)?.is_some())
+    fn answer<S: Storage>(&self, storage: &S, _: Moment<'_>) -> Result<Standing, S::Error> {
+        let answer = match attempt::latest(storage, &self.step)? {
+            Some(latest) => attempt::answer(storage, latest.ordinal)?,
+            None => None,
+        };
+        Ok(Standing {
+            is_completed: answer.is_some_and(|answer| answer.ending() == "completed"),
+            taken_over: settlement::find(storage)?.map(|settlement| settlement.takeover),
+            passed_to: record::find(storage)?.and_then(|run| run.passed_to),
+        })
     }
 }
 
@@ -120,6 +129,11 @@ mod tests {
         bench.ask("g", PassOn { using: using(), to })
     }
 
+    fn standing(bench: &Bench) -> Standing {
+        let step = request("k", 1).call.step;
+        bench.ask("g", AskStanding { step })
+    }
+
     fn take_over(bench: &Bench) {
         let takeover = Takeover {
             gateway: "g".into(),
@@ -137,12 +151,12 @@ mod tests {
     #[test]
     fn a_run_that_was_passed_on_takes_no_step() {
         let bench = Bench::default();
-        assert_eq!(bench.ask("g", PassedTo), None);
+        assert_eq!(standing(&bench).passed_to, None);
         assert_eq!(pass_on(&bench, "b"), Passed::To("b".into()));
         assert_eq!(bench.ask("o", request("k", 1)), Claim::TakenOver);
         // The first one that it was passed on to keeps it.
         assert_eq!(pass_on(&bench, "c"), Passed::To("b".into()));
-        assert_eq!(bench.ask("g", PassedTo), Some("b".into()));
+        assert_eq!(standing(&bench).passed_to, Some("b".into()));
     }
 
     #[test]
@@ -150,7 +164,7 @@ mod tests {
         let bench = Bench::default();
         granted(&bench.ask("o", request("k", 1)));
         assert_eq!(pass_on(&bench, "b"), Passed::Stays);
-        assert_eq!(bench.ask("g", PassedTo), None);
+        assert_eq!(standing(&bench).passed_to, None);
     }
 
     #[test]

@@ -77,12 +77,9 @@ pub(super) fn append<S: Storage>(storage: &S, attempt: &mut Attempt, events: &[E
 /// # Errors
 /// When the storage fails.
 pub fn tell<S: Storage>(storage: &S, ordinal: u32, generation: u32, events: &[Event]) -> Result<bool, S::Error> {
-    let Some(mut attempt) = attempt::get(storage, ordinal)? else {
+    let Some(mut attempt) = attempt::owned(storage, ordinal, generation)? else {
         return Ok(false);
     };
-    if !attempt.is_owned(generation) {
-        return Ok(false);
-    }
     append(storage, &mut attempt, events)?;
     Ok(true)
 }

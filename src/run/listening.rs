@@ -72,12 +72,9 @@ impl Question for Tell {
     type Answer = bool;
 
     fn answer<S: Storage>(&self, storage: &S, _: Moment<'_>) -> Result<bool, S::Error> {
-        let Some(mut attempt) = attempt::get(storage, self.ordinal)? else {
+        let Some(mut attempt) = attempt::owned(storage, self.ordinal, self.generation)? else {
             return Ok(false);
         };
-        if !attempt.is_owned(self.generation) {
-            return Ok(false);
-        }
         if attempt.tells < self.number {
             attempt.tells = self.number;
             events::append(storage, &mut attempt, &self.events)?;

@@ -244,8 +244,7 @@ impl IsOver {
     /// # Errors
     /// When the storage fails.
     pub fn ask<S: Storage>(&self, storage: &S) -> Result<bool, S::Error> {
-        let attempt = attempt::get(storage, self.ordinal)?;
-        Ok(!attempt.is_some_and(|attempt| attempt.is_owned(self.generation)))
+        Ok(attempt::owned(storage, self.ordinal, self.generation)?.is_none())
     }
 }
 

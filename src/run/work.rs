@@ -139,9 +139,9 @@ pub fn recover<S: Storage>(storage: &S, executor: &str, now_ms: u64, random: u32
 /// # Errors
 /// When the storage fails.
 pub fn let_go<S: Storage>(storage: &S, ordinal: u32, generation: u32, moment: Moment<'_>) -> Result<(), S::Error> {
-    match attempt::get(storage, ordinal)? {
-        Some(mut attempt) if attempt.is_owned(generation) => attempt::lost(storage, &mut attempt, moment),
-        _ => Ok(()),
+    match attempt::owned(storage, ordinal, generation)? {
+        Some(mut attempt) => attempt::lost(storage, &mut attempt, moment),
+        None => Ok(()),
     }
 }
 

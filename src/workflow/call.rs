@@ -209,14 +209,13 @@ fn check_input(agent: &AgentManifest, input: &Value, place: &str) -> Result<(), 
 
 /// Reads an answer: an outcome, or the one problem that is kept, a deadline that passed.
 fn read(answer: &StoredAnswer) -> Try {
-    if answer.status != 200 {
+    let Some(mut outcome) = answer.outcome() else {
         return Try::Failed(Failure::retryable(
             "deadline-exceeded",
             "the agent did not finish in time",
             0,
         ));
-    }
-    let mut outcome: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    };
     let text = |outcome: &Value, pointer: &str| {
         outcome
             .pointer(pointer)
