@@ -89,6 +89,8 @@ export async function an_agent_by_keyboard(visitor) {
   await press('Enter');
   await visitor.heading(run).waitFor();
   await page.getByRole('row', { name: /triage 1 completed/ }).first().waitFor();
+  // From the history, which has the execution a moment later.
+  await page.getByRole('img', { name: /^Timeline .* 1 executions/ }).waitFor();
   await visitor.assertAccessible('a run');
   await visitor.picture('run');
 }
