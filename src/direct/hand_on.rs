@@ -124,9 +124,10 @@ pub async fn hand_on<P: Platform>(
     hedge: impl Future<Output = Value>,
 ) -> Handed {
     let id = &handing.orchestrator.id;
-    // The orchestrator's answer, or what went on beside it, whichever is first.
+    // The orchestrator's answer, or what went on beside it, whichever is first. On the heap: both are large.
+    let (asked, hedge) = (Box::pin(call(handing, config, nonce, platform)), Box::pin(hedge));
     let call = async {
-        match either(call(handing, config, nonce, platform), hedge).await {
+        match either(asked, hedge).await {
             Either::Left(handed) => handed,
             Either::Right(outcome) => Handed::Hedged(outcome),
         }

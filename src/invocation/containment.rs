@@ -39,12 +39,17 @@ pub(crate) async fn either<L, R>(left: impl Future<Output = L>, right: impl Futu
     .await
 }
 
-/// The left future's value, unless the other one is ready first. The left one is asked first: an answer in time counts.
+/// The future's value, unless the other one is ready first. The agent is asked first: an answer in time counts.
+// Not made of `either`: each layer holds what it is given twice, and agents' futures are large.
 pub(crate) async fn before<T>(work: impl Future<Output = T>, end: impl Future<Output = ()>) -> Option<T> {
-    match either(work, end).await {
-        Either::Left(value) => Some(value),
-        Either::Right(()) => None,
-    }
+    let (mut work, mut end) = (pin!(work), pin!(end));
+    poll_fn(|context| {
+        if let Poll::Ready(value) = work.as_mut().poll(context) {
+            return Poll::Ready(Some(value));
+        }
+        end.as_mut().poll(context).map(|()| None)
+    })
+    .await
 }
 
 #[cfg(test)]
