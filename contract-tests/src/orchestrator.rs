@@ -204,6 +204,18 @@ impl Orchestrator {
         json_of(&response, 200)
     }
 
+    /// The ids of the runs that the gateway has handed on. Others are known by their settlement alone, which may come late.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[must_use]
+    pub fn handed_on(&self) -> Vec<Value> {
+        let runs = self.get("/runs");
+        let runs = runs.as_array().expect("a list").iter();
+        let handed_on = runs.filter(|run| run["handed_on_by"] == "baton");
+        handed_on.map(|run| run["run"].clone()).collect()
+    }
+
     /// Sends to the operators' surface and reads the answer.
     ///
     /// # Panics

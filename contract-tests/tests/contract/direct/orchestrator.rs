@@ -248,18 +248,11 @@ fn text_goes_the_same_way() {
 #[test]
 fn what_is_not_an_answer_of_the_orchestrator_is_checked_here_first() {
     let world = world();
-    // Settlements of earlier tests may still arrive, and make runs known: those that were handed on count.
-    let handed_on = || {
-        let runs = world.orchestrator.get("/runs");
-        let runs = runs.as_array().expect("a list").clone();
-        let handed_on = runs.into_iter().filter(|run| run["handed_on_by"] == "baton");
-        handed_on.map(|run| run["run"].clone()).collect::<Vec<_>>()
-    };
-    let before = handed_on();
+    let before = world.orchestrator.handed_on();
     assert!(!before.is_empty(), "calls of `mend`");
     let wrong = json!({ "input": {} });
     call(&world.gateway, &world.key, "/agents/triage/query", &wrong)
         .send()
         .problem(422, "schema-violated");
-    assert_eq!(handed_on(), before);
+    assert_eq!(world.orchestrator.handed_on(), before);
 }
