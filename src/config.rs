@@ -23,8 +23,19 @@ pub const CLIENTS: &str = "CLIENTS";
 /// The binding of the D1 database.
 pub const HISTORY: &str = "HISTORY";
 
+/// The binding of the Overrides object.
+pub const OVERRIDES_WRITER: &str = "OVERRIDES_WRITER";
+
+/// The binding of the KV namespace with the copy of the overrides. Without it there are none.
+pub const OVERRIDES: &str = "OVERRIDES";
+
 /// The Durable Objects that have to be bound: binding and class.
-pub const DURABLE_OBJECTS: [(&str, &str); 3] = [(RUNS, "RunObject"), (LINKS, "LinkObject"), (CLIENTS, "ClientObject")];
+pub const DURABLE_OBJECTS: [(&str, &str); 4] = [
+    (RUNS, "RunObject"),
+    (LINKS, "LinkObject"),
+    (CLIENTS, "ClientObject"),
+    (OVERRIDES_WRITER, "OverridesObject"),
+];
 
 /// At most this many orchestrators may be configured.
 pub const ORCHESTRATORS_MAX: usize = 16;

@@ -24,6 +24,7 @@ pub mod json;
 pub mod link;
 pub mod manifest;
 pub mod outgoing;
+pub mod overrides;
 pub mod platform;
 pub mod problem;
 pub mod routes;

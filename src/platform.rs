@@ -5,6 +5,7 @@ use crate::access::{Admission, ApiKey, Arrival, KeyState, PresentedKey, Slot, Ta
 use crate::agent::Host;
 use crate::breaker::{Breaker, Verdict, Word};
 use crate::link::{KnownLease, LinkReport, Order};
+use crate::overrides::{Proposal, Proposed, Snapshot, Version};
 use crate::run::delivery::DeadLetter;
 use crate::run::outbox_report::{DeadEvent, Lag};
 use crate::run::status::{Watch, Watched};
@@ -213,6 +214,29 @@ pub trait Platform: Host {
     /// # Errors
     /// When the list did not answer.
     async fn remove_dead_event(&self, letter: &str) -> Result<(), StorageUnavailable>;
+
+    /// Whether overrides can be kept.
+    fn keeps_overrides(&self) -> bool;
+
+    /// The version of the overrides of this number, or the current one, as their writer has it; nothing where it is not
+    /// kept.
+    ///
+    /// # Errors
+    /// When the writer did not answer.
+    async fn overrides(&self, version: Option<u64>) -> Result<Option<Snapshot>, StorageUnavailable>;
+
+    /// The versions of the overrides that are kept, newest first.
+    ///
+    /// # Errors
+    /// When the writer did not answer.
+    async fn override_versions(&self) -> Result<Vec<Version>, StorageUnavailable>;
+
+    /// Makes a new version of the overrides, which is copied to every isolate, and told to every orchestrator, soon. Safe
+    /// to repeat.
+    ///
+    /// # Errors
+    /// When the writer did not answer. The version may have been made all the same.
+    async fn propose_overrides(&self, proposal: &Proposal) -> Result<Proposed, StorageUnavailable>;
 
     /// Sends one event to a destination, once.
     async fn export(&self, destination: &str, event: &Event) -> otlp::Verdict;

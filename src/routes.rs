@@ -73,6 +73,18 @@ pub enum Action {
     Outbox,
     /// `POST /operator/outbox/{letter}/resend`
     ResendEvent,
+    /// `GET /operator/overrides`
+    Overrides,
+    /// `PUT /operator/overrides/{agent}`
+    PutOverride,
+    /// `DELETE /operator/overrides/{agent}`
+    DeleteOverride,
+    /// `GET /operator/overrides/versions`
+    OverrideVersions,
+    /// `GET /operator/overrides/versions/{version}`
+    OverrideVersion,
+    /// `POST /operator/overrides/rollback`
+    RollBackOverrides,
     /// `GET /operator/links`
     Links,
     /// `GET /operator/links/{orchestrator}`
@@ -132,7 +144,22 @@ impl Route {
     /// Whether the call's effect depends on `If-Match` and `If-None-Match`, so that a signature must cover them.
     #[must_use]
     pub fn has_preconditions(&self) -> bool {
-        self.action == Action::PutState
+        self.action == Action::PutState || self.changes_overrides()
+    }
+
+    /// Whether the call makes a new version of the overrides.
+    #[must_use]
+    pub fn changes_overrides(&self) -> bool {
+        matches!(
+            self.action,
+            Action::PutOverride | Action::DeleteOverride | Action::RollBackOverrides
+        )
+    }
+
+    /// Whether the answer says what the gateway is, so that it must not be behind what an orchestrator was told.
+    #[must_use]
+    pub fn describes_the_gateway(&self) -> bool {
+        matches!(self.action, Action::Discovery | Action::OpenApi | Action::Challenge)
     }
 
     /// Whether a browser may make the call with an operator's session in the place of a signature or an API key. Not to
@@ -289,5 +316,26 @@ mod tests {
             Ok((Action::OrderLink(Command::Drain), "acme")),
         );
         check(Method::GET, "/operator/links/acme/breaker", Err("POST"));
+        check(
+            Method::PUT,
+            "/operator/overrides/triage",
+            Ok((Action::PutOverride, "triage")),
+        );
+        check(
+            Method::GET,
+            "/operator/overrides/versions",
+            Ok((Action::OverrideVersions, "")),
+        );
+        check(
+            Method::GET,
+            "/operator/overrides/versions/7",
+            Ok((Action::OverrideVersion, "7")),
+        );
+        check(
+            Method::POST,
+            "/operator/overrides/rollback",
+            Ok((Action::RollBackOverrides, "")),
+        );
+        check(Method::POST, "/operator/overrides/triage", Err("PUT, DELETE"));
     }
 }

@@ -5,6 +5,7 @@ mod dead_letters;
 mod doctor;
 mod history;
 mod link;
+mod overrides;
 mod query;
 mod route;
 mod run;
@@ -24,6 +25,7 @@ pub use dead_letters::{DeadLetters, ListDeadLetters, ResendDeadLetter};
 pub use doctor::Doctor;
 pub use history::{Executions, Format, ListOutbox, Metrics, Outbox, ResendEvent};
 pub use link::{Link, LinkBreaker, LinkOrder, LinkStatus};
+pub use overrides::{Base, OverrideHistory, Overrides, RollBack, SetOverride, ShowOverrides, UnsetOverride};
 pub use query::Query;
 pub use route::{ExplainRoute, Route};
 pub use run::{
@@ -107,6 +109,9 @@ pub enum Command {
     /// Make, list and revoke the API keys of customers, with an operator's key
     #[command(subcommand)]
     ApiKeys(ApiKeys),
+    /// Change agents without a deployment, and go back, with an operator's key
+    #[command(subcommand)]
+    Overrides(Overrides),
     /// Look at the links to orchestrators and command them, with an operator's key
     #[command(subcommand)]
     Link(Link),

@@ -7,7 +7,7 @@ use serde_json::json;
 use worker::{DurableObject, Env, Request, Response, SqlStorage, State, durable_object};
 
 use super::platform::EdgePlatform;
-use super::{clock, link_call, log, object};
+use super::{clock, link_call, log, object, overrides};
 use crate::breaker::{Circuit, Verdict, Word};
 use crate::config::Config;
 use crate::gateway::Gateway;
@@ -155,8 +155,10 @@ impl LinkObject {
         let Some(orchestrator) = config.orchestrators.iter().find(|known| known.id == orchestrator) else {
             return self.state.storage().delete_alarm().await;
         };
+        let team = overrides::latest(&self.env).await;
         let gateway = Gateway {
-            team: Team::embedded(),
+            team: &team,
+            declared: Team::embedded(),
             config,
         };
         let platform = EdgePlatform::new(self.env.clone());

@@ -17,8 +17,14 @@ use crate::run::outbox::Batch;
 use crate::run::settlement::{Notice, Told};
 use crate::telemetry::otlp::Verdict;
 
-/// The line of a request.
-pub fn request(head: &Head, occasion: &Occasion, response: &http::Response<Body>, record: &Record, duration_ms: u64) {
+/// The line of a request, which saw this version of the overrides.
+pub fn request(
+    head: &Head,
+    occasion: &Occasion,
+    response: &http::Response<Body>,
+    (record, overrides_version): (&Record, u64),
+    duration_ms: u64,
+) {
     line(&json!({
         "event": "request",
         "request_id": occasion.request_id,
@@ -31,6 +37,7 @@ pub fn request(head: &Head, occasion: &Occasion, response: &http::Response<Body>
         "problem": record.problem,
         "key_id": record.key_id,
         "replayed": record.replayed,
+        "overrides_version": overrides_version,
         "duration_ms": duration_ms,
     }));
 }

@@ -19,6 +19,8 @@ mod log;
 mod notify;
 mod object;
 mod outside;
+mod overrides;
+mod overrides_object;
 mod platform;
 mod run_ledger;
 mod run_object;
@@ -48,9 +50,17 @@ async fn fetch(request: worker::Request, env: Env, context: Context) -> worker::
     let occasion = occasion(&request);
     wake_links_once(&env, &context);
     let mut head = incoming::Head::read(&request)?;
-    let (response, record) = answer(&mut head, request, &env, &occasion).await;
-    log::request(&head, &occasion, &response, &record, clock::now_ms() - started_at_ms);
-    incoming::response(response, platform::EdgePlatform::new(env), &context)
+    let team = overrides::for_request(&env, &head.method, head.path()).await;
+    let (response, record) = answer(&mut head, request, &env, (&team, &occasion)).await;
+    let version = team.overridden.version;
+    log::request(
+        &head,
+        &occasion,
+        &response,
+        (&record, version),
+        clock::now_ms() - started_at_ms,
+    );
+    incoming::response(response, (platform::EdgePlatform::new(env), team), &context)
 }
 
 /// Cron: wakes links whose alarm was lost, and those of a gateway that nobody calls; and ends the history's oldest days.
@@ -64,7 +74,12 @@ async fn scheduled(_: ScheduledEvent, env: Env, _: ScheduleContext) {
     }
 }
 
-async fn answer(head: &mut incoming::Head, request: worker::Request, env: &Env, occasion: &Occasion) -> Handled {
+async fn answer(
+    head: &mut incoming::Head,
+    request: worker::Request,
+    env: &Env,
+    (team, occasion): (&Team, &Occasion),
+) -> Handled {
     let refuse = |problem: &Problem| Gateway::refuse(problem, &occasion.request_id);
     let config = match config(env) {
         Ok(config) => config,
@@ -74,7 +89,8 @@ async fn answer(head: &mut incoming::Head, request: worker::Request, env: &Env, 
         }
     };
     let gateway = Gateway {
-        team: Team::embedded(),
+        team,
+        declared: Team::embedded(),
         config,
     };
     if let Some(mut handled) = gateway.preflight(&head.method, head.path(), &head.headers, &occasion.request_id) {

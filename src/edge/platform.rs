@@ -7,12 +7,16 @@ use worker::Env;
 
 use super::clock::PlatformHost;
 use super::outside::EdgeOutside;
-use super::{api_keys, clock, dead_letters, export, history, http_client, lease, link_object, log, object, slots};
+use super::{
+    api_keys, clock, dead_letters, export, history, http_client, lease, link_object, log, object, overrides,
+    overrides_object, slots,
+};
 use crate::access::key::SECRET_BYTES;
 use crate::access::{Admission, ApiKey, Arrival, KeyState, PresentedKey, Slot, Taken};
 use crate::agent::{Host, LocalBoxFuture, Outside};
 use crate::breaker::{Breaker, Verdict, Word};
 use crate::link::{KnownLease, LinkReport, Order};
+use crate::overrides::{Proposal, Proposed, Snapshot, Version};
 use crate::platform::{Platform, StorageUnavailable, Unanswered};
 use crate::run::delivery::DeadLetter;
 use crate::run::outbox_report::{DeadEvent, Lag};
@@ -206,6 +210,29 @@ impl Platform for EdgePlatform {
 
     async fn remove_dead_event(&self, letter: &str) -> Result<(), StorageUnavailable> {
         listed(history::remove_dead_event(&self.env, letter).await)
+    }
+
+    fn keeps_overrides(&self) -> bool {
+        overrides::store(&self.env).is_some()
+    }
+
+    async fn overrides(&self, version: Option<u64>) -> Result<Option<Snapshot>, StorageUnavailable> {
+        match version {
+            Some(number) => overrides_object::version(&self.env, number).await,
+            None => overrides_object::current(&self.env, None).await,
+        }
+    }
+
+    async fn override_versions(&self) -> Result<Vec<Version>, StorageUnavailable> {
+        overrides_object::versions(&self.env).await
+    }
+
+    async fn propose_overrides(&self, proposal: &Proposal) -> Result<Proposed, StorageUnavailable> {
+        let proposed = overrides_object::propose(&self.env, proposal).await?;
+        if let Proposed::Made(snapshot) = &proposed {
+            overrides::made(snapshot);
+        }
+        Ok(proposed)
     }
 
     async fn export(&self, destination: &str, event: &Event) -> otlp::Verdict {

@@ -14,10 +14,9 @@ use super::notify::Notify;
 use super::platform::EdgePlatform;
 use super::run_ledger::RunLedger;
 use super::run_object::{RunObject, Running};
-use super::{callback, clock, dead_letters, export, history, log, settle, slots};
+use super::{callback, clock, dead_letters, export, history, log, overrides, settle, slots};
 use crate::agent::{Cancellation, Host, Journal};
 use crate::invocation::{Executor, before};
-use crate::manifest::Team;
 use crate::run::delivery::{self, DeadLetter, Parcel};
 use crate::run::ledger::Commit;
 use crate::run::outbox::{self, Batch};
@@ -110,8 +109,10 @@ impl RunObject {
         let journal = Journal::default();
         let host = EdgePlatform::new(self.env.clone());
         let ledger = RunLedger::new(self);
+        // Kept to the end of the execution, whatever an operator changes meanwhile.
+        let team = overrides::in_force(&self.env).await;
         let executor = Executor {
-            team: Team::embedded(),
+            team: &team,
             host: &host,
             cancellation: running.as_ref(),
             journal: &journal,

@@ -182,11 +182,7 @@ impl Gateway<'_> {
 
     /// An agent that customers may call, if this one may.
     fn open_agent(&self, id: &str, customer: &Customer) -> Result<&AgentManifest, Problem> {
-        let agent = self
-            .team
-            .agent(id)
-            .filter(|agent| agent.visibility == Visibility::Public);
-        let agent = agent.ok_or(Problem::UnknownAgent)?;
+        let agent = self.visible_agent(id, |visibility| visibility == Visibility::Public)?;
         customer.authorise(id)?;
         Ok(agent)
     }

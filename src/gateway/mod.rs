@@ -14,6 +14,7 @@ mod links;
 mod live;
 mod operator;
 mod outbox;
+mod overrides;
 mod page;
 mod preferences;
 mod reply;
@@ -42,7 +43,7 @@ use crate::config::Config;
 use crate::documents::{Document, discovery, health, openapi};
 use crate::invocation::{Caller, Occasion, read_message};
 use crate::link::Order;
-use crate::manifest::{AgentManifest, Team, Visibility};
+use crate::manifest::{AgentManifest, MANIFEST_MAX_BYTES, Team, Visibility};
 use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::routes::{self, Access, Action, Parameters, Route};
@@ -56,8 +57,10 @@ const OPEN_DOCUMENT_CACHING: &str = "public, max-age=60";
 /// A gateway: its agents and its configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Gateway<'a> {
-    /// What it declares.
+    /// Its agents, as operators have changed them: one request sees one version.
     pub team: &'a Team,
+    /// Its agents as they were deployed.
+    pub declared: &'a Team,
     /// What it is configured with.
     pub config: &'a Config,
 }
@@ -123,6 +126,7 @@ impl Gateway<'_> {
         let body_max_bytes = match found.route.action {
             _ if !takes_body => 0,
             Action::PutState => STATE_MAX_BYTES,
+            Action::PutOverride => MANIFEST_MAX_BYTES,
             _ => {
                 let agent = self.team.agent(found.parameters.get("agent"));
                 let max_bytes = agent.map_or(self.team.gateway.limits.body_max_bytes, |agent| {
@@ -342,6 +346,15 @@ impl Gateway<'_> {
             Action::CreateApiKey => self.create_api_key(caller, request.body()).await,
             Action::ApiKeys => self.api_keys(caller, request.uri().query()).await,
             Action::RevokeApiKey => self.revoke_api_key(caller, parameter("key")).await,
+            Action::Overrides => self.overrides(caller).await,
+            Action::PutOverride => self.put_override(caller, parameter("agent"), request).await,
+            Action::DeleteOverride => {
+                let agent = parameter("agent");
+                self.delete_override(caller, agent, request.headers()).await
+            }
+            Action::OverrideVersions => self.override_versions(caller).await,
+            Action::OverrideVersion => self.override_version(caller, parameter("version")).await,
+            Action::RollBackOverrides => self.roll_back_overrides(caller, request).await,
             Action::Links => self.links(caller).await,
             Action::Link => self.link(caller, parameter("orchestrator")).await,
             Action::OrderLink(command) => {
@@ -358,11 +371,21 @@ impl Gateway<'_> {
     /// The agent that a caller asks for, if it may.
     fn agent_for(&self, id: &str, caller: &Verified) -> Result<&AgentManifest, Problem> {
         caller.authorise(id)?;
-        let agent = self.team.agent(id).ok_or(Problem::UnknownAgent)?;
-        if agent.visibility == Visibility::Internal {
-            return Err(Problem::UnknownAgent);
+        self.visible_agent(id, |visibility| visibility != Visibility::Internal)
+    }
+
+    /// The agent of this id, where `may_see` says so of its visibility.
+    fn visible_agent(&self, id: &str, may_see: impl Fn(Visibility) -> bool) -> Result<&AgentManifest, Problem> {
+        let is_visible = |agent: &&AgentManifest| may_see(agent.visibility);
+        if let Some(agent) = self.team.agent(id).filter(is_visible) {
+            return Ok(agent);
         }
-        Ok(agent)
+        // Whoever may not see it is not told that it was switched off either.
+        let is_off = self.team.overridden.disabled.contains(id);
+        Err(match self.declared.agent(id).filter(is_visible) {
+            Some(_) if is_off => Problem::AgentDisabled,
+            _ => Problem::UnknownAgent,
+        })
     }
 
     fn answer_challenge(&self, body: &[u8]) -> Result<Reply, Problem> {

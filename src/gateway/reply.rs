@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::documents::{Document, is_known};
+use crate::overrides::snapshot::etag;
 use crate::problem::{PROBLEM_JSON, Problem};
 use crate::routes::{Access, Route};
 use crate::run::StoredAnswer;
@@ -106,6 +107,7 @@ impl Reply {
                 Some(etag) => reply.with(ETAG, etag),
                 None => reply,
             },
+            Problem::OverridesConflict { current } => reply.with(ETAG, &etag(*current)),
             Problem::ApiKeyMissing => reply.with(WWW_AUTHENTICATE, "Bearer realm=\"baton\""),
             Problem::ApiKeyInvalid => reply.with(WWW_AUTHENTICATE, "Bearer realm=\"baton\", error=\"invalid_token\""),
             Problem::RateLimited { rate, .. } => reply.rate(rate),

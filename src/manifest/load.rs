@@ -8,7 +8,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::bundle::Definitions;
-use super::{AGENTS_MAX, AgentManifest, GatewayManifest, JSON_DEPTH_MAX, MANIFEST_MAX_BYTES, PROMPT_MAX_BYTES, Team};
+use super::{
+    AGENTS_MAX, AgentManifest, GatewayManifest, JSON_DEPTH_MAX, MANIFEST_MAX_BYTES, Overridden, PROMPT_MAX_BYTES, Team,
+};
 use super::{Finding, check};
 use crate::json;
 use crate::schema::{Schema, VIOLATIONS_MAX, Violation};
@@ -51,6 +53,7 @@ pub fn load_with(dir: &Path, more_agents: &[&Path]) -> Result<Team, Vec<Finding>
                 gateway,
                 agents,
                 prompts,
+                overridden: Overridden::default(),
             })
         }
         _ => Err(loader.findings),

@@ -18,10 +18,12 @@ pub mod workflow;
 mod bundle;
 #[cfg(not(target_arch = "wasm32"))]
 mod check;
+pub(crate) mod check_adjustable;
 #[cfg(not(target_arch = "wasm32"))]
 mod check_http;
-#[cfg(not(target_arch = "wasm32"))]
 mod check_model;
+#[cfg(not(target_arch = "wasm32"))]
+mod check_tools;
 #[cfg(not(target_arch = "wasm32"))]
 mod finding;
 #[cfg(not(target_arch = "wasm32"))]
@@ -41,7 +43,7 @@ pub use model::{
     FALLBACK_MODELS_MAX, MODEL_RETRIES, MODEL_TIMEOUT_MS, Message, ModelConfig, ModelName, ModelTemplates,
     OUTPUT_TOKENS, Role, TOOL_ROUNDS, TOOL_ROUNDS_MAX, TOOLS_MAX,
 };
-pub use team::Team;
+pub use team::{Overridden, Team};
 pub use template::{Names, Reference, RenderError, Template, TemplateError};
 pub use workflow::WorkflowConfig;
 

@@ -18,6 +18,7 @@ macro_rules! schemas {
 
 schemas![
     "agent-metrics",
+    "agent-override",
     "api-key-created",
     "api-key-request",
     "api-keys",
@@ -37,6 +38,9 @@ schemas![
     "openapi",
     "outbox",
     "outbox-resent",
+    "override-rollback",
+    "override-versions",
+    "overrides",
     "problem",
     "query",
     "query-answer",

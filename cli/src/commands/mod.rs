@@ -10,6 +10,7 @@ pub mod keys;
 pub mod link;
 pub mod manifest;
 pub mod outbox;
+pub mod overrides;
 pub mod query;
 pub mod route;
 pub mod run;

@@ -165,6 +165,9 @@ new_sqlite_classes = ["RunObject", "LinkObject"]
 [[migrations]]
 tag = "v2"
 new_sqlite_classes = ["ClientObject"]
+[[migrations]]
+tag = "v3"
+new_sqlite_classes = ["OverridesObject"]
 [[d1_databases]]
 binding = "HISTORY"
 [ai]
@@ -180,6 +183,9 @@ class_name = "LinkObject"
 [[env.staging.durable_objects.bindings]]
 name = "CLIENTS"
 class_name = "ClientObject"
+[[env.staging.durable_objects.bindings]]
+name = "OVERRIDES_WRITER"
+class_name = "OverridesObject"
 [[env.staging.d1_databases]]
 binding = "HISTORY"
 database_name = "history-staging"
@@ -257,7 +263,7 @@ database_id = "0f"
             ),
             &[(Error, "none creates the class ClientObject with SQLite")],
         );
-        let own = "[[env.staging.migrations]]\ntag = \"v1\"\nnew_sqlite_classes = [\"RunObject\", \"LinkObject\", \"ClientObject\"]\n[env.production]";
+        let own = "[[env.staging.migrations]]\ntag = \"v1\"\nnew_sqlite_classes = [\"RunObject\", \"LinkObject\", \"ClientObject\", \"OverridesObject\"]\n[env.production]";
         found(
             check_migrations,
             ("[env.production]", own),

@@ -11,6 +11,7 @@ use crate::access::{AddressState, Admission, ApiKey, Arrival, KeyState, Presente
 use crate::agent::{Host, LocalBoxFuture};
 use crate::breaker::{Breaker, Circuit, Verdict, Word};
 use crate::link::{self, Input, KnownLease, Link, LinkReport, Order, Received};
+use crate::overrides::{Proposal, Proposed, Snapshot, Version, versions};
 use crate::platform::{Platform, StorageUnavailable, Unanswered};
 use crate::run::delivery::DeadLetter;
 use crate::run::outbox_report::{DeadEvent, Lag};
@@ -63,6 +64,8 @@ pub(super) struct FakePlatform {
     /// How many secrets were given.
     pub(super) secrets: Cell<u8>,
     pub(super) history: RefCell<History>,
+    /// What the writer of the overrides keeps; nothing where there is none.
+    pub(super) overrides: Option<MemoryStorage>,
 }
 
 /// What the history and the outbox's lists answer, and what was asked of them.
@@ -119,6 +122,7 @@ impl FakePlatform {
             addresses: RefCell::default(),
             secrets: Cell::new(0),
             history: RefCell::default(),
+            overrides: Some(MemoryStorage::default()),
         }
     }
 
@@ -134,6 +138,24 @@ impl FakePlatform {
         }
         let mut links = self.links.borrow_mut();
         let done = act(links.entry(orchestrator.to_owned()).or_default(), self.now_ms.get());
+        if fault == Fault::AfterDoing {
+            Err(StorageUnavailable)
+        } else {
+            Ok(done)
+        }
+    }
+
+    /// Asks or changes what the writer of the overrides keeps.
+    fn with_overrides<T>(
+        &self,
+        act: impl FnOnce(&MemoryStorage) -> Result<T, Corrupt>,
+    ) -> Result<T, StorageUnavailable> {
+        let fault = self.faults.borrow_mut().pop().unwrap_or(Fault::None);
+        if fault == Fault::BeforeDoing {
+            return Err(StorageUnavailable);
+        }
+        let storage = self.overrides.as_ref().expect("a writer");
+        let done = act(storage).expect("rows that we wrote");
         if fault == Fault::AfterDoing {
             Err(StorageUnavailable)
         } else {
@@ -361,6 +383,28 @@ impl Platform for FakePlatform {
     async fn remove_dead_event(&self, letter: &str) -> Result<(), StorageUnavailable> {
         self.history.borrow_mut().dead.retain(|dead| dead.letter != letter);
         Ok(())
+    }
+
+    fn keeps_overrides(&self) -> bool {
+        self.overrides.is_some()
+    }
+
+    async fn overrides(&self, version: Option<u64>) -> Result<Option<Snapshot>, StorageUnavailable> {
+        let found = self.with_overrides(|storage| match version {
+            Some(number) => versions::at(storage, number),
+            None => versions::current(storage).map(Some),
+        })?;
+        Ok(again(&found))
+    }
+
+    async fn override_versions(&self) -> Result<Vec<Version>, StorageUnavailable> {
+        self.with_overrides(versions::list)
+    }
+
+    async fn propose_overrides(&self, proposal: &Proposal) -> Result<Proposed, StorageUnavailable> {
+        let now_ms = self.now_ms.get();
+        let proposed = self.with_overrides(|storage| versions::propose(storage, &again(proposal), now_ms))?;
+        Ok(again(&proposed))
     }
 
     async fn export(&self, _: &str, event: &Event) -> otlp::Verdict {
