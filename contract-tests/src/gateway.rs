@@ -185,6 +185,28 @@ impl Gateway {
         let _ = Run::of(&mut command, self.folder.path()).expect(0);
     }
 
+    /// Writes a value into a KV namespace of a gateway that does not run, past everybody who checks it.
+    ///
+    /// # Panics
+    /// When it runs, or the value cannot be written.
+    pub fn write_kv(&self, binding: &str, key: &str, value: &str) {
+        assert!(self.process.is_none(), "the gateway runs");
+        let arguments = ["kv", "key", "put", key, value, "--binding", binding, "--local"];
+        let _ = Run::of(&mut self.wrangler(&arguments), self.folder.path()).expect(0);
+    }
+
+    /// What a KV namespace has under a key.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    #[must_use]
+    pub fn read_kv(&self, binding: &str, key: &str) -> String {
+        let arguments = ["kv", "key", "get", key, "--binding", binding, "--local"];
+        Run::of(&mut self.wrangler(&arguments), self.folder.path())
+            .expect(0)
+            .stdout
+    }
+
     /// Starts it again, on the same state and with the same configuration.
     ///
     /// # Panics

@@ -33,6 +33,7 @@ mod sync_transaction;
 use std::cell::Cell;
 use std::sync::OnceLock;
 
+use futures_util::future::join_all;
 use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
 
 use crate::access::client_address;
@@ -162,9 +163,11 @@ fn wake_links_once(env: &Env, context: &Context) {
 
 async fn wake_links(env: &Env) {
     let Ok(config) = config(env) else { return };
-    for orchestrator in &config.orchestrators {
+    let wakes = config.orchestrators.iter().map(async |orchestrator| {
         if let Err(error) = link_object::wake(env, &orchestrator.id).await {
             log::alarm("link", &format!("{}: {error}", orchestrator.id));
         }
-    }
+    });
+    // Side by side: one that is silent keeps no other waiting.
+    join_all(wakes).await;
 }

@@ -3,14 +3,18 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::snapshot::{Overrides, Snapshot, digest};
+use super::snapshot::{Overrides, Snapshot, canonical, digest};
 use crate::connections::Connections;
 use crate::manifest::{
     AgentManifest, Implementation, Keyword, Limits, ModelConfig, ModelName, Overridden, PROMPT_MAX_BYTES, Team,
     check_adjustable,
 };
 use crate::schema::{VIOLATIONS_MAX, Violation};
+use crate::signature::digest::hex_digest;
 use crate::wire;
+
+/// So many hexadecimal digits of an override's digest stand in its agent's version.
+const VERSION_DIGEST_CHARS: usize = 8;
 
 /// What an operator changes of an agent: the message `agent-override`. What is left out stays as its manifest has it.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -157,6 +161,7 @@ fn adjusted(declared: &Team, id: &str, value: &Value) -> Result<Adjusted, Vec<Vi
         .map_err(|_| alone("", "It fits the schema of overrides, and cannot be read all the same."))?;
     let mut violations = Vec::new();
     let mut manifest = agent.clone();
+    manifest.version = version_with(&agent.version, value);
     manifest.deadline_ms = change.deadline_ms.unwrap_or(agent.deadline_ms);
     if let Some(limits) = change.limits {
         manifest.limits = limits;
@@ -197,6 +202,14 @@ fn adjusted(declared: &Team, id: &str, value: &Value) -> Result<Adjusted, Vec<Vi
         prompt: change.prompt,
         enabled: change.enabled.unwrap_or(true),
     })
+}
+
+/// The version of an agent with an override: its own, with the override's digest as build metadata (Semantic Versioning). So
+/// whatever tells an agent's version tells with which override it worked.
+fn version_with(version: &str, value: &Value) -> String {
+    let digest = hex_digest(&canonical(value));
+    let separator = if version.contains('+') { '.' } else { '+' };
+    format!("{version}{separator}override.{}", &digest[..VERSION_DIGEST_CHARS])
 }
 
 fn adjust_model(model: &mut ModelConfig, change: ModelOverride) {

@@ -111,10 +111,10 @@ pub fn digest(overrides: &Overrides) -> String {
     content_digest(&canonical(overrides))
 }
 
-/// Overrides as canonical JSON (RFC 8785).
+/// One override or all of them as canonical JSON (RFC 8785).
 #[must_use]
-pub fn canonical(overrides: &Overrides) -> Vec<u8> {
-    // JSON was read into them, so they can be written.
+pub fn canonical(overrides: &impl Serialize) -> Vec<u8> {
+    // They are JSON that was read, so it can be written.
     serde_json_canonicalizer::to_vec(overrides).unwrap_or_default()
 }
 

@@ -127,6 +127,6 @@ pub struct RollBack {
 #[derive(Debug, clap::Args)]
 pub struct Base {
     /// The version that must be the current one [default: whichever is, when the command begins]
-    #[arg(long = "if-version", value_name = "N")]
-    pub version: Option<u64>,
+    #[arg(long, value_name = "N")]
+    pub if_version: Option<u64>,
 }

@@ -149,7 +149,7 @@ fn current(caller: &Caller, base: &Base, call: &CallOptions, style: Style) -> Re
         .filter(|_| answer.response.status().is_success())
     {
         Some(version) => Ok(Ok(Current {
-            version: base.version.unwrap_or(version),
+            version: base.if_version.unwrap_or(version),
             body,
         })),
         None => told(&answer, call, style).map(Err),
@@ -244,6 +244,20 @@ mod tests {
         assert!(set_args(&["--on", "--off"]).is_err());
         let list = set_args(&["--change", "[1]"]).unwrap_or_else(|error| panic!("{error}"));
         assert!(given(&list).is_err());
+    }
+
+    #[test]
+    fn every_command_is_read() {
+        for arguments in [
+            &["show", "--version", "7"][..],
+            &["unset", "triage", "--if-version", "7"],
+            &["rollback"],
+            &["rollback", "0", "--if-version", "7"],
+            &["history", "--json"],
+        ] {
+            let command = ["baton", "overrides"].iter().chain(arguments);
+            assert!(Args::try_parse_from(command).is_ok(), "{arguments:?}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod direct;
 mod documents;
 mod links;
 mod log;
+mod overrides;
 mod page;
 mod registration;
 mod restarts;

@@ -80,6 +80,7 @@ fn each_field_changes_what_it_names_and_nothing_else() {
     assert_eq!(team.agent("support").map(|agent| agent.deadline_ms), Some(20_000));
     let triage = team.agent("triage").expect("an agent");
     let mut expected = as_built.agent("triage").expect("an agent").clone();
+    expected.version = triage.version.clone();
     expected.limits.body_max_bytes = Some(2_048);
     expected.routing.keywords = vec![Keyword {
         phrase: "invoice".into(),
@@ -95,12 +96,30 @@ fn each_field_changes_what_it_names_and_nothing_else() {
 }
 
 #[test]
+fn the_version_of_an_agent_tells_its_override() {
+    let version = |value: Value| -> String {
+        let team = with(&[("triage", value)]);
+        team.agent("triage").expect("an agent").version.clone()
+    };
+    let one = version(json!({"deadline_ms": 500}));
+    let (own, digest) = one.split_once("+override.").expect("build metadata");
+    assert_eq!(
+        Some(own),
+        Team::embedded().agent("triage").map(|agent| agent.version.as_str())
+    );
+    assert_eq!(digest.len(), VERSION_DIGEST_CHARS);
+    assert_eq!(one, version(json!({"deadline_ms": 500})));
+    assert_ne!(one, version(json!({"deadline_ms": 501})));
+    assert!(version_with("1.0.0+build.7", &json!({})).starts_with("1.0.0+build.7.override."));
+}
+
+#[test]
 fn an_agent_that_is_switched_off_is_not_there() {
     let team = with(&[("triage", json!({"enabled": false}))]);
     assert!(team.agent("triage").is_none());
     assert_eq!(team.overridden.disabled.iter().collect::<Vec<_>>(), ["triage"]);
     let team = with(&[("triage", json!({"enabled": true}))]);
-    assert_eq!(team.agents, Team::embedded().agents);
+    assert!(team.agent("triage").is_some());
     assert!(team.overridden.disabled.is_empty());
 }
 
