@@ -163,7 +163,7 @@ fn wake_links_once(env: &Env, context: &Context) {
 
 async fn wake_links(env: &Env) {
     let Ok(config) = config(env) else { return };
-    let wakes = config.orchestrators.iter().map(async |orchestrator| {
+    let wakes = config.orchestrators.iter().map(|orchestrator| async move {
         if let Err(error) = link_object::wake(env, &orchestrator.id).await {
             log::alarm("link", &format!("{}: {error}", orchestrator.id));
         }

@@ -11,7 +11,7 @@ pub mod catalog;
 pub mod snapshot;
 pub mod versions;
 
-pub use adjust::{AgentOverride, Ignored, overridden};
+pub use adjust::{Ignored, overridden};
 pub use catalog::{Catalog, InForce};
 pub use snapshot::{Change, Overrides, Snapshot};
 pub use versions::{Proposal, Proposed, Version};

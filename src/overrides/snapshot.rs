@@ -33,7 +33,6 @@ pub enum Change {
 
 /// One version.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Snapshot {
     /// Its number; 0 where there never was an override.
     pub version: u64,

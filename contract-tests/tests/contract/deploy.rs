@@ -52,6 +52,8 @@ fn every_environment_can_be_deployed() {
             "env.RUNS (RunObject)",
             "env.LINKS (LinkObject)",
             "env.CLIENTS (ClientObject)",
+            "env.OVERRIDES_WRITER (OverridesObject)",
+            "env.OVERRIDES (00000000000000000000000000000000)",
         ] {
             assert!(said.contains(binding), "{name} lacks {binding}: {said}");
         }
