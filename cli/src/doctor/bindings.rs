@@ -190,6 +190,9 @@ class_name = "OverridesObject"
 binding = "HISTORY"
 database_name = "history-staging"
 database_id = "0f"
+[[env.staging.kv_namespaces]]
+binding = "OVERRIDES"
+id = "0f"
 [env.production]
 "#;
 
@@ -234,6 +237,11 @@ database_id = "0f"
             check,
             ("database_id = \"0f\"", "database_id = \"00000000-0000\""),
             &[(Error, "`wrangler d1 create history-staging`")],
+        );
+        found(
+            check,
+            ("\nid = \"0f\"", "\nid = \"0000\""),
+            &[(Error, "`wrangler kv namespace create OVERRIDES`")],
         );
         found(check, ("database_id = \"0f\"", ""), &[(Warning, "it is not set")]);
         found(
