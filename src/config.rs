@@ -23,6 +23,9 @@ pub const CLIENTS: &str = "CLIENTS";
 /// The binding of the D1 database.
 pub const HISTORY: &str = "HISTORY";
 
+/// The binding of the queue that telemetry goes through, where there is one.
+pub const TELEMETRY: &str = "TELEMETRY";
+
 /// The Durable Objects that have to be bound: binding and class.
 pub const DURABLE_OBJECTS: [(&str, &str); 3] = [(RUNS, "RunObject"), (LINKS, "LinkObject"), (CLIENTS, "ClientObject")];
 

@@ -4,8 +4,8 @@ use http::header::RETRY_AFTER;
 use worker::Env;
 
 use super::callback::retry_after_ms;
-use super::{clock, history, http_client};
-use crate::run::outbox::HISTORY;
+use super::{clock, history, http_client, queue};
+use crate::run::outbox::{HISTORY, QUEUE};
 use crate::signature::Stamp;
 use crate::signed_call::ANSWER_MAX_BYTES;
 use crate::telemetry::event::Event;
@@ -28,6 +28,9 @@ pub async fn send(env: &Env, (destination, orchestrator): (&str, &str), events: 
     let Ok(config) = super::config(env) else {
         return retry("the gateway is misconfigured".into());
     };
+    if destination == QUEUE {
+        return queue::hand_over(env, config, orchestrator, events, dropped).await;
+    }
     let now_s = clock::now_ms() / 1_000;
     let stamp = Stamp {
         created_s: now_s,
