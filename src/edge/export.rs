@@ -10,6 +10,7 @@ use crate::signature::Stamp;
 use crate::signed_call::ANSWER_MAX_BYTES;
 use crate::telemetry::event::Event;
 use crate::telemetry::export::{Prepared, prepare};
+use crate::telemetry::history::verdict_on_rows;
 use crate::telemetry::otlp::{Verdict, verdict};
 
 /// Makes one try.
@@ -21,7 +22,7 @@ pub async fn send(env: &Env, (destination, orchestrator): (&str, &str), events: 
     if destination == HISTORY {
         return match history::write(env, events.iter().copied()).await {
             Ok(()) => Verdict::Delivered { rejected: None },
-            Err(error) => retry(error.to_string()),
+            Err(error) => verdict_on_rows(&error.to_string()),
         };
     }
     // A wrong configuration is corrected, and then it is sent.

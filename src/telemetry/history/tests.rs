@@ -413,3 +413,25 @@ fn what_is_old_goes_a_part_at_a_time() {
     assert_eq!(delete(DELETE_OLD_ATTEMPTS, 2, 9), 1);
     assert_eq!(names(&runs(&database, &Filter::default(), None, 9)), ["r2"]);
 }
+
+#[test]
+fn rows_that_are_refused_are_divided_and_all_else_is_waited_for() {
+    let check = |error: &str, is_refused: bool| {
+        let verdict = verdict_on_rows(error);
+        let divided = matches!(verdict, Verdict::Refused { divisible: true, .. });
+        assert_eq!(divided, is_refused, "{verdict:?}");
+        assert_eq!(matches!(verdict, Verdict::Retry { .. }), !is_refused, "{verdict:?}");
+    };
+    check(
+        "D1_ERROR: CHECK constraint failed: attempt >= 1: SQLITE_CONSTRAINT",
+        true,
+    );
+    check(
+        "D1_ERROR: cannot store TEXT value in INTEGER column: SQLITE_CONSTRAINT",
+        true,
+    );
+    check("D1_ERROR: datatype mismatch: SQLITE_MISMATCH", true);
+    check("D1_ERROR: string or blob too big: SQLITE_TOOBIG", true);
+    check("D1_ERROR: no such table: executions: SQLITE_ERROR", false);
+    check("D1_ERROR: Network connection lost.", false);
+}

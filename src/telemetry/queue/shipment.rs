@@ -74,6 +74,15 @@ pub(super) struct Failure {
     pub(super) wait_ms: u64,
 }
 
+/// What the messages of a batch have for a place.
+#[derive(Default)]
+struct Gathered<'m> {
+    /// By the event's id: a queue may deliver twice, and a run may hand over twice.
+    entries: BTreeMap<&'m str, &'m Entry>,
+    failures: u32,
+    last_error: Option<&'m String>,
+}
+
 /// The shipments of a batch of messages: one for each place that lacks some of their events. `destinations` are those of an
 /// orchestrator's runs, as they are configured now: what is not configured any more is not waited for.
 #[must_use]
@@ -83,7 +92,7 @@ pub fn shipments<'m>(
     standings: &Standings,
     now_ms: u64,
 ) -> Vec<Shipment<'m>> {
-    let mut gathered: BTreeMap<Place, (BTreeMap<&str, &Entry>, u32, Option<&String>)> = BTreeMap::new();
+    let mut gathered: BTreeMap<Place, Gathered<'m>> = BTreeMap::new();
     let mut configured: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for message in messages {
         for entry in &message.entries {
@@ -93,37 +102,17 @@ pub fn shipments<'m>(
                 names.map(|destination| destination.name).collect()
             });
             for destination in message.to.iter().filter(|name| names.contains(name.as_str())) {
-                let (entries, failures, error) = gathered.entry(Place::of(destination, &entry.event)).or_default();
-                // A queue may deliver twice, and a run may hand over twice.
-                entries.insert(&entry.event.id, entry);
-                *failures = message.failures.max(*failures);
-                *error = message.last_error.as_ref().or(*error);
+                let own = gathered.entry(Place::of(destination, &entry.event)).or_default();
+                own.entries.insert(&entry.event.id, entry);
+                own.failures = own.failures.max(message.failures);
+                own.last_error = message.last_error.as_ref().or(own.last_error);
             }
         }
     }
-    let shipment =
-        |(place, (entries, failures, last_error)): (Place, (BTreeMap<&str, &'m Entry>, u32, Option<&String>))| {
-            let mut entries: Vec<_> = entries.into_values().collect();
-            entries.sort_by_key(|entry| entry.event.at_ms);
-            let mut shipment = Shipment {
-                failures: failures.max(standings.failures(&place)),
-                last_error: last_error.cloned(),
-                held_until_ms: standings.held_until_ms(&place, now_ms),
-                place,
-                entries,
-                parts: Vec::new(),
-                requests: 0,
-                ends_at_ms: now_ms + SHIP_MAX_MS,
-                answered: false,
-                given_up: Vec::new(),
-                failure: None,
-                alarms: Vec::new(),
-            };
-            let old = shipment.give_up_old(now_ms);
-            shipment.parts = shipment.parts_from(old);
-            shipment
-        };
-    gathered.into_iter().map(shipment).collect()
+    let gathered = gathered.into_iter();
+    gathered
+        .map(|(place, own)| Shipment::new(place, own, standings, now_ms))
+        .collect()
 }
 
 /// How many events were lost of the runs of these entries, all together.
@@ -139,6 +128,28 @@ pub fn dropped(entries: &[&Entry]) -> u64 {
 }
 
 impl<'m> Shipment<'m> {
+    fn new(place: Place, gathered: Gathered<'m>, standings: &Standings, now_ms: u64) -> Self {
+        let mut entries: Vec<_> = gathered.entries.into_values().collect();
+        entries.sort_by_key(|entry| entry.event.at_ms);
+        let mut shipment = Self {
+            failures: gathered.failures.max(standings.failures(&place)),
+            last_error: gathered.last_error.cloned(),
+            held_until_ms: standings.held_until_ms(&place, now_ms),
+            place,
+            entries,
+            parts: Vec::new(),
+            requests: 0,
+            ends_at_ms: now_ms + SHIP_MAX_MS,
+            answered: false,
+            given_up: Vec::new(),
+            failure: None,
+            alarms: Vec::new(),
+        };
+        let old = shipment.give_up_old(now_ms);
+        shipment.parts = shipment.parts_from(old);
+        shipment
+    }
+
     /// Where it goes.
     #[must_use]
     pub fn place(&self) -> &Place {
