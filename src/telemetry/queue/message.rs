@@ -39,7 +39,6 @@ pub struct Entry {
     pub dropped: u64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_none(dropped: &u64) -> bool {
     *dropped == 0
 }
