@@ -158,10 +158,10 @@ impl Sends {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::invocation::HOPS_MAX;
     use crate::manifest::AGENT_ID_MAX_CHARS;
     use crate::run::RUN_ID_MAX_BYTES;
     use crate::telemetry::event::{Ending, Hop, What};
+    use crate::telemetry::span::SPANS_MAX;
     use crate::telemetry::span::tests::{ended, execution};
 
     fn message(entries: Vec<Entry>) -> Message {
@@ -265,6 +265,7 @@ mod tests {
         let agent = "a".repeat(AGENT_ID_MAX_CHARS);
         let hop = Hop {
             agent: agent.clone(),
+            error: Some("e".repeat(1_000)),
             duration_ms: u64::MAX,
             to: agent,
         };
@@ -272,12 +273,12 @@ mod tests {
             outcome: "handed_off".into(),
             error_code: Some("e".repeat(1_000)),
         };
-        let mut event = execution(ending, vec![hop; HOPS_MAX]);
+        let mut event = execution(ending, vec![hop; SPANS_MAX - 1]);
         event.run = "r".repeat(RUN_ID_MAX_BYTES);
         if let What::ExecutionEnded { subject, .. } = &mut event.what {
             subject.step = "s".repeat(1_000);
         }
         let bytes = serde_json::to_string(&event).unwrap().len();
-        assert!(bytes * 10 < MESSAGE_MAX_BYTES, "{bytes}");
+        assert!(bytes * 4 < MESSAGE_MAX_BYTES, "{bytes}");
     }
 }
