@@ -29,6 +29,9 @@ pub const OVERRIDES_WRITER: &str = "OVERRIDES_WRITER";
 /// The binding of the KV namespace with the copy of the overrides. Without it there are none.
 pub const OVERRIDES: &str = "OVERRIDES";
 
+/// The binding of the queue that telemetry goes through, where there is one.
+pub const TELEMETRY: &str = "TELEMETRY";
+
 /// The Durable Objects that have to be bound: binding and class.
 pub const DURABLE_OBJECTS: [(&str, &str); 4] = [
     (RUNS, "RunObject"),

@@ -18,6 +18,7 @@ use crate::keys::{Key, Keys};
 use crate::outside::{now_s, wait_for};
 use crate::ports::{free_port, is_free};
 use crate::process::{Process, tail};
+use crate::queue::Queue;
 
 /// What a gateway is configured with.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +33,8 @@ pub struct Options {
     pub secrets: Vec<(&'static str, String)>,
     /// Whether the operator's database is made before the gateway starts, as it is before a deployment.
     pub history: bool,
+    /// The queue that its telemetry goes through; straight from each run where it is `None`.
+    pub queue: Option<Queue>,
 }
 
 impl Options {
@@ -115,6 +118,8 @@ pub struct Gateway {
     keys: Keys,
     /// What `/healthz` answers once it serves.
     health: u16,
+    /// Where it finds other gateways.
+    registry: PathBuf,
 }
 
 /// The keys of a gateway that many tests share: one of every kind, all of the orchestrator `acme` but `other`.
@@ -164,8 +169,10 @@ impl Gateway {
         let secrets = std::iter::once(&keys).chain(&options.secrets);
         let secrets: String = secrets.map(|(name, value)| format!("{name}='{value}'\n")).collect();
         folder.write("secrets.env", secrets);
+        let registry = options.queue.as_ref().and_then(Queue::registry);
         let mut gateway = Self {
             process: None,
+            registry: registry.map_or_else(|| folder.join("registry"), Path::to_owned),
             folder,
             port,
             keys: options.keys,
@@ -247,6 +254,12 @@ impl Gateway {
         format!("http://{}", self.authority())
     }
 
+    /// Its queue, for another gateway that hands over to it.
+    #[must_use]
+    pub fn queue(&self) -> Queue {
+        Queue::Elsewhere(self.registry.clone())
+    }
+
     /// A key that it knows.
     #[must_use]
     #[track_caller]
@@ -317,12 +330,13 @@ impl Gateway {
             .arg(self.folder.join("state"))
             .current_dir(self.folder.path())
             .env("PATH", path_with(&environment.node_modules.join(".bin")))
-            // Nothing is sent anywhere, nothing is asked of the network, and gateways do not see each other.
+            // Nothing is sent anywhere, nothing is asked of the network, and gateways do not see each other, but
+            // those that share a queue.
             .env("WRANGLER_SEND_METRICS", "false")
             .env("WRANGLER_SEND_ERROR_REPORTS", "false")
             .env("CLOUDFLARE_CF_FETCH_ENABLED", "false")
             .env("WRANGLER_LOG_PATH", self.folder.join("wrangler-logs"))
-            .env("WRANGLER_REGISTRY_PATH", self.folder.join("registry"))
+            .env("WRANGLER_REGISTRY_PATH", &self.registry)
             .env("NO_COLOR", "1");
         command
     }
@@ -348,6 +362,9 @@ fn configuration(port: u16, options: &Options) -> Value {
     config["vars"]["BATON_ORCHESTRATORS"] = Value::from(orchestrators).to_string().into();
     for (name, value) in &options.variables {
         config["vars"][*name] = value.as_str().into();
+    }
+    if let Some(queue) = &options.queue {
+        queue.configure(&mut config);
     }
     config
 }

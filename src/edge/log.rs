@@ -13,7 +13,6 @@ use crate::run::StoredAnswer;
 use crate::run::call::Call;
 use crate::run::delivery::{Parcel, Sent};
 use crate::run::ledger::Commit;
-use crate::run::outbox::Batch;
 use crate::run::settlement::{Notice, Told};
 use crate::telemetry::otlp::Verdict;
 
@@ -104,8 +103,13 @@ pub fn settlement(notice: &Notice, told: &Told) {
     }));
 }
 
-/// A try to send events.
-pub fn export(batch: &Batch, verdict: &Verdict, duration_ms: u64) {
+/// A try to send so many events to a destination: which try of the run, or which request for a batch of the queue.
+pub fn export(
+    (destination, orchestrator): (&str, &str),
+    (events, tries): (usize, u64),
+    verdict: &Verdict,
+    duration_ms: u64,
+) {
     let (result, reason) = match verdict {
         Verdict::Delivered { rejected: None } => ("delivered", None),
         Verdict::Delivered {
@@ -117,14 +121,19 @@ pub fn export(batch: &Batch, verdict: &Verdict, duration_ms: u64) {
     };
     line(&json!({
         "event": "export",
-        "destination": batch.destination,
-        "orchestrator": batch.orchestrator,
-        "events": batch.events.len(),
-        "try": batch.tries,
+        "destination": destination,
+        "orchestrator": orchestrator,
+        "events": events,
+        "try": tries,
         "result": result,
         "reason": reason,
         "duration_ms": duration_ms,
     }));
+}
+
+/// A batch of the queue: so many messages, and so many events of them that go back into it.
+pub fn batch(messages: usize, again: usize, duration_ms: u64) {
+    line(&json!({"event": "batch", "messages": messages, "again": again, "duration_ms": duration_ms}));
 }
 
 /// What an operator should look at.

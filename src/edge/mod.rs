@@ -22,6 +22,7 @@ mod outside;
 mod overrides;
 mod overrides_object;
 mod platform;
+mod queue;
 mod run_ledger;
 mod run_object;
 mod run_storage;
@@ -34,7 +35,7 @@ use std::cell::Cell;
 use std::sync::OnceLock;
 
 use futures_util::future::join_all;
-use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
+use worker::{Context, Env, MessageBatch, ScheduleContext, ScheduledEvent, event};
 
 use crate::access::client_address;
 use crate::config::{Config, ConfigError};
@@ -73,6 +74,14 @@ async fn scheduled(_: ScheduledEvent, env: Env, _: ScheduleContext) {
     if let Err(error) = history::prune(&env, config.telemetry.history_ms, clock::now_ms()).await {
         log::alarm("history", &error.to_string());
     }
+}
+
+/// Messages of the queue that telemetry goes through.
+#[event(queue)]
+async fn queued(batch: MessageBatch<String>, env: Env, _: Context) -> worker::Result<()> {
+    log::report_panics();
+    queue::consume(&env, &batch).await;
+    Ok(())
 }
 
 async fn answer(

@@ -14,7 +14,7 @@ use super::notify::Notify;
 use super::platform::EdgePlatform;
 use super::run_ledger::RunLedger;
 use super::run_object::{RunObject, Running};
-use super::{callback, clock, dead_letters, export, history, log, overrides, settle, slots};
+use super::{callback, clock, dead_letters, export, history, log, overrides, queue, settle, slots};
 use crate::agent::{Cancellation, Host, Journal};
 use crate::invocation::{Executor, before};
 use crate::run::delivery::{self, DeadLetter, Parcel};
@@ -25,6 +25,7 @@ use crate::run::status::{self, IsOver};
 use crate::run::work::{self, Execution, Work};
 use crate::run::{Moment, Question, events, next_at_ms, outbox_report};
 use crate::telemetry::export::destinations;
+use crate::telemetry::queue::DESTINATION;
 
 /// How long parts of an output are gathered before they are kept, in milliseconds.
 const GATHER_MS: u64 = 50;
@@ -205,7 +206,10 @@ impl RunObject {
             return Ok(());
         };
         let taken = self.transact(|storage| {
-            let destinations = |orchestrator: &str| destinations(config, orchestrator);
+            let destinations = |orchestrator: &str| match queue::is_bound(&self.env) {
+                true => vec![DESTINATION],
+                false => destinations(config, orchestrator),
+            };
             outbox::take(storage, destinations, self.moment())
         })?;
         for sent in join_all(taken.iter().map(|batch| self.send(batch))).await {
@@ -224,7 +228,8 @@ impl RunObject {
         let events: Vec<_> = batch.events.iter().map(|(_, event)| event).collect();
         let place = (batch.destination.as_str(), batch.orchestrator.as_str());
         let verdict = export::send(&self.env, place, &events, batch.dropped).await;
-        log::export(batch, &verdict, clock::now_ms() - started_at_ms);
+        let duration_ms = clock::now_ms() - started_at_ms;
+        log::export(place, (events.len(), batch.tries), &verdict, duration_ms);
         let alarm = self.transact(|storage| outbox::told(storage, batch, &verdict, self.moment()))?;
         if let Some(message) = alarm {
             log::alarm("export", &format!("{}: {message}", batch.destination));

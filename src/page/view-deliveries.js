@@ -74,7 +74,7 @@ function lagTable(lags) {
   return table('Runs whose events wait', ['Since', 'For', 'Run', 'Health', { title: 'Events', numeric: true }, { title: 'Lost', numeric: true }, 'Last error'], lags.map((lag) => [
     moment(lag.oldest_at_ms),
     lag.destination,
-    runLink(lag),
+    lag.run ? runLink(lag) : 'many runs',
     badge(lag.health, lag.health === 'paused' ? 'bad' : 'warn'),
     count(lag.waiting),
     count(lag.dropped),

@@ -282,7 +282,7 @@ fn give_up<S: Storage>(
 }
 
 /// An account of a failure, as much of it as is kept.
-pub(super) fn shortened(reason: &str) -> String {
+pub(crate) fn shortened(reason: &str) -> String {
     reason.chars().take(ERROR_MAX_CHARS).collect()
 }
 

@@ -10,7 +10,7 @@ use http::{Method, Request, Response, StatusCode};
 use super::manifest;
 use crate::args::{CallOptions, Doctor};
 use crate::doctor::deployment::{self, Deployment};
-use crate::doctor::{Diagnosis, Finding, Severity, bindings, clock, keys, live, reach, secrets, variables};
+use crate::doctor::{Diagnosis, Finding, Severity, bindings, clock, keys, live, queue, reach, secrets, variables};
 use crate::input::read_text;
 use crate::output::{Exit, Failure, Report, Style};
 use crate::signed::Caller;
@@ -82,6 +82,7 @@ fn configured(args: &Doctor, team: Option<&Team>, diagnosis: &mut Diagnosis) -> 
             .ok_or_else(|| Failure::usage(format!("{file} has no environment `{name}`, only: {}", all.join(", "))))?;
         diagnosis.add(format!("{name}: variables"), variables::check(&deployment));
         diagnosis.add(format!("{name}: bindings"), bindings::check(&deployment));
+        diagnosis.add(format!("{name}: queue"), queue::check(&deployment));
         diagnosis.add(format!("{name}: migrations"), bindings::check_migrations(&deployment));
         diagnosis.add(format!("{name}: routes and triggers"), reach::check(&deployment));
         if let Some(secrets) = &args.secrets_file {

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod deployment;
 pub mod keys;
 pub mod live;
+pub mod queue;
 pub mod reach;
 pub mod secrets;
 pub mod variables;

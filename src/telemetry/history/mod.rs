@@ -15,6 +15,7 @@ pub use self::table::{csv, json_lines};
 use serde::{Deserialize, Serialize};
 
 use super::event::{Event, Subject, What, agent_span};
+use super::otlp::Verdict;
 use super::trace_context::TraceContext;
 use crate::run::RunName;
 use crate::signature::digest::hex_digest;
@@ -175,6 +176,25 @@ pub fn rows_of<'e>(events: impl IntoIterator<Item = &'e Event>) -> Rows {
         }
     }
     rows
+}
+
+/// What an error of the database means for the rows that it did not take. What they are refused for will not go away: they
+/// are divided, so that one of them does not hold up those of other runs. All else, such as a database that does not answer
+/// or is not migrated, is waited for.
+#[must_use]
+pub fn verdict_on_rows(error: &str) -> Verdict {
+    const REFUSALS: [&str; 3] = ["SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG"];
+    let reason = error.to_owned();
+    match REFUSALS.iter().any(|refusal| error.contains(refusal)) {
+        true => Verdict::Refused {
+            reason,
+            divisible: true,
+        },
+        false => Verdict::Retry {
+            reason,
+            retry_after_ms: None,
+        },
+    }
 }
 
 fn trace_of(event: &Event) -> Option<TraceContext> {

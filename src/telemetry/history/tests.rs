@@ -415,6 +415,28 @@ fn what_is_old_goes_a_part_at_a_time() {
 }
 
 #[test]
+fn rows_that_are_refused_are_divided_and_all_else_is_waited_for() {
+    let check = |error: &str, is_refused: bool| {
+        let verdict = verdict_on_rows(error);
+        let divided = matches!(verdict, Verdict::Refused { divisible: true, .. });
+        assert_eq!(divided, is_refused, "{verdict:?}");
+        assert_eq!(matches!(verdict, Verdict::Retry { .. }), !is_refused, "{verdict:?}");
+    };
+    check(
+        "D1_ERROR: CHECK constraint failed: attempt >= 1: SQLITE_CONSTRAINT",
+        true,
+    );
+    check(
+        "D1_ERROR: cannot store TEXT value in INTEGER column: SQLITE_CONSTRAINT",
+        true,
+    );
+    check("D1_ERROR: datatype mismatch: SQLITE_MISMATCH", true);
+    check("D1_ERROR: string or blob too big: SQLITE_TOOBIG", true);
+    check("D1_ERROR: no such table: executions: SQLITE_ERROR", false);
+    check("D1_ERROR: Network connection lost.", false);
+}
+
+#[test]
 fn who_stands_in_does_not_make_up_for_the_failure_of_the_agent_that_was_asked() {
     let mut stood_in = ended("r", 100, 50, "completed", Route::Orchestrated);
     if let What::ExecutionEnded { hops, .. } = &mut stood_in.what {
