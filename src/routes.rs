@@ -73,6 +73,8 @@ pub enum Action {
     Outbox,
     /// `POST /operator/outbox/{letter}/resend`
     ResendEvent,
+    /// `GET /operator/alerts`
+    Alerts,
     /// `GET /operator/links`
     Links,
     /// `GET /operator/links/{orchestrator}`

@@ -4,6 +4,7 @@
 //! [`Gateway::handle`] does the rest. Neither knows what platform it runs on.
 
 mod access;
+mod alerts;
 mod api_keys;
 mod choice;
 mod cors;
@@ -342,6 +343,7 @@ impl Gateway<'_> {
             Action::CreateApiKey => self.create_api_key(caller, request.body()).await,
             Action::ApiKeys => self.api_keys(caller, request.uri().query()).await,
             Action::RevokeApiKey => self.revoke_api_key(caller, parameter("key")).await,
+            Action::Alerts => self.alerts(caller).await,
             Action::Links => self.links(caller).await,
             Action::Link => self.link(caller, parameter("orchestrator")).await,
             Action::OrderLink(command) => {

@@ -10,7 +10,7 @@ use super::{
     AgentManifest, BUDGET_MS, Finding, GatewayManifest, Implementation, RUST_AGENTS, RuleState, RulesConfig, Template,
     Visibility, budget_ms, input_of, workflow,
 };
-use super::{check_http, check_model};
+use super::{check_http, check_model, check_notices};
 use crate::schema::{self, LazySchema, VIOLATIONS_MAX};
 use crate::text::phrase_problem;
 
@@ -96,6 +96,9 @@ pub(super) fn agent(agent: &AgentManifest, file: &Path, prompt: Option<&str>, fi
                 found(format!("/routing/{name}/{index}/phrase"), problem);
             }
         }
+    }
+    for (at, reason) in check_notices::alone(agent) {
+        found(at, reason);
     }
     if agent.retry.backoff_ms > agent.retry.backoff_max_ms {
         found(
@@ -269,6 +272,16 @@ pub(super) fn team(
         }
     }
     let Some((file, gateway)) = gateway else { return };
+    for (file, agent) in agents {
+        for (pointer, reason) in check_notices::in_gateway(agent, gateway) {
+            let file = file.clone();
+            findings.push(Finding { file, pointer, reason });
+        }
+    }
+    for (pointer, reason) in check_notices::of_gateway(gateway, &by_id) {
+        let file = file.to_owned();
+        findings.push(Finding { file, pointer, reason });
+    }
     for (name, problem) in [
         ("default", default_problem(gateway, &by_id)),
         ("classifier", classifier_problem(gateway, &by_id)),

@@ -21,7 +21,7 @@ const OPERATE: Access = Access::Signed {
 };
 
 /// Every route.
-pub const ROUTES: [Route; 35] = [
+pub const ROUTES: [Route; 36] = [
     Route {
         method: "GET",
         template: "/.well-known/baton.json",
@@ -339,6 +339,17 @@ pub const ROUTES: [Route; 35] = [
         messages: Messages {
             request: None,
             response: Some("outbox-resent"),
+        },
+    },
+    Route {
+        method: "GET",
+        template: "/operator/alerts",
+        action: Action::Alerts,
+        access: OPERATE,
+        summary: "The alerts that the gateway declares, and how each stands",
+        messages: Messages {
+            request: None,
+            response: Some("alerts"),
         },
     },
     Route {

@@ -18,6 +18,7 @@ macro_rules! schemas {
 
 schemas![
     "agent-metrics",
+    "alerts",
     "api-key-created",
     "api-key-request",
     "api-keys",
@@ -34,6 +35,7 @@ schemas![
     "lease",
     "link",
     "links",
+    "notice",
     "openapi",
     "outbox",
     "outbox-resent",

@@ -98,6 +98,7 @@ impl Running<'_> {
             agent: agent.id.clone(),
             agent_version: agent.version.clone(),
             workflow: matches!(agent.implementation, Implementation::Workflow { .. }),
+            notifications: agent.notifications.clone(),
             input: input.clone(),
             fingerprint: fingerprint.to_owned(),
             deadline_ms: agent.deadline_ms.min(left_ms),
