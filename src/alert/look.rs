@@ -8,18 +8,16 @@ use crate::manifest::{AlertConfig, Team};
 use crate::platform::{Platform, StorageUnavailable};
 
 /// How often a change is tried again that somebody else's was faster than.
-const CHANGES_MAX: usize = 8;
+pub const CHANGES_MAX: usize = 8;
 /// For so long one look tells channels, in milliseconds: the rest waits for the next one, in 5 minutes.
-const TELL_FOR_MS: u64 = 2 * 60 * 1_000;
+pub const TELL_FOR_MS: u64 = 2 * 60 * 1_000;
 const MINUTE_MS: u64 = 60_000;
 
 /// An alert that the gateway declares.
-#[derive(Debug, Clone, Copy)]
-pub struct Declared<'a> {
-    /// Its id.
-    pub id: &'a str,
-    /// What `gateway.json` says of it.
-    pub config: &'a AlertConfig,
+#[derive(Clone, Copy)]
+struct Declared<'a> {
+    id: &'a str,
+    config: &'a AlertConfig,
 }
 
 impl Declared<'_> {

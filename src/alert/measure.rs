@@ -11,13 +11,13 @@ const MINUTE_MS: u64 = 60_000;
 
 /// What was measured.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Reading {
+pub(super) struct Reading {
     /// Whether it is wrong.
-    pub observation: Observation,
+    pub(super) observation: Observation,
     /// As a number, where there is one.
-    pub value: Option<f64>,
+    pub(super) value: Option<f64>,
     /// As a sentence.
-    pub text: String,
+    pub(super) text: String,
 }
 
 impl Reading {

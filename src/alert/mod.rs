@@ -12,8 +12,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use self::look::{Declared, look};
-pub use self::measure::Reading;
+pub use self::look::{CHANGES_MAX, TELL_FOR_MS, look};
 pub use self::state::{
     AlertState, GIVE_UP_MS, Kept, Observation, Outgoing, Phase, RETRY_FIRST_MS, RETRY_MAX_MS, Say, Timing, WAITING_MAX,
 };

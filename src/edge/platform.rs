@@ -230,7 +230,10 @@ impl Platform for EdgePlatform {
     }
 
     async fn notify(&self, notice: &Notice) -> Sent {
-        channel::send(&self.env, notice).await
+        let started_at_ms = clock::now_ms();
+        let sent = channel::send(&self.env, notice).await;
+        log::notice(notice, &sent, clock::now_ms() - started_at_ms);
+        sent
     }
 
     async fn export(&self, destination: &str, event: &Event) -> otlp::Verdict {

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// A gateway has at most this many alerts.
 pub const ALERTS_MAX: usize = 32;
+/// An alert tells at most this many channels.
+pub const ALERT_CHANNELS_MAX: usize = 4;
 /// The longest window and wait of an alert, in minutes: a week.
 pub const ALERT_MINUTES_MAX: u64 = 7 * 24 * 60;
 

@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::check_model::FUNCTIONS;
 use super::notification::{NOTIFICATION_NAMES, NotifiedOutcome};
 use super::{AgentManifest, ChannelKind, GatewayManifest, Notification, Template};
 
-/// Functions that every template may call.
-const FUNCTIONS: [&str; 3] = ["dict", "namespace", "range"];
 /// What `error` has.
 const OF_ERROR: [&str; 3] = ["code", "message", "retryable"];
 

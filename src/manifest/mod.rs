@@ -36,7 +36,7 @@ pub use agent::{
     AgentManifest, Example, Fallback, Implementation, Keyword, Limits, RetryPolicy, Routing, Rule, RuleHandOff,
     RuleState, RulesConfig, RustConfig, Visibility,
 };
-pub use alert::{ALERT_MINUTES_MAX, ALERTS_MAX, AlertConfig, Percentile, Watch};
+pub use alert::{ALERT_CHANNELS_MAX, ALERT_MINUTES_MAX, ALERTS_MAX, AlertConfig, Percentile, Watch};
 pub use channel::{CHANNELS_MAX, ChannelConfig, ChannelKind};
 pub use direct::{BUDGET_MS, Direct, budget_ms, input_of};
 pub use gateway::{Discovery, GatewayLimits, GatewayManifest, GatewayRouting};

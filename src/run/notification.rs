@@ -23,17 +23,14 @@ impl Ended {
         // All answers are ours; one that is none is a failure without details.
         let mut body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
         // A problem, such as a passed deadline, is an error by its own members.
-        let error = match body["error"].take() {
-            Value::Null if answer.status != 200 => json!({
-                "code": body["code"],
-                "message": body["title"],
-                "retryable": false,
-            }),
-            error => error,
+        let mut member = |name: &str| body.get_mut(name).map(Value::take).unwrap_or_default();
+        let error = match answer.status {
+            200 => member("error"),
+            _ => json!({ "code": member("code"), "message": member("title"), "retryable": false }),
         };
         Self {
             outcome: answer.ending(),
-            output: body["output"].take(),
+            output: member("output"),
             error,
         }
     }
@@ -282,7 +279,7 @@ mod tests {
     fn an_attempt_that_is_lost_or_cancelled_is_told_as_well() {
         let any = json!({"outcomes": ["failed", "cancelled"], "message": "{{ outcome }}"});
         let mut bench = Bench::default();
-        bench.ask("c", notifying(&[any.clone()], background("k", 1)));
+        bench.ask("c", notifying(std::slice::from_ref(&any), background("k", 1)));
         let _ = bench.execution();
         bench.now_ms += 1_000_000;
         let Some(Work::Deliver(parcel)) = bench.work() else {

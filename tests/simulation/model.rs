@@ -81,7 +81,8 @@ impl Model {
         for (_, row) in self.news(storage, "settlement/") {
             self.settlement = Some(serde_json::from_str(&row).unwrap());
         }
-        let ordinal = |key: &str| -> u32 { key.split_once('/').unwrap().1.parse().unwrap() };
+        // A notice's key goes on with its rule's number.
+        let ordinal = |key: &str| -> u32 { key.split(['/', '-']).nth(1).unwrap().parse().unwrap() };
         let tables = ["attempt/", "answer/", "delivery/"];
         let news = tables.into_iter().flat_map(|table| self.news(storage, table));
         let ordinals: BTreeSet<u32> = news.map(|(key, _)| ordinal(&key)).collect();
@@ -168,6 +169,12 @@ impl Model {
         assert_eq!(
             delivery.is_some(),
             attempt.phase == Phase::Ended && attempt.callback_url.is_some(),
+            "{attempt:?}"
+        );
+        let notice = storage.get(&format!("delivery/{}", Place::notice(ordinal, 0))).unwrap();
+        assert_eq!(
+            notice.is_some(),
+            attempt.phase == Phase::Ended && !attempt.notifications.is_empty(),
             "{attempt:?}"
         );
         let is_delivered = delivery.is_some_and(|delivery| delivery["state"] == "delivered");

@@ -6,8 +6,10 @@ use std::thread;
 use contract_tests::command_line::Run;
 use contract_tests::environment::Environment;
 use contract_tests::folder::Folder;
-use contract_tests::gateway::Gateway;
+use contract_tests::gateway::{Configured, Gateway, Options};
+use contract_tests::keys::{Key, Keys};
 use contract_tests::message::Message;
+use contract_tests::orchestrator::Orchestrator;
 use contract_tests::outside::wait_for;
 use contract_tests::receiver::Receiver;
 use serde_json::{Value, json};
@@ -118,4 +120,33 @@ fn what_was_told_is_known_after_the_runtime_was_killed() {
     gateway.fire_cron();
     assert_eq!(told(&receiver).len(), 1);
     assert_eq!(alert(&gateway)["firings"], 1);
+}
+
+#[test]
+fn a_lost_lease_is_told_and_that_it_is_held_again() {
+    let receiver = Receiver::start();
+    let keys = Keys::new([
+        Key::new("invoke", "reference", "invoke"),
+        Key::new("register", "reference", "register"),
+    ]);
+    let mut orchestrator = Orchestrator::new("reference", &keys, 60_000);
+    let gateway = Gateway::start(Options {
+        keys,
+        orchestrators: vec![Configured::new("reference", &orchestrator.url())],
+        ..options(&receiver.origin(), "/hook", "/slack")
+    });
+    gateway.fire_cron();
+    gateway.fire_cron();
+    let lost = told(&receiver);
+    assert_eq!(lost.len(), 1, "{lost:#?}");
+    assert_eq!(
+        (&lost[0]["type"], &lost[0]["data"]["kind"]),
+        (&json!("alert.firing"), &json!("lease_lost"))
+    );
+    orchestrator.start();
+    let _ = orchestrator.wait_for_live();
+    gateway.fire_cron();
+    let held = told(&receiver);
+    assert_eq!(held.len(), 2, "{held:#?}");
+    assert_eq!(held[1]["type"], "alert.resolved");
 }

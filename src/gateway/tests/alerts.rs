@@ -150,6 +150,32 @@ fn what_cannot_be_kept_is_not_told() {
     assert_eq!(told(&bench), Vec::<String>::new());
 }
 
+#[test]
+fn a_change_is_tried_so_often_where_others_are_faster() {
+    for (contended, alarms) in [(alert::CHANGES_MAX - 1, 0), (alert::CHANGES_MAX, 1)] {
+        let bench = bench();
+        pass(&bench, 5, 9);
+        bench.platform.watched.borrow_mut().contended = contended;
+        look(&bench);
+        assert_eq!(bench.platform.alarms.borrow().len(), alarms);
+        assert_eq!(told(&bench).is_empty(), alarms == 1);
+    }
+}
+
+#[test]
+fn one_look_tells_for_so_long() {
+    for (slowness_ms, at_first) in [(alert::TELL_FOR_MS - 1, 2), (alert::TELL_FOR_MS, 1)] {
+        let bench = bench();
+        pass(&bench, 5, 9);
+        bench.platform.slowness_ms.set(slowness_ms);
+        look(&bench);
+        assert_eq!(told(&bench).len(), at_first);
+        bench.platform.slowness_ms.set(0);
+        look(&bench);
+        assert_eq!(told(&bench).len(), 2 - at_first);
+    }
+}
+
 proptest! {
     #[test]
     fn of_looks_at_once_one_tells(turns in prop::collection::vec(0..3_usize, 0..200)) {

@@ -74,6 +74,8 @@ pub(super) struct AlertsWatched {
     pub(super) ended: Ended,
     pub(super) kept: HashMap<String, Kept>,
     pub(super) notified: Vec<Notice>,
+    /// How often somebody else is faster than who keeps an alert's state.
+    pub(super) contended: usize,
     /// What channels answer, the last one first; then they take what they are told.
     pub(super) answers: Vec<Sent>,
 }
@@ -418,6 +420,10 @@ impl Platform for FakePlatform {
             return Err(StorageUnavailable);
         }
         let mut watched = self.watched.borrow_mut();
+        if watched.contended > 0 {
+            watched.contended -= 1;
+            return Ok(false);
+        }
         let kept = watched.kept.entry(id.to_owned()).or_default();
         let fits = kept.version == version;
         if fits {
@@ -435,6 +441,7 @@ impl Platform for FakePlatform {
 
     async fn notify(&self, notice: &Notice) -> Sent {
         self.step_aside().await;
+        self.now_ms.set(self.now_ms.get() + self.slowness_ms.get());
         let mut watched = self.watched.borrow_mut();
         watched.notified.push(again(notice));
         watched.answers.pop().unwrap_or(Sent::Delivered)

@@ -229,6 +229,10 @@ fn the_schemas_limits_are_those_of_the_code() {
             crate::manifest::CHANNELS_MAX as u64,
         ),
         (
+            &alert["additionalProperties"]["properties"]["channels"]["maxItems"],
+            crate::manifest::ALERT_CHANNELS_MAX as u64,
+        ),
+        (
             &alert["additionalProperties"]["properties"]["window_minutes"]["maximum"],
             crate::manifest::ALERT_MINUTES_MAX,
         ),
