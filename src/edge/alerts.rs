@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use worker::Env;
 
-use super::d1::{database, number};
+use super::d1::{database, integer, number};
 use crate::alert::{AlertState, Kept, sql};
 use crate::manifest::Team;
 
@@ -23,15 +23,12 @@ pub async fn read(env: &Env, id: &str) -> worker::Result<Kept> {
     let Some(row) = row else {
         return Ok(Kept::default());
     };
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a number that we wrote"
-    )]
-    let version = row.version as u64;
     // What another version of the gateway wrote and this one cannot read begins anew.
     let state = serde_json::from_str(&row.state).unwrap_or_default();
-    Ok(Kept { version, state })
+    Ok(Kept {
+        version: integer(row.version),
+        state,
+    })
 }
 
 /// Keeps a state in the place of the one of this version. Answers whether it did.

@@ -240,3 +240,27 @@ fn the_schemas_limits_are_those_of_the_code() {
         assert_eq!(*limit, expected);
     }
 }
+
+/// The block of JSON in the tutorial that begins with this field.
+fn documented(field: &str) -> Value {
+    let page = include_str!("../../../../docs/notifications.md");
+    let begin = page.find(&format!("```json\n\"{field}\"")).expect("the block");
+    let block = page[begin..].split("```").nth(1).expect("its end");
+    let members = block.strip_prefix("json\n").expect("JSON");
+    serde_json::from_str(&format!("{{{members}}}")).expect("members of an object")
+}
+
+#[test]
+fn what_the_tutorial_shows_passes() {
+    let triage = include_str!("../../../../manifests/triage.json");
+    let mut triage: Value = serde_json::from_str(triage).expect("JSON");
+    triage["notifications"] = documented("notifications")["notifications"].clone();
+    // The rest of the team is not here.
+    triage.as_object_mut().expect("an object").remove("fallback");
+    let definitions = include_str!("../../../../manifests/shared/definitions.json");
+    let files = [
+        ("triage.json".into(), triage.to_string()),
+        ("shared/definitions.json".into(), definitions.to_owned()),
+    ];
+    check_gateway(&documented("channels"), &files, &[]);
+}
