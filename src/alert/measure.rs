@@ -85,7 +85,7 @@ async fn ended<P: Platform>(
 /// Nothing is wrong with too few: what is quiet is the business of `silence`.
 fn too_few(ended: &Ended, window_minutes: u64) -> Reading {
     let text = format!(
-        "{} executions ended in {window_minutes} minutes: too few to judge.",
+        "Too few executions to judge: {} ended in {window_minutes} minutes.",
         ended.count
     );
     Reading::of(false, None, text)
@@ -203,8 +203,8 @@ mod tests {
     #[test]
     fn rates_at_the_edge() {
         for (count, wrong, is_wrong, words) in [
-            (0, 0, false, "too few"),
-            (9, 9, false, "9 executions ended in 15 minutes: too few"),
+            (0, 0, false, "Too few"),
+            (9, 9, false, "Too few executions to judge: 9 ended in 15 minutes"),
             (
                 10,
                 5,
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn latencies_at_the_edge() {
         let of_p95 = |count, p95_ms| latency(&of(count, 0, p95_ms), (Percentile::P95, 500), (15, 10));
-        check(&of_p95(9, 501), false, "too few");
+        check(&of_p95(9, 501), false, "Too few");
         check(
             &of_p95(10, 500),
             false,
