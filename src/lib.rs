@@ -9,8 +9,10 @@
 
 pub mod access;
 pub mod agent;
+pub mod alert;
 pub mod backoff;
 pub mod breaker;
+pub mod channel;
 pub mod config;
 pub mod connections;
 pub mod direct;

@@ -85,6 +85,8 @@ pub enum Action {
     OverrideVersion,
     /// `POST /operator/overrides/rollback`
     RollBackOverrides,
+    /// `GET /operator/alerts`
+    Alerts,
     /// `GET /operator/links`
     Links,
     /// `GET /operator/links/{orchestrator}`

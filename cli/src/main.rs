@@ -61,6 +61,7 @@ fn run(args: &Args) -> Result<Report, Failure> {
         Command::DeadLetters(command) => commands::dead_letters::run(command, style),
         Command::Executions(args) => commands::history::executions(args, style),
         Command::Metrics(args) => commands::history::metrics(args, style),
+        Command::Alerts(args) => commands::alerts::run(args, style),
         Command::Outbox(command) => commands::outbox::run(command, style),
         Command::ApiKeys(command) => commands::api_keys::run(command, style),
         Command::Overrides(command) => commands::overrides::run(command, style),

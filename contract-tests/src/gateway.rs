@@ -20,6 +20,9 @@ use crate::ports::{free_port, is_free};
 use crate::process::{Process, tail};
 use crate::queue::Queue;
 
+/// Where the local runtime takes the word to fire the cron trigger.
+const CRON_PATH: &str = "/cdn-cgi/local/scheduled";
+
 /// What a gateway is configured with.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -161,6 +164,12 @@ impl Gateway {
     }
 
     fn start_until(options: Options, health: u16) -> Self {
+        let mut gateway = Self::prepared(options, health);
+        gateway.restart();
+        gateway
+    }
+
+    fn prepared(options: Options, health: u16) -> Self {
         let folder = Folder::new("gateway");
         let port = free_port();
         let config = configuration(port, &options);
@@ -170,7 +179,7 @@ impl Gateway {
         let secrets: String = secrets.map(|(name, value)| format!("{name}='{value}'\n")).collect();
         folder.write("secrets.env", secrets);
         let registry = options.queue.as_ref().and_then(Queue::registry);
-        let mut gateway = Self {
+        let gateway = Self {
             process: None,
             registry: registry.map_or_else(|| folder.join("registry"), Path::to_owned),
             folder,
@@ -181,7 +190,6 @@ impl Gateway {
         if options.history {
             gateway.make_history();
         }
-        gateway.restart();
         gateway
     }
 
@@ -214,14 +222,47 @@ impl Gateway {
             .stdout
     }
 
+    /// Starts one that nobody calls: it is waited for until it listens, and asked nothing.
+    ///
+    /// # Panics
+    /// When it does not listen.
+    #[must_use]
+    pub fn start_uncalled(options: Options) -> Self {
+        let mut gateway = Self::prepared(options, 200);
+        let process = gateway.begin();
+        wait_for("the gateway to listen", || (!is_free(gateway.port)).then_some(()));
+        gateway.process = Some(process);
+        gateway
+    }
+
+    /// Fires the cron trigger, as the platform does every five minutes, and waits for its end.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[track_caller]
+    pub fn fire_cron(&self) {
+        let request = format!("GET {CRON_PATH} HTTP/1.1\r\nhost: {}\r\n\r\n", self.authority());
+        let answer = exchange(self.port, request.as_bytes()).expect("the runtime answers");
+        assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+    }
+
+    /// Changes its database D1, while it does not run.
+    ///
+    /// # Panics
+    /// When it runs, or the statement fails.
+    pub fn change_history(&self, statement: &str) {
+        assert!(self.process.is_none(), "the gateway runs");
+        let mut command = self.wrangler(&["d1", "execute", "baton-history", "--local", "--command", statement]);
+        command.env("CI", "true");
+        let _ = Run::of(&mut command, self.folder.path()).expect(0);
+    }
+
     /// Starts it again, on the same state and with the same configuration.
     ///
     /// # Panics
     /// When it runs, or does not serve.
     pub fn restart(&mut self) {
-        assert!(self.process.is_none(), "the gateway runs");
-        wait_for("the gateway's port to be free", || is_free(self.port).then_some(()));
-        let mut process = Process::start(self.command(), &self.log_file(), self.folder.path());
+        let mut process = self.begin();
         let request = format!("GET /healthz HTTP/1.1\r\nhost: {}\r\n\r\n", self.authority());
         wait_for("the gateway to serve", || {
             process.assert_runs();
@@ -229,6 +270,12 @@ impl Gateway {
             (answer.status == self.health).then_some(())
         });
         self.process = Some(process);
+    }
+
+    fn begin(&self) -> Process {
+        assert!(self.process.is_none(), "the gateway runs");
+        wait_for("the gateway's port to be free", || is_free(self.port).then_some(()));
+        Process::start(self.command(), &self.log_file(), self.folder.path())
     }
 
     /// Kills it with SIGKILL: wrangler, workerd, all of it, at once.

@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 use worker::{console_error, console_log};
 
 use super::incoming::Head;
+use crate::channel::Notice;
 use crate::gateway::{Body, Record};
 use crate::invocation::Occasion;
 use crate::run::StoredAnswer;
 use crate::run::call::Call;
 use crate::run::delivery::{Parcel, Sent};
 use crate::run::ledger::Commit;
-use crate::run::settlement::{Notice, Told};
+use crate::run::settlement::{self, Told};
 use crate::telemetry::otlp::Verdict;
 
 /// The line of a request, which saw this version of the overrides.
@@ -66,13 +67,31 @@ pub fn execution(call: &Call, answer: &StoredAnswer, commit: &Commit, duration_m
     }));
 }
 
-/// A try of a callback.
-pub fn delivery(parcel: &Parcel, sent: &Sent, duration_ms: u64) {
-    let (result, reason) = match sent {
+fn result_of(sent: &Sent) -> (&'static str, Option<&String>) {
+    match sent {
         Sent::Delivered => ("delivered", None),
         Sent::Refused(reason) => ("refused", Some(reason)),
         Sent::Failed { reason, .. } => ("failed", Some(reason)),
-    };
+    }
+}
+
+/// A try to tell a channel of an alert.
+pub fn notice(notice: &Notice, sent: &Sent, duration_ms: u64) {
+    let (result, reason) = result_of(sent);
+    line(&json!({
+        "event": "notice",
+        "notice": notice.id,
+        "channel": notice.channel,
+        "kind": notice.kind,
+        "result": result,
+        "reason": reason,
+        "duration_ms": duration_ms,
+    }));
+}
+
+/// A try of a callback or a notification.
+pub fn delivery(parcel: &Parcel, sent: &Sent, duration_ms: u64) {
+    let (result, reason) = result_of(sent);
     line(&json!({
         "event": "delivery",
         "delivery": parcel.id,
@@ -85,7 +104,7 @@ pub fn delivery(parcel: &Parcel, sent: &Sent, duration_ms: u64) {
 }
 
 /// A try of a settlement.
-pub fn settlement(notice: &Notice, told: &Told) {
+pub fn settlement(notice: &settlement::Notice, told: &Told) {
     let (result, reason) = match told {
         Told::Acknowledged => ("settled", None),
         Told::Conflict(reason) => ("conflict", Some(reason)),

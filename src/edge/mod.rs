@@ -1,9 +1,11 @@
 //! The platform: the only module that names the `worker` crate, and that reads a clock, a random source and the
 //! environment. It turns events into calls of the core, and performs what the core asks for.
 
+mod alerts;
 mod api_keys;
 mod body;
 mod callback;
+mod channel;
 mod client_object;
 mod clock;
 mod d1;
@@ -38,6 +40,7 @@ use futures_util::future::join_all;
 use worker::{Context, Env, MessageBatch, ScheduleContext, ScheduledEvent, event};
 
 use crate::access::client_address;
+use crate::alert;
 use crate::config::{Config, ConfigError};
 use crate::gateway::{Gateway, Handled};
 use crate::invocation::Occasion;
@@ -65,12 +68,18 @@ async fn fetch(request: worker::Request, env: Env, context: Context) -> worker::
     incoming::response(response, (platform::EdgePlatform::new(env), team), &context)
 }
 
-/// Cron: wakes links whose alarm was lost, and those of a gateway that nobody calls; and ends the history's oldest days.
+/// Cron: wakes links whose alarm was lost, and those of a gateway that nobody calls; looks at the alerts; and ends the
+/// history's oldest days.
 #[event(scheduled)]
 async fn scheduled(_: ScheduledEvent, env: Env, _: ScheduleContext) {
     log::report_panics();
     wake_links(&env).await;
     let Ok(config) = config(&env) else { return };
+    let team = Team::embedded();
+    alert::look(team, config, &platform::EdgePlatform::new(env.clone())).await;
+    if let Err(error) = alerts::prune(&env).await {
+        log::alarm("alert", &error.to_string());
+    }
     if let Err(error) = history::prune(&env, config.telemetry.history_ms, clock::now_ms()).await {
         log::alarm("history", &error.to_string());
     }

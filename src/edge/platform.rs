@@ -8,22 +8,24 @@ use worker::Env;
 use super::clock::PlatformHost;
 use super::outside::EdgeOutside;
 use super::{
-    api_keys, clock, dead_letters, export, history, http_client, lease, link_object, log, object, overrides,
-    overrides_object, slots,
+    alerts, api_keys, channel, clock, dead_letters, export, history, http_client, lease, link_object, log, object,
+    overrides, overrides_object, slots,
 };
 use crate::access::key::SECRET_BYTES;
 use crate::access::{Admission, ApiKey, Arrival, KeyState, PresentedKey, Slot, Taken};
 use crate::agent::{Host, LocalBoxFuture, Outside};
+use crate::alert::{AlertState, Kept};
 use crate::breaker::{Breaker, Verdict, Word};
+use crate::channel::Notice;
 use crate::link::{KnownLease, LinkReport, Order};
 use crate::overrides::{Proposal, Proposed, Snapshot, Version};
 use crate::platform::{Platform, StorageUnavailable, Unanswered};
-use crate::run::delivery::DeadLetter;
+use crate::run::delivery::{DeadLetter, Sent};
 use crate::run::outbox_report::{DeadEvent, Lag};
 use crate::run::status::{Watch, Watched};
 use crate::run::{Asked, Question, RunName, Told};
 use crate::telemetry::event::Event;
-use crate::telemetry::history::{Count, ExecutionRow, Filter, Window};
+use crate::telemetry::history::{Count, Ended, ExecutionRow, Filter, Window};
 use crate::telemetry::otlp;
 
 /// The platform as one request sees it.
@@ -233,6 +235,29 @@ impl Platform for EdgePlatform {
             overrides::made(snapshot);
         }
         Ok(proposed)
+    }
+
+    async fn ended(&self, agent: Option<&str>, window: Window) -> Result<Ended, StorageUnavailable> {
+        listed(history::ended(&self.env, agent, window).await)
+    }
+
+    async fn last_execution(&self, agent: &str) -> Result<Option<u64>, StorageUnavailable> {
+        listed(history::last_execution(&self.env, agent).await)
+    }
+
+    async fn alert(&self, id: &str) -> Result<Kept, StorageUnavailable> {
+        listed(alerts::read(&self.env, id).await)
+    }
+
+    async fn keep_alert(&self, id: &str, version: u64, state: &AlertState) -> Result<bool, StorageUnavailable> {
+        listed(alerts::keep(&self.env, id, version, state).await)
+    }
+
+    async fn notify(&self, notice: &Notice) -> Sent {
+        let started_at_ms = clock::now_ms();
+        let sent = channel::send(&self.env, notice).await;
+        log::notice(notice, &sent, clock::now_ms() - started_at_ms);
+        sent
     }
 
     async fn export(&self, destination: &str, event: &Event) -> otlp::Verdict {

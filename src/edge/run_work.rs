@@ -14,10 +14,10 @@ use super::notify::Notify;
 use super::platform::EdgePlatform;
 use super::run_ledger::RunLedger;
 use super::run_object::{RunObject, Running};
-use super::{callback, clock, dead_letters, export, history, log, overrides, queue, settle, slots};
+use super::{callback, channel, clock, dead_letters, export, history, log, overrides, queue, settle, slots};
 use crate::agent::{Cancellation, Host, Journal};
 use crate::invocation::{Executor, before};
-use crate::run::delivery::{self, DeadLetter, Parcel};
+use crate::run::delivery::{self, DeadLetter, Parcel, Place};
 use crate::run::ledger::Commit;
 use crate::run::outbox::{self, Batch};
 use crate::run::settlement::{self, Notice};
@@ -87,7 +87,7 @@ impl RunObject {
             Work::Execute(execution) => self.execute(*execution).await,
             Work::Deliver(parcel) => self.deliver(&parcel).await,
             Work::Settle(notice) => self.settle(&notice).await,
-            Work::Report(ordinal, letter) => self.report(ordinal, &letter).await,
+            Work::Report(place, letter) => self.report(place, &letter).await,
             Work::Export => self.export().await,
             Work::RemoveAll => Ok(()),
         };
@@ -185,7 +185,10 @@ impl RunObject {
 
     async fn deliver(&self, parcel: &Parcel) -> worker::Result<()> {
         let started_at_ms = clock::now_ms();
-        let sent = callback::send(&self.env, parcel).await;
+        let sent = match &parcel.notice {
+            Some(notice) => channel::send(&self.env, notice).await,
+            None => callback::send(&self.env, parcel).await,
+        };
         log::delivery(parcel, &sent, clock::now_ms() - started_at_ms);
         self.transact(|storage| delivery::sent(storage, parcel, sent, self.moment()))
     }
@@ -237,16 +240,21 @@ impl RunObject {
         Ok(())
     }
 
-    async fn report(&self, ordinal: u32, letter: &DeadLetter) -> worker::Result<()> {
+    async fn report(&self, place: Place, letter: &DeadLetter) -> worker::Result<()> {
+        let subject = if place.rule.is_some() {
+            "notification"
+        } else {
+            "callback"
+        };
         log::alarm(
-            "callback",
+            subject,
             &format!(
                 "{} was given up after {} tries: {}",
                 letter.delivery, letter.tries, letter.last_error
             ),
         );
         dead_letters::add(&self.env, letter).await?;
-        self.transact(|storage| delivery::reported(storage, ordinal, letter))
+        self.transact(|storage| delivery::reported(storage, place, letter))
     }
 }
 

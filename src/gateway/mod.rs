@@ -4,6 +4,7 @@
 //! [`Gateway::handle`] does the rest. Neither knows what platform it runs on.
 
 mod access;
+mod alerts;
 mod api_keys;
 mod choice;
 mod cors;
@@ -355,6 +356,7 @@ impl Gateway<'_> {
             Action::OverrideVersions => self.override_versions(caller).await,
             Action::OverrideVersion => self.override_version(caller, parameter("version")).await,
             Action::RollBackOverrides => self.roll_back_overrides(caller, request).await,
+            Action::Alerts => self.alerts(caller).await,
             Action::Links => self.links(caller).await,
             Action::Link => self.link(caller, parameter("orchestrator")).await,
             Action::OrderLink(command) => {

@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+mod alerts;
 mod api_keys;
 mod coordination;
 mod direct;

@@ -10,7 +10,7 @@ use super::{
     AgentManifest, Finding, GatewayManifest, Implementation, RUST_AGENTS, RuleState, RulesConfig, Template, Visibility,
     input_of, workflow,
 };
-use super::{check_adjustable, check_http, check_tools};
+use super::{check_adjustable, check_http, check_notices, check_tools};
 use crate::schema::{self, LazySchema, VIOLATIONS_MAX};
 
 /// What a customer might say: a template that cannot wrap this one cannot wrap any.
@@ -81,6 +81,9 @@ pub(super) fn agent(agent: &AgentManifest, file: &Path, prompt: Option<&str>, fi
         conforms(&agent.output, answer, "/fallback/answer", &mut found);
     }
     for (at, reason) in check_adjustable::problems(agent, prompt) {
+        found(at, reason);
+    }
+    for (at, reason) in check_notices::alone(agent) {
         found(at, reason);
     }
     if agent.retry.backoff_ms > agent.retry.backoff_max_ms {
@@ -237,6 +240,16 @@ pub(super) fn team(
         }
     }
     let Some((file, gateway)) = gateway else { return };
+    for (file, agent) in agents {
+        for (pointer, reason) in check_notices::in_gateway(agent, gateway) {
+            let file = file.clone();
+            findings.push(Finding { file, pointer, reason });
+        }
+    }
+    for (pointer, reason) in check_notices::of_gateway(gateway, &by_id) {
+        let file = file.to_owned();
+        findings.push(Finding { file, pointer, reason });
+    }
     for (name, problem) in [
         ("default", default_problem(gateway, &by_id)),
         ("classifier", classifier_problem(gateway, &by_id)),

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{AgentManifest, ModelConfig, Role};
 
 /// Functions that every template may call.
-const FUNCTIONS: [&str; 3] = ["dict", "namespace", "range"];
+pub(super) const FUNCTIONS: [&str; 3] = ["dict", "namespace", "range"];
 
 /// Checks the configuration of a model by itself: pointers within the manifest, and what is wrong there. `prompt` is the
 /// text of its prompt, as far as that can be read.

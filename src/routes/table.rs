@@ -21,7 +21,7 @@ const OPERATE: Access = Access::Signed {
 };
 
 /// Every route.
-pub const ROUTES: [Route; 41] = [
+pub const ROUTES: [Route; 42] = [
     Route {
         method: "GET",
         template: "/.well-known/baton.json",
@@ -405,6 +405,17 @@ pub const ROUTES: [Route; 41] = [
         messages: Messages {
             request: Some("override-rollback"),
             response: Some("overrides"),
+        },
+    },
+    Route {
+        method: "GET",
+        template: "/operator/alerts",
+        action: Action::Alerts,
+        access: OPERATE,
+        summary: "The alerts that the gateway declares, and how each stands",
+        messages: Messages {
+            request: None,
+            response: Some("alerts"),
         },
     },
     Route {

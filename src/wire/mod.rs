@@ -19,6 +19,7 @@ macro_rules! schemas {
 schemas![
     "agent-metrics",
     "agent-override",
+    "alerts",
     "api-key-created",
     "api-key-request",
     "api-keys",
@@ -35,6 +36,7 @@ schemas![
     "lease",
     "link",
     "links",
+    "notice",
     "openapi",
     "outbox",
     "outbox-resent",

@@ -1,5 +1,6 @@
 //! One module per command.
 
+pub mod alerts;
 pub mod api_keys;
 pub mod completions;
 pub mod dead_letters;

@@ -4,6 +4,7 @@
 //! the calls.
 
 pub mod bindings;
+pub mod channels;
 pub mod clock;
 pub mod deployment;
 pub mod keys;

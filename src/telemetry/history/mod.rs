@@ -6,9 +6,10 @@ mod query;
 mod sql;
 mod table;
 
-pub use self::query::{Count, EXECUTIONS_MAX, Filter, Metrics, OUTCOMES, ROUTES, Window};
+pub use self::query::{Count, EXECUTIONS_MAX, Ended, Filter, Metrics, OUTCOMES, ROUTES, Window};
 pub use self::sql::{
-    DELETE_OLD_ATTEMPTS, DELETE_OLD_EXECUTIONS, METRICS, Parameter, WRITE_ATTEMPTS, WRITE_EXECUTIONS, select,
+    DELETE_OLD_ATTEMPTS, DELETE_OLD_EXECUTIONS, LAST_EXECUTION, METRICS, Parameter, WRITE_ATTEMPTS, WRITE_EXECUTIONS,
+    ended, select,
 };
 pub use self::table::{csv, json_lines};
 

@@ -15,6 +15,7 @@ fn database() -> Connection {
         include_str!("../../../migrations/0002_dead_letters.sql"),
         include_str!("../../../migrations/0003_api_keys.sql"),
         include_str!("../../../migrations/0004_history.sql"),
+        include_str!("../../../migrations/0005_alerts.sql"),
     ] {
         database.execute_batch(migration).expect("a migration");
     }
@@ -316,6 +317,35 @@ fn metrics_are_of_what_ended_in_the_window() {
     assert_eq!((p50, p95, p99), (Some(50), Some(95), Some(99)));
     assert_eq!((metrics.tokens.input, metrics.tokens.output), (Some(300), None));
     assert_eq!((metrics.attempts.count, metrics.attempts.retried), (2, 1));
+    let ended = |agent: Option<&str>| {
+        let mut statement = database.prepare(&super::ended(agent.is_some())).expect("a statement");
+        let mut parameters = vec![
+            bound(&Parameter::Number(window.from_ms)),
+            bound(&Parameter::Number(window.to_ms)),
+        ];
+        parameters.extend(agent.map(|agent| bound(&Parameter::Text(agent.to_owned()))));
+        let row = statement.query_row(params_from_iter(parameters), |row| {
+            Ok(Ended {
+                count: row.get("count")?,
+                wrong: row.get("wrong")?,
+                p95_ms: row.get("p95_ms")?,
+                p99_ms: row.get("p99_ms")?,
+            })
+        });
+        row.expect("a row")
+    };
+    let all = Ended {
+        count: 100,
+        wrong: 10,
+        p95_ms: Some(95),
+        p99_ms: Some(99),
+    };
+    assert_eq!(
+        (ended(None), ended(Some("triage")), ended(Some("redact"))),
+        (all, all, Ended::default())
+    );
+    let last = |agent: &str| database.query_row(LAST_EXECUTION, [agent], |row| row.get::<_, Option<u64>>(0));
+    assert_eq!((last("triage"), last("redact")), (Ok(Some(2 * HOUR_MS)), Ok(None)));
     let none = Metrics::of("redact", window, &count("redact"));
     assert_eq!((none.count, none.success_rate, none.duration_ms.p50), (0, None, None));
 }
@@ -388,6 +418,18 @@ fn every_question_has_its_index() {
         !metrics.contains("SCAN executions") && !metrics.contains("SCAN attempts"),
         "{metrics}"
     );
+    for (statement, parameters, index) in [
+        (super::ended(false), &window[1..], "executions_by_time"),
+        (
+            super::ended(true),
+            &[Parameter::Number(1), Parameter::Number(2), Parameter::Text("a".into())],
+            "executions_by_agent",
+        ),
+        (LAST_EXECUTION.to_owned(), &window[..1], "executions_by_agent"),
+    ] {
+        let plan = plan(&statement, parameters);
+        assert!(plan.contains(index) && !plan.contains("SCAN executions"), "{plan}");
+    }
     for (statement, index) in [
         (DELETE_OLD_EXECUTIONS, "executions_by_time"),
         (DELETE_OLD_ATTEMPTS, "attempts_by_time"),
