@@ -16,10 +16,11 @@ use crate::run::ledger::Commit;
 use crate::run::outbox::Batch;
 use crate::run::settlement::{Notice, Told};
 use crate::telemetry::otlp::Verdict;
+use crate::telemetry::trace_context::TraceContext;
 
 /// The line of a request.
 pub fn request(head: &Head, occasion: &Occasion, response: &http::Response<Body>, record: &Record, duration_ms: u64) {
-    line(&json!({
+    let line = json!({
         "event": "request",
         "request_id": occasion.request_id,
         "method": head.method.as_str(),
@@ -32,12 +33,13 @@ pub fn request(head: &Head, occasion: &Occasion, response: &http::Response<Body>
         "key_id": record.key_id,
         "replayed": record.replayed,
         "duration_ms": duration_ms,
-    }));
+    });
+    traced(line, record.span.as_ref());
 }
 
 /// A direct call that was answered as a stream: how it ended, after the line of its request.
 pub fn live(occasion: &Occasion, record: &Record, duration_ms: u64) {
-    line(&json!({
+    let line = json!({
         "event": "answered",
         "request_id": occasion.request_id,
         "agent": record.agent,
@@ -45,19 +47,21 @@ pub fn live(occasion: &Occasion, record: &Record, duration_ms: u64) {
         "direct_route": record.direct_route,
         "problem": record.problem,
         "duration_ms": duration_ms,
-    }));
+    });
+    traced(line, record.span.as_ref());
 }
 
 /// An execution in the background, and what became of it.
 pub fn execution(call: &Call, answer: &StoredAnswer, commit: &Commit, duration_ms: u64) {
-    line(&json!({
+    let line = json!({
         "event": "execution",
         "request_id": call.request_id,
         "agent": call.agent,
         "outcome": answer.ending(),
         "commit": commit.name(),
         "duration_ms": duration_ms,
-    }));
+    });
+    traced(line, TraceContext::parse(&call.traceparent).as_ref());
 }
 
 /// A try of a callback.
@@ -67,7 +71,7 @@ pub fn delivery(parcel: &Parcel, sent: &Sent, duration_ms: u64) {
         Sent::Refused(reason) => ("refused", Some(reason)),
         Sent::Failed { reason, .. } => ("failed", Some(reason)),
     };
-    line(&json!({
+    let line = json!({
         "event": "delivery",
         "delivery": parcel.id,
         "orchestrator": parcel.orchestrator,
@@ -75,7 +79,8 @@ pub fn delivery(parcel: &Parcel, sent: &Sent, duration_ms: u64) {
         "result": result,
         "reason": reason,
         "duration_ms": duration_ms,
-    }));
+    });
+    traced(line, TraceContext::parse(&parcel.traceparent).as_ref());
 }
 
 /// A try of a settlement.
@@ -86,7 +91,8 @@ pub fn settlement(notice: &Notice, told: &Told) {
         Told::Refused(reason) => ("refused", Some(reason)),
         Told::Failed(reason) => ("failed", Some(reason)),
     };
-    line(&json!({
+    let span = notice.traceparent.as_deref().and_then(TraceContext::parse);
+    let line = json!({
         "event": "settlement",
         "orchestrator": notice.name.orchestrator,
         "run": notice.name.run,
@@ -94,7 +100,8 @@ pub fn settlement(notice: &Notice, told: &Told) {
         "try": notice.tries,
         "result": result,
         "reason": reason,
-    }));
+    });
+    traced(line, span.as_ref());
 }
 
 /// A try to send events.
@@ -142,6 +149,13 @@ pub fn report_panics() {
             console_error!("{}", json!({"event": "panic", "place": place}));
         }));
     });
+}
+
+/// A line of something that has a span, or could have one.
+fn traced(mut of: Value, span: Option<&TraceContext>) {
+    of["trace_id"] = span.map(TraceContext::trace_id).into();
+    of["span_id"] = span.map(TraceContext::span_id).into();
+    line(&of);
 }
 
 /// A line as it is.

@@ -49,6 +49,7 @@ use crate::routes::{self, Access, Action, Parameters, Route};
 use crate::run::state::STATE_MAX_BYTES;
 use crate::run::{RunName, StoredAnswer};
 use crate::signature::{self, Policy, Purpose, Rejection, RequestView, Verified, sign_response};
+use crate::telemetry::trace_context::TraceContext;
 
 /// An open document may be kept for a minute before a client asks again.
 const OPEN_DOCUMENT_CACHING: &str = "public, max-age=60";
@@ -88,6 +89,8 @@ pub struct Record {
     pub problem: Option<&'static str>,
     /// Whether the answer was a stored one.
     pub replayed: bool,
+    /// The request's span, once its caller is known.
+    pub span: Option<TraceContext>,
 }
 
 /// A response and its record.
@@ -164,6 +167,7 @@ impl Gateway<'_> {
         let (acted, known) = match self.identify(admitted, request, platform.now_ms() / 1_000) {
             Ok(known) => {
                 record.key_id = known.key_id().map(str::to_owned);
+                record.span = known.key_id().map(|_| occasion.span());
                 let caller = known.identity().map(|identity| Caller {
                     identity,
                     occasion,

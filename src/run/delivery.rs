@@ -97,6 +97,8 @@ pub struct Parcel {
     pub orchestrator: String,
     /// The body: the same for every try.
     pub body: String,
+    /// The span of the step whose end it tells.
+    pub traceparent: String,
 }
 
 /// How a try ended.
@@ -222,6 +224,7 @@ pub(super) fn begin<S: Storage>(storage: &S, ordinal: u32, now_ms: u64) -> Resul
         url: delivery.url,
         orchestrator: run.name.orchestrator,
         body: body.to_string(),
+        traceparent: attempt.traceparent,
     }))
 }
 
