@@ -145,6 +145,10 @@ pub enum Problem {
     ApiKeyMissing,
     /// The API key is not known, or not good any more.
     ApiKeyInvalid,
+    /// `/metrics` is open to nobody: there is no token.
+    MetricsClosed,
+    /// Not the token of `/metrics`.
+    MetricsTokenInvalid,
     /// No API key of this id.
     ApiKeyUnknown,
     /// No orchestrator of this id.
@@ -207,6 +211,8 @@ impl Problem {
             Self::OriginNotAllowed => "origin-not-allowed",
             Self::ApiKeyMissing => "api-key-missing",
             Self::ApiKeyInvalid => "api-key-invalid",
+            Self::MetricsClosed => "metrics-closed",
+            Self::MetricsTokenInvalid => "metrics-token-invalid",
             Self::ApiKeyUnknown => "api-key-unknown",
             Self::OrchestratorUnknown => "orchestrator-unknown",
             Self::AgentNotAllowed => "agent-not-allowed",
@@ -226,8 +232,9 @@ impl Problem {
             | Self::OutboxLetterUnknown
             | Self::StateUnknown
             | Self::ApiKeyUnknown
+            | Self::MetricsClosed
             | Self::OrchestratorUnknown => 404,
-            Self::ApiKeyMissing | Self::ApiKeyInvalid | Self::SessionInvalid => 401,
+            Self::ApiKeyMissing | Self::ApiKeyInvalid | Self::SessionInvalid | Self::MetricsTokenInvalid => 401,
             Self::AgentNotAllowed | Self::OriginNotAllowed => 403,
             Self::StateGone => 410,
             Self::StateConflict(_) => 412,
@@ -334,6 +341,8 @@ impl Problem {
             Self::OriginNotAllowed => "Origin not allowed",
             Self::ApiKeyMissing => "API key missing",
             Self::ApiKeyInvalid => "API key refused",
+            Self::MetricsClosed => "Metrics closed",
+            Self::MetricsTokenInvalid => "Metrics token refused",
             Self::ApiKeyUnknown => "Unknown API key",
             Self::OrchestratorUnknown => "Unknown orchestrator",
             Self::AgentNotAllowed => "Agent not allowed",
@@ -437,6 +446,12 @@ impl Problem {
             Self::ApiKeyMissing => "send one field Authorization: Bearer and an API key of yours".into(),
             Self::ApiKeyInvalid => {
                 "this API key is not known, or was revoked, or has expired: ask the gateway's operator for another".into()
+            }
+            Self::MetricsClosed => {
+                "nobody may scrape this gateway: its operator opens it with the secret BATON_METRICS_TOKEN".into()
+            }
+            Self::MetricsTokenInvalid => {
+                "send one field Authorization: Bearer and what the operator has set as BATON_METRICS_TOKEN".into()
             }
             Self::ApiKeyUnknown => "no API key of this id: GET /operator/api-keys lists them".into(),
             Self::OrchestratorUnknown => {

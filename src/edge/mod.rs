@@ -27,6 +27,7 @@ mod run_work;
 mod settle;
 mod slots;
 mod sync_transaction;
+mod totals;
 
 use std::cell::Cell;
 use std::sync::OnceLock;

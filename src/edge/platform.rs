@@ -7,7 +7,9 @@ use worker::Env;
 
 use super::clock::PlatformHost;
 use super::outside::EdgeOutside;
-use super::{api_keys, clock, dead_letters, export, history, http_client, lease, link_object, log, object, slots};
+use super::{
+    api_keys, clock, dead_letters, export, history, http_client, lease, link_object, log, object, slots, totals,
+};
 use crate::access::key::SECRET_BYTES;
 use crate::access::{Admission, ApiKey, Arrival, KeyState, PresentedKey, Slot, Taken};
 use crate::agent::{Host, LocalBoxFuture, Outside};
@@ -19,7 +21,7 @@ use crate::run::outbox_report::{DeadEvent, Lag};
 use crate::run::status::{Watch, Watched};
 use crate::run::{Asked, Question, RunName, Told};
 use crate::telemetry::event::Event;
-use crate::telemetry::history::{Count, ExecutionRow, Filter, Window};
+use crate::telemetry::history::{Count, ExecutionRow, Filter, Totals, Window};
 use crate::telemetry::otlp;
 
 /// The platform as one request sees it.
@@ -186,6 +188,10 @@ impl Platform for EdgePlatform {
 
     async fn agent_count(&self, agent: &str, window: Window) -> Result<Count, StorageUnavailable> {
         listed(history::count(&self.env, agent, window).await)
+    }
+
+    async fn totals(&self) -> Result<Totals, StorageUnavailable> {
+        listed(totals::read(&self.env).await)
     }
 
     async fn outbox_lags(&self) -> Result<Vec<Lag>, StorageUnavailable> {

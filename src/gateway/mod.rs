@@ -18,6 +18,7 @@ mod page;
 mod preferences;
 mod reply;
 mod runs;
+mod scrape;
 mod session;
 mod slots;
 mod steps;
@@ -182,6 +183,7 @@ impl Gateway<'_> {
                             .await
                     }
                     Access::Page => page::answer(admitted, request.headers()),
+                    Access::MetricsToken => self.scrape(request.headers(), platform).await,
                     Access::Open if admitted.route.action == Action::Session => {
                         let now_s = platform.now_ms() / 1_000;
                         Ok(Acted::Reply(self.describe_session(request, now_s)))
@@ -265,7 +267,7 @@ impl Gateway<'_> {
         let (purpose, idempotency) = match admitted.route.access {
             Access::Open if self.is_closed(admitted.route) => (Purpose::Invoke, false),
             // Of a customer it is the key that counts: `authenticate`.
-            Access::Open | Access::ApiKey | Access::Page => return Ok(None),
+            Access::Open | Access::ApiKey | Access::Page | Access::MetricsToken => return Ok(None),
             Access::Signed { purpose, idempotency } => (purpose, idempotency),
         };
         let webhook = match admitted.route.action {
@@ -314,6 +316,7 @@ impl Gateway<'_> {
             | Action::QueryAgent
             | Action::Page
             | Action::PageFile
+            | Action::Scrape
             | Action::Session => Err(Problem::Internal),
             Action::SignIn => self.sign_in(caller, request).await,
             Action::SignOut => self.sign_out(request),

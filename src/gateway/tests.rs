@@ -17,6 +17,7 @@ mod live;
 mod object;
 mod platform;
 mod runs;
+mod scrape;
 mod session;
 mod slots;
 

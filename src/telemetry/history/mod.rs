@@ -5,12 +5,17 @@
 mod query;
 mod sql;
 mod table;
+mod totals;
 
 pub use self::query::{Count, EXECUTIONS_MAX, Filter, Metrics, OUTCOMES, ROUTES, Window};
 pub use self::sql::{
     DELETE_OLD_ATTEMPTS, DELETE_OLD_EXECUTIONS, METRICS, Parameter, WRITE_ATTEMPTS, WRITE_EXECUTIONS, select,
 };
 pub use self::table::{csv, json_lines};
+pub use self::totals::{
+    DEAD_CALLBACKS, DURATION_BOUNDS_MS, DeadCallbacks, EXECUTION_TOTALS, ExecutionTotal, LONGER_MS, OUTBOX_TOTALS,
+    OutboxTotal, Totals,
+};
 
 use serde::{Deserialize, Serialize};
 

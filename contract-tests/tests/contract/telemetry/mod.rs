@@ -2,6 +2,7 @@
 
 mod delivery;
 mod outage;
+mod scrape;
 mod traces;
 
 use contract_tests::gateway::{Configured, Gateway, Options};
