@@ -9,6 +9,7 @@ use worker::{console_error, console_log};
 use super::incoming::Head;
 use crate::gateway::{Body, Record};
 use crate::invocation::Occasion;
+use crate::link::Change;
 use crate::run::StoredAnswer;
 use crate::run::call::Call;
 use crate::run::delivery::{Parcel, Sent};
@@ -135,6 +136,28 @@ pub fn alarm(subject: &str, message: &str) {
 /// A call that a link made, and how it ended.
 pub fn link(orchestrator: &str, call: &str, result: &Value) {
     line(&json!({"event": "link", "orchestrator": orchestrator, "call": call, "result": result}));
+}
+
+/// A change of a link, with the span that tells of it.
+pub fn link_change(orchestrator: &str, change: &Change, span: &TraceContext) {
+    let (mut generation, mut key, mut forced) = (None, None, None);
+    match change {
+        Change::Registered { generation: number }
+        | Change::Renewed { generation: number }
+        | Change::LeaseLost { generation: number } => generation = Some(number),
+        Change::KeyChanged { key: asked } => key = asked.as_deref(),
+        Change::Breaker { forced: held, .. } => forced = Some(held),
+        Change::Refused | Change::Draining | Change::Deregistered => {}
+    }
+    let line = json!({
+        "event": "link-change",
+        "orchestrator": orchestrator,
+        "change": change.name(),
+        "generation": generation,
+        "key": key,
+        "forced": forced,
+    });
+    traced(line, Some(span));
 }
 
 /// Says where the core panicked: that is a fault of ours. The message may hold a caller's data and is left out; so this

@@ -170,6 +170,7 @@ pub fn rows_of<'e>(events: impl IntoIterator<Item = &'e Event>) -> Rows {
             What::HandedOff { .. }
             | What::TakenOver { .. }
             | What::CallbackEnded { .. }
+            | What::LinkChanged(_)
             | What::SettlementEnded { .. } => {}
         }
     }

@@ -1,6 +1,7 @@
 //! Telemetry on its way: at a real collector, at a receiver that refuses, and in the history.
 
 mod delivery;
+mod links;
 mod outage;
 mod scrape;
 mod traces;
