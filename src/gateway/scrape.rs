@@ -7,6 +7,7 @@ use http::HeaderMap;
 use super::access::bearer;
 use super::reply::Reply;
 use super::{Acted, Gateway};
+use crate::direct::NOBODY;
 use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::run::outbox::HISTORY;
@@ -30,11 +31,14 @@ impl Gateway<'_> {
             let report = platform.link(&orchestrator.id).await;
             links.push((orchestrator.id.as_str(), report.ok()));
         }
-        let destinations: BTreeSet<&str> = self
+        let owners = self
             .config
             .orchestrators
             .iter()
-            .flat_map(|orchestrator| destinations(self.config, &orchestrator.id))
+            .map(|orchestrator| orchestrator.id.as_str());
+        let destinations: BTreeSet<&str> = owners
+            .chain([NOBODY])
+            .flat_map(|owner| destinations(self.config, owner))
             .map(|destination| destination.name)
             // What D1 does not take stands on no list: the list is in D1.
             .filter(|name| *name != HISTORY)

@@ -51,6 +51,22 @@ fn whoever_has_the_token_sees_the_totals() {
 }
 
 #[test]
+fn a_gateway_without_orchestrators_tells_of_its_receiver() {
+    let mut bench = open();
+    let variable = |name: &str| match name {
+        "OTEL_EXPORTER_OTLP_ENDPOINT" => Some("https://collector.example.com".to_owned()),
+        _ => None,
+    };
+    bench.config.telemetry = crate::telemetry::settings::Settings::read(variable, false).expect("settings");
+    let (_, _, text) = scrape(&bench, &[&format!("Bearer {TOKEN}")]);
+    let waiting: Vec<_> = text
+        .lines()
+        .filter(|line| line.starts_with("baton_outbox_waiting_events"))
+        .collect();
+    assert_eq!(waiting, [r#"baton_outbox_waiting_events{destination="otlp"} 0"#]);
+}
+
+#[test]
 fn nobody_else_sees_anything() {
     let bench = open();
     let good = format!("Bearer {TOKEN}");

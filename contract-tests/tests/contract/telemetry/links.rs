@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use contract_tests::collector::{Collector, Span};
 use contract_tests::orchestrator::Orchestrator;
 use contract_tests::outside::wait_for;
+use contract_tests::receiver::{Reaction, Receiver};
 
 use super::*;
 
@@ -91,4 +92,49 @@ fn changes_of_a_link_arrive_although_the_collector_was_down_and_the_runtime_was_
     let lost = wait_for_change(&collector, "lease_lost");
     assert_eq!(lost.status, "STATUS_CODE_ERROR");
     assert_eq!(outbox(&gateway)["dead_letters"], json!([]));
+}
+
+#[test]
+fn a_receiver_that_hangs_costs_no_lease() {
+    const TRACES: &str = "/v1/traces";
+    let keys = Keys::new([
+        Key::new("first", "acme", "invoke"),
+        Key::new("register", "acme", "register"),
+        Key::new("operator", "acme", "operate"),
+    ]);
+    let mut orchestrator = Orchestrator::new("acme", &keys, LEASE_MS);
+    orchestrator.start();
+    let receiver = Receiver::start();
+    receiver.plan(TRACES, [Reaction::Hang]);
+    let gateway = Gateway::start(Options {
+        keys,
+        orchestrators: vec![Configured::new("acme", &orchestrator.url())],
+        // Longer than a lease, which would end while the link waited for it.
+        variables: vec![
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.origin()),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", (4 * LEASE_MS).to_string()),
+        ],
+        history: true,
+        ..Options::default()
+    });
+    let _ = receiver.wait_for(TRACES, 1);
+    let lines = |event: &str| {
+        let mut lines = gateway.events();
+        lines.retain(|line| line["event"] == event);
+        lines
+    };
+    let renewals = || {
+        let calls = lines("link").into_iter();
+        calls
+            .filter(|line| line["call"] == "renew" && line["result"]["granted"].is_object())
+            .count()
+    };
+    let before = renewals();
+    // Each is made after half the lease.
+    wait_for("renewals for longer than a lease", || {
+        (renewals() >= before + 3).then_some(())
+    });
+    let changes = lines("link-change");
+    let names: Vec<_> = changes.iter().map(|line| &line["change"]).collect();
+    assert_eq!(names, ["registered"], "and nothing else has changed");
 }
