@@ -65,6 +65,7 @@ impl Gateway<'_> {
             config: self.config,
             caller: &caller,
             run: asked.run,
+            text: None,
             takeover: None,
             mode: Mode::Waiting,
             deadline_at_ms: asked.begun_at_ms + time_ms,

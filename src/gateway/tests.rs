@@ -20,6 +20,8 @@ mod runs;
 mod scrape;
 mod session;
 mod slots;
+#[cfg(feature = "fixtures")]
+mod stand_ins;
 
 use self::platform::{FakePlatform, Fault};
 use super::*;

@@ -7,13 +7,15 @@
 mod caller;
 mod containment;
 mod execution;
+mod relay;
 mod step;
 mod telling;
 mod wait;
 
 pub use self::caller::{Caller, Identity, Occasion};
 pub(crate) use self::containment::{Either, before, either};
-pub use self::execution::{CANCEL_GRACE_MS, Executed, Executor, HOPS_MAX};
+pub use self::execution::{CANCEL_GRACE_MS, Executed, Executor};
+pub use self::relay::HOPS_MAX;
 pub use self::step::{Claimed, Invocation, Mode, Progress, StepBody, refusal};
 pub use self::wait::ended;
 

@@ -10,7 +10,7 @@ use super::{Executor, before, check, read_message, satisfies};
 use crate::agent::{Cancellation, Journal, LocalBoxFuture};
 use crate::config::Config;
 use crate::manifest::workflow::place_max_bytes;
-use crate::manifest::{AgentManifest, Implementation, RetryPolicy, Team};
+use crate::manifest::{AgentManifest, RetryPolicy, Team};
 use crate::outgoing::check_url;
 use crate::platform::Platform;
 use crate::problem::Problem;
@@ -58,12 +58,15 @@ pub struct StepBody {
     callback: Option<CallbackBody>,
     #[serde(default)]
     follow_handoffs: bool,
+    /// What a customer wrote, of which the input was made. Not part of the message.
+    #[serde(skip)]
+    text: Option<String>,
 }
 
 impl StepBody {
     /// A step of a direct call: the gateway itself asks for it.
     #[must_use]
-    pub fn direct(step: &str, attempt: u32, input: Value, deadline_ms: u64) -> Self {
+    pub fn direct(step: &str, attempt: u32, (input, text): (Value, Option<&str>), deadline_ms: u64) -> Self {
         Self {
             step: step.to_owned(),
             attempt,
@@ -73,6 +76,7 @@ impl StepBody {
             deadline_ms: Some(deadline_ms),
             callback: None,
             follow_handoffs: false,
+            text: text.map(str::to_owned),
         }
     }
 }
@@ -134,8 +138,8 @@ impl<'a, P: Platform> Invocation<'a, P> {
         Ok(Self { caller, team, request })
     }
 
-    /// A step of a direct call, which the gateway itself asks for. Once executed it has an answer: what comes of a failure
-    /// is for whoever coordinates the call.
+    /// A step of a direct call, which the gateway itself asks for. It is tried once: a customer waits, and those that stand
+    /// in for the agent are not to come too late.
     ///
     /// # Errors
     /// What is wrong with the input.
@@ -152,9 +156,14 @@ impl<'a, P: Platform> Invocation<'a, P> {
             max_attempts: 1,
             ..request.retry
         };
+        let call = Call {
+            tries_max: 1,
+            ..request.call
+        };
         let request = ClaimRequest {
             takeover,
             retry,
+            call,
             ..request
         };
         Ok(Self { caller, team, request })
@@ -193,7 +202,7 @@ impl<'a, P: Platform> Invocation<'a, P> {
                 });
             }
         }
-        let workflow = matches!(agent.implementation, Implementation::Workflow { .. });
+        let workflow = agent.is_workflow();
         if workflow {
             check_workflow(agent, team, &body, at)?;
         }
@@ -229,6 +238,8 @@ impl<'a, P: Platform> Invocation<'a, P> {
                 state,
                 deadline_ms,
                 follow_handoffs: body.follow_handoffs,
+                tries_max: agent.retry.max_attempts,
+                text: body.text,
                 traceparent: caller.traceparent(),
                 request_id: caller.occasion.request_id.clone(),
             },
@@ -239,6 +250,10 @@ impl<'a, P: Platform> Invocation<'a, P> {
     #[must_use]
     pub fn as_hedge(mut self) -> Self {
         self.request.hedge = true;
+        if let Some(agent) = self.team.agent(&self.request.call.agent) {
+            // The step is the orchestrator's, which may try again.
+            self.request.call.tries_max = agent.retry.max_attempts;
+        }
         self
     }
 

@@ -184,6 +184,8 @@ pub(super) fn request(key: &str, attempt: u32) -> ClaimRequest {
             state: StateSource::None,
             deadline_ms: DEADLINE_MS,
             follow_handoffs: false,
+            tries_max: 1,
+            text: None,
             traceparent: "00-1-2-01".to_owned(),
             request_id: "req".to_owned(),
         },

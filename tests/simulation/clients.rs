@@ -137,6 +137,8 @@ impl Clients {
                 state,
                 deadline_ms: DEADLINE_MS,
                 follow_handoffs: false,
+                tries_max: 1,
+                text: None,
                 traceparent: String::new(),
                 request_id: String::new(),
             },

@@ -1,5 +1,6 @@
 //! Agents that reach outside of the gateway: calls of an HTTP API, and models, against real servers.
 
+mod front_desk;
 mod http;
 mod models;
 
@@ -35,8 +36,6 @@ fn world() -> &'static World {
             ModelServer::start(MODEL_KEY),
             ModelServer::start(MODEL_KEY),
         );
-        let provider =
-            |api: &str, server: &ModelServer| json!({"api": api, "base_url": server.base_url(), "key": "MODEL_KEY"});
         let providers = json!({
             "chat": provider("openai-chat", &models),
             "responses": provider("openai-responses", &models),
@@ -61,6 +60,11 @@ fn world() -> &'static World {
             shaky,
         }
     })
+}
+
+/// A provider in `BATON_MODELS`: a server that speaks this API.
+fn provider(api: &str, server: &ModelServer) -> Value {
+    json!({"api": api, "base_url": server.base_url(), "key": "MODEL_KEY"})
 }
 
 fn step(agent: &str, input: &Value) -> Message {
