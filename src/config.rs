@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::access::slots::CONCURRENT_STEPS_MAX;
-use crate::access::{CorsOriginError, CorsOrigins};
+use crate::access::{CorsOriginError, CorsOrigins, MetricsToken, MetricsTokenError};
 use crate::connections::{ConnectionError, Connections};
 use crate::outgoing::{Refusal, Rules, check_origin};
 use crate::signature::keys::KeyError;
@@ -126,6 +126,8 @@ pub struct Config {
     pub run_retention_ms: u64,
     /// The web pages that may call with an API key: `BATON_CORS_ORIGINS`.
     pub cors_origins: CorsOrigins,
+    /// Who may scrape `/metrics`, if anybody: `BATON_METRICS_TOKEN`.
+    pub metrics_token: Option<MetricsToken>,
     /// What is told of runs, and where it goes: the variables that begin with `OTEL_`, and `BATON_HISTORY_DAYS`.
     pub telemetry: Settings,
     /// What agents reach outside: `BATON_HTTP_ORIGINS`, `BATON_MODELS`, `BATON_SECRETS`.
@@ -174,6 +176,8 @@ pub enum ConfigError {
     RunRetention(String),
     #[error("BATON_CORS_ORIGINS: {0}")]
     CorsOrigins(#[from] CorsOriginError),
+    #[error("BATON_METRICS_TOKEN: {0}")]
+    MetricsToken(#[from] MetricsTokenError),
     #[error("{0}")]
     Telemetry(#[from] SettingsError),
     #[error("{0}")]
@@ -202,6 +206,9 @@ impl Config {
             environment,
             run_retention_ms: read_run_retention_ms(variable("BATON_RUN_RETENTION_S"))?,
             cors_origins: CorsOrigins::parse(&variable("BATON_CORS_ORIGINS").unwrap_or_default())?,
+            metrics_token: variable("BATON_METRICS_TOKEN")
+                .map(|token| MetricsToken::parse(&token))
+                .transpose()?,
             telemetry,
         })
     }
@@ -332,6 +339,24 @@ mod tests {
         check(&[ORIGINS], "ok");
         check(&[ORIGINS, ("BATON_KEYS", "no")], "BATON_KEYS: ");
         check(&[("BATON_ORIGINS", "gw")], "`gw` is no origin");
+    }
+
+    #[test]
+    fn metrics_token() {
+        let good = "0123456789abcdef0123456789abcdef";
+        assert_eq!(read(&[]).metrics_token, None);
+        assert!(
+            read(&[("BATON_METRICS_TOKEN", good)])
+                .metrics_token
+                .is_some_and(|token| token.is(good))
+        );
+        // An empty one would open it to everybody, and must not be taken for none either: somebody meant to set it.
+        for wrong in ["", "short", &format!("{good} ")] {
+            check(
+                &[ORIGINS, ("BATON_METRICS_TOKEN", wrong)],
+                "BATON_METRICS_TOKEN: write 32 to 256",
+            );
+        }
     }
 
     #[test]

@@ -148,6 +148,10 @@ pub enum Problem {
     ApiKeyMissing,
     /// The API key is not known, or not good any more.
     ApiKeyInvalid,
+    /// `/metrics` is open to nobody: there is no token.
+    MetricsClosed,
+    /// Not the token of `/metrics`.
+    MetricsTokenInvalid,
     /// No API key of this id.
     ApiKeyUnknown,
     /// The gateway has nowhere to keep overrides.
@@ -222,6 +226,8 @@ impl Problem {
             Self::OriginNotAllowed => "origin-not-allowed",
             Self::ApiKeyMissing => "api-key-missing",
             Self::ApiKeyInvalid => "api-key-invalid",
+            Self::MetricsClosed => "metrics-closed",
+            Self::MetricsTokenInvalid => "metrics-token-invalid",
             Self::ApiKeyUnknown => "api-key-unknown",
             Self::OverridesOff => "overrides-off",
             Self::OverridesVersionRequired => "overrides-version-required",
@@ -246,8 +252,9 @@ impl Problem {
             | Self::StateUnknown
             | Self::ApiKeyUnknown
             | Self::OverridesVersionUnknown
+            | Self::MetricsClosed
             | Self::OrchestratorUnknown => 404,
-            Self::ApiKeyMissing | Self::ApiKeyInvalid | Self::SessionInvalid => 401,
+            Self::ApiKeyMissing | Self::ApiKeyInvalid | Self::SessionInvalid | Self::MetricsTokenInvalid => 401,
             Self::AgentNotAllowed | Self::AgentDisabled | Self::OriginNotAllowed => 403,
             Self::StateGone => 410,
             Self::StateConflict(_) | Self::OverridesConflict { .. } => 412,
@@ -356,6 +363,8 @@ impl Problem {
             Self::OriginNotAllowed => "Origin not allowed",
             Self::ApiKeyMissing => "API key missing",
             Self::ApiKeyInvalid => "API key refused",
+            Self::MetricsClosed => "Metrics closed",
+            Self::MetricsTokenInvalid => "Metrics token refused",
             Self::ApiKeyUnknown => "Unknown API key",
             Self::OverridesOff => "No live configuration",
             Self::OverridesVersionRequired => "Version required",
@@ -466,6 +475,12 @@ impl Problem {
             Self::ApiKeyMissing => "send one field Authorization: Bearer and an API key of yours".into(),
             Self::ApiKeyInvalid => {
                 "this API key is not known, or was revoked, or has expired: ask the gateway's operator for another".into()
+            }
+            Self::MetricsClosed => {
+                "nobody may scrape this gateway: its operator opens it with the secret BATON_METRICS_TOKEN".into()
+            }
+            Self::MetricsTokenInvalid => {
+                "send one field Authorization: Bearer and what the operator has set as BATON_METRICS_TOKEN".into()
             }
             Self::ApiKeyUnknown => "no API key of this id: GET /operator/api-keys lists them".into(),
             Self::OverridesOff => {

@@ -65,6 +65,8 @@ pub enum Action {
     ApiKeys,
     /// `DELETE /operator/api-keys/{key}`
     RevokeApiKey,
+    /// `GET /metrics`
+    Scrape,
     /// `GET /agents/{agent}/metrics`
     Metrics,
     /// `GET /executions`
@@ -112,6 +114,9 @@ pub enum Access {
     /// Whoever presents an API key of a customer: `Authorization: Bearer`. Web pages may, too, where
     /// `BATON_CORS_ORIGINS` names their origin. Answers are not signed: the caller has no key to verify them with.
     ApiKey,
+    /// A Prometheus, with the token of `BATON_METRICS_TOKEN`: `Authorization: Bearer`. It is the operator's own business,
+    /// and no part of what the documents describe.
+    MetricsToken,
     /// Anyone with a browser: files of the operator's page. They are no part of what the documents describe.
     Page,
 }
@@ -171,7 +176,7 @@ impl Route {
         match self.access {
             Access::Signed { purpose, .. } => purpose == Purpose::Operate && self.action != Action::SignIn,
             Access::ApiKey => self.action == Action::QueryAgent,
-            Access::Open | Access::Page => false,
+            Access::Open | Access::Page | Access::MetricsToken => false,
         }
     }
 
@@ -185,9 +190,11 @@ impl Route {
     }
 }
 
-/// The routes that the documents describe: all but the page's.
+/// The routes that the documents describe: all but the page's, and the scraper's.
 pub fn described() -> impl Iterator<Item = &'static Route> {
-    ROUTES.iter().filter(|route| route.access != Access::Page)
+    ROUTES
+        .iter()
+        .filter(|route| !matches!(route.access, Access::Page | Access::MetricsToken))
 }
 
 /// A route that fits a request, with the values of its parameters.
@@ -300,6 +307,7 @@ mod tests {
         check(Method::POST, "/query", Ok((Action::Query, "")));
         check(Method::POST, "/agents/a/query", Ok((Action::QueryAgent, "a")));
         check(Method::GET, "/operator/api-keys", Ok((Action::ApiKeys, "")));
+        check(Method::GET, "/metrics", Ok((Action::Scrape, "")));
         check(Method::GET, "/agents/a/metrics", Ok((Action::Metrics, "a")));
         check(Method::GET, "/executions", Ok((Action::Executions, "")));
         check(Method::GET, "/operator/outbox", Ok((Action::Outbox, "")));

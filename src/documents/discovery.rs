@@ -73,7 +73,7 @@ fn endpoints() -> Vec<Value> {
         let access = match route.access {
             Access::Open | Access::Page => "open",
             Access::Signed { .. } => "signed",
-            Access::ApiKey => "api-key",
+            Access::ApiKey | Access::MetricsToken => "api-key",
         };
         json!({
             "method": route.method,

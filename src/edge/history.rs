@@ -180,7 +180,8 @@ pub async fn remove_dead_event(env: &Env, letter: &str) -> worker::Result<()> {
     Ok(())
 }
 
-async fn rows<T: DeserializeOwned>(env: &Env, statement: &str, values: &[JsValue]) -> worker::Result<Vec<T>> {
+/// What a statement answers.
+pub async fn rows<T: DeserializeOwned>(env: &Env, statement: &str, values: &[JsValue]) -> worker::Result<Vec<T>> {
     let result = database(env)?.prepare(statement).bind(values)?.all().await?;
     // By JSON, where D1's numbers, which are JavaScript's, are whole again.
     let rows: Vec<serde_json::Value> = result.results()?;

@@ -10,12 +10,14 @@ use super::incoming::Head;
 use crate::channel::Notice;
 use crate::gateway::{Body, Record};
 use crate::invocation::Occasion;
+use crate::link::Change;
 use crate::run::StoredAnswer;
 use crate::run::call::Call;
 use crate::run::delivery::{Parcel, Sent};
 use crate::run::ledger::Commit;
 use crate::run::settlement::{self, Told};
 use crate::telemetry::otlp::Verdict;
+use crate::telemetry::trace_context::TraceContext;
 
 /// The line of a request, which saw this version of the overrides.
 pub fn request(
@@ -25,7 +27,7 @@ pub fn request(
     (record, overrides_version): (&Record, u64),
     duration_ms: u64,
 ) {
-    line(&json!({
+    let line = json!({
         "event": "request",
         "request_id": occasion.request_id,
         "method": head.method.as_str(),
@@ -39,12 +41,13 @@ pub fn request(
         "replayed": record.replayed,
         "overrides_version": overrides_version,
         "duration_ms": duration_ms,
-    }));
+    });
+    traced(line, record.span.as_ref());
 }
 
 /// A direct call that was answered as a stream: how it ended, after the line of its request.
 pub fn live(occasion: &Occasion, record: &Record, duration_ms: u64) {
-    line(&json!({
+    let line = json!({
         "event": "answered",
         "request_id": occasion.request_id,
         "agent": record.agent,
@@ -52,19 +55,21 @@ pub fn live(occasion: &Occasion, record: &Record, duration_ms: u64) {
         "direct_route": record.direct_route,
         "problem": record.problem,
         "duration_ms": duration_ms,
-    }));
+    });
+    traced(line, record.span.as_ref());
 }
 
 /// An execution in the background, and what became of it.
 pub fn execution(call: &Call, answer: &StoredAnswer, commit: &Commit, duration_ms: u64) {
-    line(&json!({
+    let line = json!({
         "event": "execution",
         "request_id": call.request_id,
         "agent": call.agent,
         "outcome": answer.ending(),
         "commit": commit.name(),
         "duration_ms": duration_ms,
-    }));
+    });
+    traced(line, TraceContext::parse(&call.traceparent).as_ref());
 }
 
 fn result_of(sent: &Sent) -> (&'static str, Option<&String>) {
@@ -92,7 +97,7 @@ pub fn notice(notice: &Notice, sent: &Sent, duration_ms: u64) {
 /// A try of a callback or a notification.
 pub fn delivery(parcel: &Parcel, sent: &Sent, duration_ms: u64) {
     let (result, reason) = result_of(sent);
-    line(&json!({
+    let line = json!({
         "event": "delivery",
         "delivery": parcel.id,
         "orchestrator": parcel.orchestrator,
@@ -100,7 +105,8 @@ pub fn delivery(parcel: &Parcel, sent: &Sent, duration_ms: u64) {
         "result": result,
         "reason": reason,
         "duration_ms": duration_ms,
-    }));
+    });
+    traced(line, TraceContext::parse(&parcel.traceparent).as_ref());
 }
 
 /// A try of a settlement.
@@ -111,7 +117,8 @@ pub fn settlement(notice: &settlement::Notice, told: &Told) {
         Told::Refused(reason) => ("refused", Some(reason)),
         Told::Failed(reason) => ("failed", Some(reason)),
     };
-    line(&json!({
+    let span = notice.traceparent.as_deref().and_then(TraceContext::parse);
+    let line = json!({
         "event": "settlement",
         "orchestrator": notice.name.orchestrator,
         "run": notice.name.run,
@@ -119,7 +126,8 @@ pub fn settlement(notice: &settlement::Notice, told: &Told) {
         "try": notice.tries,
         "result": result,
         "reason": reason,
-    }));
+    });
+    traced(line, span.as_ref());
 }
 
 /// A try to send so many events to a destination: which try of the run, or which request for a batch of the queue.
@@ -165,6 +173,28 @@ pub fn link(orchestrator: &str, call: &str, result: &Value) {
     line(&json!({"event": "link", "orchestrator": orchestrator, "call": call, "result": result}));
 }
 
+/// A change of a link, with the span that tells of it.
+pub fn link_change(orchestrator: &str, change: &Change, span: &TraceContext) {
+    let (mut generation, mut key, mut forced) = (None, None, None);
+    match change {
+        Change::Registered { generation: number }
+        | Change::Renewed { generation: number }
+        | Change::LeaseLost { generation: number } => generation = Some(number),
+        Change::KeyChanged { key: asked } => key = asked.as_deref(),
+        Change::Breaker { forced: held, .. } => forced = Some(held),
+        Change::Refused | Change::Draining | Change::Deregistered => {}
+    }
+    let line = json!({
+        "event": "link-change",
+        "orchestrator": orchestrator,
+        "change": change.name(),
+        "generation": generation,
+        "key": key,
+        "forced": forced,
+    });
+    traced(line, Some(span));
+}
+
 /// Says where the core panicked: that is a fault of ours. The message may hold a caller's data and is left out; so this
 /// replaces the `worker` crate's own hook, which prints it, and is called by every entry point, after that was set.
 pub fn report_panics() {
@@ -177,6 +207,13 @@ pub fn report_panics() {
             console_error!("{}", json!({"event": "panic", "place": place}));
         }));
     });
+}
+
+/// A line of something that has a span, or could have one.
+fn traced(mut of: Value, span: Option<&TraceContext>) {
+    of["trace_id"] = span.map(TraceContext::trace_id).into();
+    of["span_id"] = span.map(TraceContext::span_id).into();
+    line(&of);
 }
 
 /// A line as it is.

@@ -9,7 +9,7 @@ use super::clock::PlatformHost;
 use super::outside::EdgeOutside;
 use super::{
     alerts, api_keys, channel, clock, dead_letters, export, history, http_client, lease, link_object, log, object,
-    overrides, overrides_object, slots,
+    overrides, overrides_object, slots, totals,
 };
 use crate::access::key::SECRET_BYTES;
 use crate::access::{Admission, ApiKey, Arrival, KeyState, PresentedKey, Slot, Taken};
@@ -25,7 +25,7 @@ use crate::run::outbox_report::{DeadEvent, Lag};
 use crate::run::status::{Watch, Watched};
 use crate::run::{Asked, Question, RunName, Told};
 use crate::telemetry::event::Event;
-use crate::telemetry::history::{Count, Ended, ExecutionRow, Filter, Window};
+use crate::telemetry::history::{Count, Ended, ExecutionRow, Filter, Totals, Window};
 use crate::telemetry::otlp;
 
 /// The platform as one request sees it.
@@ -192,6 +192,10 @@ impl Platform for EdgePlatform {
 
     async fn agent_count(&self, agent: &str, window: Window) -> Result<Count, StorageUnavailable> {
         listed(history::count(&self.env, agent, window).await)
+    }
+
+    async fn totals(&self) -> Result<Totals, StorageUnavailable> {
+        listed(totals::read(&self.env).await)
     }
 
     async fn outbox_lags(&self) -> Result<Vec<Lag>, StorageUnavailable> {

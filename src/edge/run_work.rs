@@ -6,26 +6,26 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::future::{LocalBoxFuture, join_all, select};
+use futures_util::future::{LocalBoxFuture, select};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use worker::Delay;
+use worker::{Delay, Env};
 
 use super::notify::Notify;
+use super::outbox_work::{self, HasOutbox};
 use super::platform::EdgePlatform;
 use super::run_ledger::RunLedger;
 use super::run_object::{RunObject, Running};
-use super::{callback, channel, clock, dead_letters, export, history, log, overrides, queue, settle, slots};
+use super::run_storage::RunStorage;
+use super::{callback, channel, clock, dead_letters, log, overrides, settle, slots};
 use crate::agent::{Cancellation, Host, Journal};
 use crate::invocation::{Executor, before};
 use crate::run::delivery::{self, DeadLetter, Parcel, Place};
 use crate::run::ledger::Commit;
-use crate::run::outbox::{self, Batch};
 use crate::run::settlement::{self, Notice};
 use crate::run::status::{self, IsOver};
+use crate::run::transaction::Transaction;
 use crate::run::work::{self, Execution, Work};
-use crate::run::{Moment, Question, events, next_at_ms, outbox_report};
-use crate::telemetry::export::destinations;
-use crate::telemetry::queue::DESTINATION;
+use crate::run::{Moment, Question, events, next_at_ms};
 
 /// How long parts of an output are gathered before they are kept, in milliseconds.
 const GATHER_MS: u64 = 50;
@@ -88,7 +88,7 @@ impl RunObject {
             Work::Deliver(parcel) => self.deliver(&parcel).await,
             Work::Settle(notice) => self.settle(&notice).await,
             Work::Report(place, letter) => self.report(place, &letter).await,
-            Work::Export => self.export().await,
+            Work::Export => outbox_work::export(self).await,
             Work::RemoveAll => Ok(()),
         };
         if let Err(error) = performed {
@@ -203,43 +203,6 @@ impl RunObject {
         Ok(())
     }
 
-    async fn export(&self) -> worker::Result<()> {
-        // A wrong configuration is corrected, and then they are sent.
-        let Ok(config) = super::config(&self.env) else {
-            return Ok(());
-        };
-        let taken = self.transact(|storage| {
-            let destinations = |orchestrator: &str| match queue::is_bound(&self.env) {
-                true => vec![DESTINATION],
-                false => destinations(config, orchestrator),
-            };
-            outbox::take(storage, destinations, self.moment())
-        })?;
-        for sent in join_all(taken.iter().map(|batch| self.send(batch))).await {
-            sent?;
-        }
-        let report = self.transact(|storage| outbox_report::report(storage, clock::now_ms()))?;
-        if let Some(report) = report {
-            history::report(&self.env, &report).await?;
-            self.transact(|storage| outbox_report::reported(storage, &report, self.moment()))?;
-        }
-        Ok(())
-    }
-
-    async fn send(&self, batch: &Batch) -> worker::Result<()> {
-        let started_at_ms = clock::now_ms();
-        let events: Vec<_> = batch.events.iter().map(|(_, event)| event).collect();
-        let place = (batch.destination.as_str(), batch.orchestrator.as_str());
-        let verdict = export::send(&self.env, place, &events, batch.dropped).await;
-        let duration_ms = clock::now_ms() - started_at_ms;
-        log::export(place, (events.len(), batch.tries), &verdict, duration_ms);
-        let alarm = self.transact(|storage| outbox::told(storage, batch, &verdict, self.moment()))?;
-        if let Some(message) = alarm {
-            log::alarm("export", &format!("{}: {message}", batch.destination));
-        }
-        Ok(())
-    }
-
     async fn report(&self, place: Place, letter: &DeadLetter) -> worker::Result<()> {
         let subject = if place.rule.is_some() {
             "notification"
@@ -255,6 +218,20 @@ impl RunObject {
         );
         dead_letters::add(&self.env, letter).await?;
         self.transact(|storage| delivery::reported(storage, place, letter))
+    }
+}
+
+impl HasOutbox for RunObject {
+    fn env(&self) -> &Env {
+        &self.env
+    }
+
+    fn decide<T>(&self, decide: impl FnOnce(&Transaction<'_, RunStorage>) -> worker::Result<T>) -> worker::Result<T> {
+        self.transact(decide)
+    }
+
+    fn now(&self) -> Moment<'_> {
+        self.moment()
     }
 }
 

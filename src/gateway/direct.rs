@@ -83,6 +83,7 @@ impl Gateway<'_> {
             .authenticate(session, request.headers(), occasion, platform)
             .await?;
         record.key_id = Some(customer.key.clone());
+        record.span = Some(occasion.span());
         let agent = admitted.parameters.get("agent");
         let agent = (admitted.route.action == Action::QueryAgent).then_some(agent);
         let query = self

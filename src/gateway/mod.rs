@@ -20,6 +20,7 @@ mod page;
 mod preferences;
 mod reply;
 mod runs;
+mod scrape;
 mod session;
 mod slots;
 mod steps;
@@ -51,6 +52,7 @@ use crate::routes::{self, Access, Action, Parameters, Route};
 use crate::run::state::STATE_MAX_BYTES;
 use crate::run::{RunName, StoredAnswer};
 use crate::signature::{self, Policy, Purpose, Rejection, RequestView, Verified, sign_response};
+use crate::telemetry::trace_context::TraceContext;
 
 /// An open document may be kept for a minute before a client asks again.
 const OPEN_DOCUMENT_CACHING: &str = "public, max-age=60";
@@ -92,6 +94,8 @@ pub struct Record {
     pub problem: Option<&'static str>,
     /// Whether the answer was a stored one.
     pub replayed: bool,
+    /// The request's span, once its caller is known.
+    pub span: Option<TraceContext>,
 }
 
 /// A response and its record.
@@ -169,6 +173,7 @@ impl Gateway<'_> {
         let (acted, known) = match self.identify(admitted, request, platform.now_ms() / 1_000) {
             Ok(known) => {
                 record.key_id = known.key_id().map(str::to_owned);
+                record.span = known.key_id().map(|_| occasion.span());
                 let caller = known.identity().map(|identity| Caller {
                     identity,
                     occasion,
@@ -183,6 +188,7 @@ impl Gateway<'_> {
                             .await
                     }
                     Access::Page => page::answer(admitted, request.headers()),
+                    Access::MetricsToken => self.scrape(request.headers(), platform).await,
                     Access::Open if admitted.route.action == Action::Session => {
                         let now_s = platform.now_ms() / 1_000;
                         Ok(Acted::Reply(self.describe_session(request, now_s)))
@@ -266,7 +272,7 @@ impl Gateway<'_> {
         let (purpose, idempotency) = match admitted.route.access {
             Access::Open if self.is_closed(admitted.route) => (Purpose::Invoke, false),
             // Of a customer it is the key that counts: `authenticate`.
-            Access::Open | Access::ApiKey | Access::Page => return Ok(None),
+            Access::Open | Access::ApiKey | Access::Page | Access::MetricsToken => return Ok(None),
             Access::Signed { purpose, idempotency } => (purpose, idempotency),
         };
         let webhook = match admitted.route.action {
@@ -315,6 +321,7 @@ impl Gateway<'_> {
             | Action::QueryAgent
             | Action::Page
             | Action::PageFile
+            | Action::Scrape
             | Action::Session => Err(Problem::Internal),
             Action::SignIn => self.sign_in(caller, request).await,
             Action::SignOut => self.sign_out(request),

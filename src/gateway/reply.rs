@@ -108,7 +108,9 @@ impl Reply {
                 None => reply,
             },
             Problem::OverridesConflict { current } => reply.with(ETAG, &etag(*current)),
-            Problem::ApiKeyMissing => reply.with(WWW_AUTHENTICATE, "Bearer realm=\"baton\""),
+            Problem::ApiKeyMissing | Problem::MetricsTokenInvalid => {
+                reply.with(WWW_AUTHENTICATE, "Bearer realm=\"baton\"")
+            }
             Problem::ApiKeyInvalid => reply.with(WWW_AUTHENTICATE, "Bearer realm=\"baton\", error=\"invalid_token\""),
             Problem::RateLimited { rate, .. } => reply.rate(rate),
             Problem::TooManySteps { limit } => reply.all_slots_taken(*limit),
@@ -119,7 +121,7 @@ impl Reply {
     /// A problem with what a client needs to sign the next request right.
     pub(super) fn problem(problem: &Problem, route: &Route, request_id: &str) -> Self {
         let reply = Self::of_problem(problem, request_id);
-        if reply.status != StatusCode::UNAUTHORIZED || route.access == Access::ApiKey {
+        if reply.status != StatusCode::UNAUTHORIZED || matches!(route.access, Access::ApiKey | Access::MetricsToken) {
             return reply;
         }
         let idempotency = matches!(route.access, Access::Signed { idempotency: true, .. });

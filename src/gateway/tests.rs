@@ -19,6 +19,7 @@ mod object;
 mod overrides;
 mod platform;
 mod runs;
+mod scrape;
 mod session;
 mod slots;
 #[cfg(feature = "fixtures")]

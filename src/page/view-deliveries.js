@@ -82,7 +82,9 @@ function lagTable(lags) {
   ]), 'Everything was delivered.');
 }
 
+/** The run, where it can be looked at; what a link tells is of no run. */
 function runLink({ orchestrator, run }) {
+  if (run === ':link') return `link to ${orchestrator}`;
   return h('a', { class: 'code', href: `#/runs/${encodeURIComponent(orchestrator)}/${encodeURIComponent(run)}` }, run);
 }
 

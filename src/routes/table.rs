@@ -21,7 +21,7 @@ const OPERATE: Access = Access::Signed {
 };
 
 /// Every route.
-pub const ROUTES: [Route; 42] = [
+pub const ROUTES: [Route; 43] = [
     Route {
         method: "GET",
         template: "/.well-known/baton.json",
@@ -292,6 +292,17 @@ pub const ROUTES: [Route; 42] = [
         action: Action::RevokeApiKey,
         access: OPERATE,
         summary: "Revokes an API key at once and for good",
+        messages: Messages {
+            request: None,
+            response: None,
+        },
+    },
+    Route {
+        method: "GET",
+        template: "/metrics",
+        action: Action::Scrape,
+        access: Access::MetricsToken,
+        summary: "Totals and states for a Prometheus, in its text format",
         messages: Messages {
             request: None,
             response: None,

@@ -109,6 +109,8 @@ pub struct Parcel {
     pub body: String,
     /// What a channel is told; nothing in a callback.
     pub notice: Option<Notice>,
+    /// The span of the step whose end it tells.
+    pub traceparent: String,
 }
 
 /// How a try ended.
@@ -236,6 +238,7 @@ pub(super) fn begin<S: Storage>(storage: &S, place: Place, now_ms: u64) -> Resul
         orchestrator: run.name.orchestrator,
         body,
         notice: delivery.notice,
+        traceparent: attempt.traceparent,
     }))
 }
 

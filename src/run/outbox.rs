@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::progress::Health;
 use self::progress::Progress;
-use super::question::Moment;
+use super::question::{Moment, RunName};
 use super::record;
 use super::storage::{Storage, Table, delete_all};
 use super::timers::{self, Timer};
@@ -118,12 +118,26 @@ pub(super) fn tell<S: Storage>(
     what: What,
     now_ms: u64,
 ) -> Result<(), S::Error> {
-    let Some(run) = record::find(storage)? else {
-        return Ok(());
-    };
+    match record::find(storage)? {
+        Some(run) => tell_of(storage, &run.name, (traceparent, parent_span), what, now_ms),
+        None => Ok(()),
+    }
+}
+
+/// Puts an event into the outbox of this name, whether or not there is a run: a link has an outbox as well, and no run.
+///
+/// # Errors
+/// When the storage fails.
+pub fn tell_of<S: Storage>(
+    storage: &S,
+    name: &RunName,
+    (traceparent, parent_span): (&str, Option<&str>),
+    what: What,
+    now_ms: u64,
+) -> Result<(), S::Error> {
     let mut state = STATES.get(storage, ONLY)?.unwrap_or_else(|| State {
-        orchestrator: run.name.orchestrator.clone(),
-        run: run.name.run.clone(),
+        orchestrator: name.orchestrator.clone(),
+        run: name.run.clone(),
         first: 0,
         next: 0,
         dropped: 0,
@@ -131,10 +145,10 @@ pub(super) fn tell<S: Storage>(
         report_at_ms: None,
     });
     let event = Event {
-        id: event_id(&run.name.object(), state.next, now_ms),
+        id: event_id(&name.object(), state.next, now_ms),
         at_ms: now_ms,
-        orchestrator: run.name.orchestrator,
-        run: run.name.run,
+        orchestrator: name.orchestrator.clone(),
+        run: name.run.clone(),
         traceparent: traceparent.to_owned(),
         parent_span: parent_span.map(str::to_owned),
         what,

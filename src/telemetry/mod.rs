@@ -8,6 +8,7 @@
 //! | [`names`] | every attribute's name, and the version of the conventions |
 //! | [`span`] | the spans that an event is told as |
 //! | [`sampling`] | which of them are told |
+//! | [`prometheus`] | what a Prometheus that scrapes the gateway is told |
 //! | [`otlp`] | their two encodings, and what a receiver's answer means |
 //! | [`queue`] | the way through a queue, which gathers the events of many runs |
 //! | [`settings`] | where they go, by the standard variables |
@@ -18,6 +19,7 @@ pub mod export;
 pub mod history;
 pub mod names;
 pub mod otlp;
+pub mod prometheus;
 pub mod queue;
 pub mod sampling;
 pub mod settings;

@@ -62,6 +62,7 @@ impl World {
             variables: vec![("BATON_MODELS", json!({ "chat": chat }).to_string())],
             secrets: vec![("BATON_SECRETS", json!({ "MODEL_KEY": MODEL_KEY }).to_string())],
             history: true,
+            ..Options::default()
         });
         let _ = orchestrator.wait_for_live();
         Self {

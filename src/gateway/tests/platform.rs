@@ -22,7 +22,7 @@ use crate::run::storage::{Corrupt, MemoryStorage};
 use crate::run::transaction::Transaction;
 use crate::run::{Asked, Question, RunName, Told, ask};
 use crate::telemetry::event::Event;
-use crate::telemetry::history::{Count, Ended, ExecutionRow, Filter, Window};
+use crate::telemetry::history::{Count, Ended, ExecutionRow, Filter, Totals, Window};
 use crate::telemetry::otlp;
 
 /// How a call to storage fails. The dangerous one is the second: an error, and yet it is done.
@@ -89,6 +89,8 @@ pub(super) struct History {
     pub(super) executions: Vec<ExecutionRow>,
     pub(super) asked: Vec<(Filter, Option<(u64, String)>)>,
     pub(super) count: Count,
+    /// None where D1 does not answer.
+    pub(super) totals: Option<Totals>,
     pub(super) lags: Vec<Lag>,
     pub(super) dead: Vec<DeadEvent>,
     pub(super) exported: Vec<String>,
@@ -388,6 +390,10 @@ impl Platform for FakePlatform {
 
     async fn agent_count(&self, _: &str, _: Window) -> Result<Count, StorageUnavailable> {
         Ok(self.history.borrow().count)
+    }
+
+    async fn totals(&self) -> Result<Totals, StorageUnavailable> {
+        self.history.borrow().totals.clone().ok_or(StorageUnavailable)
     }
 
     async fn outbox_lags(&self) -> Result<Vec<Lag>, StorageUnavailable> {

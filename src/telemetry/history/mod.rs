@@ -5,6 +5,7 @@
 mod query;
 mod sql;
 mod table;
+mod totals;
 
 pub use self::query::{Count, EXECUTIONS_MAX, Ended, Filter, Metrics, OUTCOMES, ROUTES, Window};
 pub use self::sql::{
@@ -12,6 +13,10 @@ pub use self::sql::{
     ended, select,
 };
 pub use self::table::{csv, json_lines};
+pub use self::totals::{
+    DEAD_CALLBACKS, DURATION_BOUNDS_MS, DeadCallbacks, EXECUTION_TOTALS, ExecutionTotal, LONGER_MS, OUTBOX_TOTALS,
+    OutboxTotal, Totals,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -173,6 +178,7 @@ pub fn rows_of<'e>(events: impl IntoIterator<Item = &'e Event>) -> Rows {
             What::HandedOff { .. }
             | What::TakenOver { .. }
             | What::CallbackEnded { .. }
+            | What::LinkChanged(_)
             | What::SettlementEnded { .. } => {}
         }
     }

@@ -8,7 +8,7 @@ use crate::telemetry::event::{Ending, Hop, Route, Usage};
 
 const HOUR_MS: u64 = 3_600_000;
 
-fn database() -> Connection {
+pub(super) fn database() -> Connection {
     let database = Connection::open_in_memory().expect("SQLite");
     for migration in [
         include_str!("../../../migrations/0001_executions.sql"),
@@ -16,13 +16,14 @@ fn database() -> Connection {
         include_str!("../../../migrations/0003_api_keys.sql"),
         include_str!("../../../migrations/0004_history.sql"),
         include_str!("../../../migrations/0005_alerts.sql"),
+        include_str!("../../../migrations/0006_totals.sql"),
     ] {
         database.execute_batch(migration).expect("a migration");
     }
     database
 }
 
-fn write(database: &Connection, events: &[Event]) {
+pub(super) fn write(database: &Connection, events: &[Event]) {
     let rows = rows_of(events);
     let json = |rows: serde_json::Result<String>| rows.expect("JSON");
     let executions = json(serde_json::to_string(&rows.executions));
@@ -56,7 +57,7 @@ fn subject(route: Route) -> Subject {
     }
 }
 
-fn began(run: &str, at_ms: u64) -> Event {
+pub(super) fn began(run: &str, at_ms: u64) -> Event {
     let what = What::ExecutionBegan {
         subject: subject(Route::Orchestrated),
         execution: 1,
@@ -65,7 +66,7 @@ fn began(run: &str, at_ms: u64) -> Event {
     event(run, at_ms, what)
 }
 
-fn ended(run: &str, started_at_ms: u64, duration_ms: u64, outcome: &str, route: Route) -> Event {
+pub(super) fn ended(run: &str, started_at_ms: u64, duration_ms: u64, outcome: &str, route: Route) -> Event {
     let what = What::ExecutionEnded {
         subject: subject(route),
         execution: 1,

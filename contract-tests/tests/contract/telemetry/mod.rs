@@ -2,8 +2,10 @@
 //! through a queue.
 
 mod delivery;
+mod links;
 mod outage;
 mod queue;
+mod scrape;
 mod traces;
 
 use contract_tests::gateway::{Configured, Gateway, Options};
