@@ -1,10 +1,15 @@
 //! A real collector: rotel, from its Python package. It prints what it receives, and forgets it.
 
+mod points;
+mod records;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+pub use self::points::Point;
+pub use self::records::Record;
 use crate::environment::Environment;
 use crate::folder::Folder;
 use crate::http1::exchange;
@@ -67,13 +72,8 @@ impl Collector {
             .args(["start", "--exporter", "blackhole"])
             .args(["--otlp-http-endpoint", &format!("127.0.0.1:{}", self.port)])
             .args(["--otlp-grpc-endpoint", &format!("127.0.0.1:{}", free_port())])
-            .args([
-                "--debug-log",
-                "traces",
-                "--debug-log-verbosity",
-                "detailed",
-                "--pid-file",
-            ])
+            .args(["--debug-log", "traces", "--debug-log", "metrics", "--debug-log", "logs"])
+            .args(["--debug-log-verbosity", "detailed", "--pid-file"])
             .arg(folder.join("collector.pid"));
         let mut process = Process::start(command, &folder.join(LOG), folder.path());
         let request = format!(
@@ -100,9 +100,36 @@ impl Collector {
     /// When it was never started.
     #[must_use]
     pub fn spans(&self) -> Vec<Span> {
+        read(&self.printed())
+    }
+
+    /// All data points of metrics that it has received so far, also twice.
+    ///
+    /// # Panics
+    /// When it was never started.
+    #[must_use]
+    pub fn points(&self) -> Vec<Point> {
+        points::read(&self.printed())
+    }
+
+    /// All log records that it has received so far, also twice.
+    ///
+    /// # Panics
+    /// When it was never started.
+    #[must_use]
+    pub fn records(&self) -> Vec<Record> {
+        records::read(&self.printed())
+    }
+
+    /// What it has printed so far.
+    ///
+    /// # Panics
+    /// When it was never started.
+    #[must_use]
+    pub fn printed(&self) -> String {
         let folder = self.folder.as_ref().expect("a collector that was started");
         let log = fs::read(folder.join(LOG)).unwrap_or_default();
-        read(&String::from_utf8_lossy(&log))
+        String::from_utf8_lossy(&log).into_owned()
     }
 
     /// Waits for the spans of a run that `enough` is content with.
@@ -155,7 +182,8 @@ fn read(log: &str) -> Vec<Span> {
             (in_span, in_links) = (true, false);
             continue;
         }
-        if line.starts_with("ResourceSpans #") || line.starts_with("ScopeSpans #") {
+        // Of this signal, or of another one.
+        if line.starts_with("Resource") || line.starts_with("Scope") {
             in_span = false;
         }
         let Some(span) = spans.last_mut().filter(|_| in_span) else {

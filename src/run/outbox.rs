@@ -22,7 +22,7 @@ use super::timers::{self, Timer};
 use super::{delivery::shortened, outbox_report};
 use crate::backoff::backoff_ms;
 use crate::telemetry::event::{Event, What, event_id};
-use crate::telemetry::otlp::Verdict;
+use crate::telemetry::otlp::{Signal, Verdict};
 use crate::telemetry::span::SPANS_MAX;
 
 /// A run keeps at most this many events that are on their way.
@@ -62,6 +62,10 @@ pub struct Destination {
 pub const HISTORY: &str = "history";
 /// The OTLP receiver of the gateway's operator.
 pub const RECEIVER: &str = "otlp";
+/// The same receiver, for metrics.
+pub const METRICS: &str = "otlp-metrics";
+/// The same receiver, for log records.
+pub const LOGS: &str = "otlp-logs";
 /// The orchestrator's own telemetry endpoint.
 pub const ORCHESTRATOR: &str = "orchestrator";
 /// The queue, which takes events to all others.
@@ -202,7 +206,7 @@ pub fn take<S: Storage>(
         // What was dropped before it had its turn is gone for it, too.
         progress.next = progress.next.max(state.first);
         if progress.due_at_ms(state.next).is_some_and(|at_ms| at_ms <= now_ms) {
-            let mut events = events_from(storage, progress.next, progress.events_max)?;
+            let mut events = events_from(storage, progress.next, progress.batch_max())?;
             let old = events.partition_point(|(_, event)| event.at_ms + EXPORT_GIVE_UP_MS < now_ms);
             if old > 0 {
                 let given_up: Vec<_> = events.drain(..old).collect();
@@ -213,6 +217,7 @@ pub fn take<S: Storage>(
             }
             if !events.is_empty() {
                 progress.tries += 1;
+                progress.again = Some(events.len());
                 progress.busy_until_ms = now_ms + destination.timeout_ms + TRY_GRACE_MS;
                 batches.push(Batch {
                     destination: destination.name.to_owned(),
@@ -258,8 +263,9 @@ pub fn told<S: Storage>(
             progress.passed(*last + 1, state.next, now_ms);
             if let Some((count, why)) = rejected {
                 state.dropped += count;
+                let items = Signal::of(&batch.destination).items();
                 alarm = Some(format!(
-                    "{count} spans were not taken, and are lost: {}",
+                    "{count} {items} were not taken, and are lost: {}",
                     shortened(why)
                 ));
             }
@@ -281,6 +287,7 @@ pub fn told<S: Storage>(
         }
         Verdict::Refused { divisible: true, .. } if batch.events.len() > 1 => {
             progress.events_max = batch.events.len().div_ceil(2);
+            progress.again = None;
             progress.not_before_ms = now_ms;
         }
         Verdict::Refused { reason, .. } => {

@@ -3,12 +3,11 @@
 use http::header::CONTENT_TYPE;
 
 use super::event::Event;
-use super::otlp::{Encoding, Export, Verdict};
-use super::sampling::is_told;
+use super::otlp::{Encoding, Export, Items, Signal, Verdict};
 use super::settings::TIMEOUT_DEFAULT_MS;
-use super::span::{Span, spans_of};
+use super::span::spans_of;
 use crate::config::Config;
-use crate::run::outbox::{Destination, HISTORY, ORCHESTRATOR, RECEIVER};
+use crate::run::outbox::{Destination, HISTORY, LOGS, METRICS, ORCHESTRATOR, RECEIVER};
 use crate::signature::{Purpose, Stamp, sign_request};
 
 /// A request is at most this large, in bytes: 1 MiB.
@@ -22,10 +21,12 @@ pub fn destinations(config: &Config, orchestrator: &str) -> Vec<Destination> {
         timeout_ms: TIMEOUT_DEFAULT_MS,
     }];
     if let Some(receiver) = &config.telemetry.receiver {
-        destinations.push(Destination {
-            name: RECEIVER,
+        let names = [RECEIVER, METRICS, LOGS].into_iter();
+        let taken = names.filter(|name| receiver.takes(Signal::of(name)));
+        destinations.extend(taken.map(|name| Destination {
+            name,
             timeout_ms: receiver.timeout_ms,
-        });
+        }));
     }
     if telemetry_url(config, orchestrator).is_some() {
         destinations.push(Destination {
@@ -39,6 +40,17 @@ pub fn destinations(config: &Config, orchestrator: &str) -> Vec<Destination> {
 fn telemetry_url<'c>(config: &'c Config, orchestrator: &str) -> Option<&'c str> {
     let known = config.orchestrators.iter().find(|known| known.id == orchestrator)?;
     known.telemetry_url.as_deref()
+}
+
+/// How many items of a request an event takes, at most. Rows of the history take none: they all go in one.
+#[must_use]
+pub fn items_in(destination: &str, event: &Event) -> usize {
+    match destination {
+        HISTORY => 0,
+        // Executions are counted together.
+        METRICS | LOGS => 1,
+        _ => spans_of(event).len(),
+    }
 }
 
 /// What is to be done with events.
@@ -60,14 +72,14 @@ pub fn prepare<'e>(
     dropped: u64,
     stamp: Stamp,
 ) -> Prepared {
-    let kept = events.into_iter().filter(|event| is_told(event));
-    let spans: Vec<Span> = kept.flat_map(spans_of).collect();
-    if spans.is_empty() {
+    let signal = Signal::of(destination);
+    let items = Items::of(signal, events);
+    if items.is_empty() {
         return Prepared::Decided(Verdict::Delivered { rejected: None });
     }
     let export = Export {
         resource: &config.telemetry.resource,
-        spans: &spans,
+        items: &items,
         dropped,
     };
     let retry = |reason: &str| {
@@ -77,8 +89,9 @@ pub fn prepare<'e>(
         })
     };
     let (request, timeout_ms) = match (destination, &config.telemetry.receiver) {
-        (RECEIVER, Some(receiver)) => {
-            let mut request = http::Request::post(&receiver.url).header(CONTENT_TYPE, receiver.encoding.media_type());
+        (RECEIVER | METRICS | LOGS, Some(receiver)) if receiver.takes(signal) => {
+            let mut request =
+                http::Request::post(receiver.url(signal)).header(CONTENT_TYPE, receiver.encoding.media_type());
             for (name, value) in &receiver.headers {
                 request = request.header(name, value);
             }
@@ -152,6 +165,14 @@ mod tests {
         ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=abc"),
     ];
 
+    const EVERYTHING: [(&str, &str); 5] = [
+        RECEIVING[0],
+        RECEIVING[1],
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+        ("OTEL_METRICS_EXPORTER", "otlp"),
+        ("OTEL_LOGS_EXPORTER", "otlp"),
+    ];
+
     fn stamp() -> Stamp {
         Stamp {
             created_s: 1_800_000_000,
@@ -174,6 +195,8 @@ mod tests {
         };
         assert_eq!(names(&config(&RECEIVING), "acme"), [HISTORY, RECEIVER, ORCHESTRATOR]);
         assert_eq!(names(&config(&RECEIVING), "quiet"), [HISTORY, RECEIVER]);
+        let all = [HISTORY, RECEIVER, METRICS, LOGS, ORCHESTRATOR];
+        assert_eq!(names(&config(&EVERYTHING), "acme"), all);
         assert_eq!(names(&config(&[]), crate::direct::NOBODY), [HISTORY]);
     }
 
@@ -184,6 +207,33 @@ mod tests {
         assert_eq!(request.headers()["content-type"], "application/x-protobuf");
         assert_eq!(request.headers()["x-key"], "abc");
         assert!(!request.headers().contains_key("signature"));
+    }
+
+    #[test]
+    fn each_signal_has_its_path_and_the_same_headers() {
+        let config = config(&EVERYTHING);
+        for (destination, path, items) in [
+            (RECEIVER, "/v1/traces", "/resourceSpans/0/scopeSpans/0/spans/0"),
+            (METRICS, "/v1/metrics", "/resourceMetrics/0/scopeMetrics/0/metrics/0"),
+            (LOGS, "/v1/logs", "/resourceLogs/0/scopeLogs/0/logRecords/0"),
+        ] {
+            let request = sent(prepare(&config, (destination, "acme"), [&failed()], 0, stamp()));
+            assert_eq!(request.uri().path(), path);
+            assert_eq!(request.headers()["x-key"], "abc");
+            assert!(!request.headers().contains_key("signature"));
+            let body: serde_json::Value = serde_json::from_slice(request.body()).expect("JSON");
+            assert!(body.pointer(items).is_some(), "{body}");
+        }
+    }
+
+    #[test]
+    fn where_nothing_is_to_be_counted_nothing_is_sent() {
+        let prepared = prepare(&config(&EVERYTHING), (METRICS, "acme"), [&ended()], 0, stamp());
+        let delivered = Verdict::Delivered { rejected: None };
+        assert!(
+            matches!(&prepared, Prepared::Decided(verdict) if *verdict == delivered),
+            "{prepared:?}"
+        );
     }
 
     #[test]
@@ -241,8 +291,14 @@ mod tests {
 
     #[test]
     fn a_wrong_configuration_is_waited_for() {
-        for (destination, orchestrator) in [(RECEIVER, "acme"), (ORCHESTRATOR, "quiet"), ("unknown", "acme")] {
-            let prepared = prepare(&config(&[]), (destination, orchestrator), [&ended()], 0, stamp());
+        for (more, destination, orchestrator) in [
+            (&[][..], RECEIVER, "acme"),
+            (&[], ORCHESTRATOR, "quiet"),
+            (&[], "unknown", "acme"),
+            (&RECEIVING, METRICS, "acme"),
+            (&RECEIVING, LOGS, "acme"),
+        ] {
+            let prepared = prepare(&config(more), (destination, orchestrator), [&failed()], 0, stamp());
             assert!(
                 matches!(prepared, Prepared::Decided(Verdict::Retry { .. })),
                 "{destination}: {prepared:?}"

@@ -1,4 +1,4 @@
-//! Every attribute's name, in one table: the conventions for generative AI are still in development, and change.
+//! Every attribute's and every metric's name, in one table: the conventions for generative AI are still in development, and change.
 
 /// The version of `semantic-conventions-genai` that the names under `gen_ai.` are from.
 pub const GENAI_CONVENTIONS: &str = "0.1.0";
@@ -15,6 +15,8 @@ pub const GENAI_CONVERSATION: &str = "gen_ai.conversation.id";
 pub const GENAI_INPUT_TOKENS: &str = "gen_ai.usage.input_tokens";
 /// Tokens that the models wrote.
 pub const GENAI_OUTPUT_TOKENS: &str = "gen_ai.usage.output_tokens";
+/// Which tokens were counted: `input` or `output`.
+pub const GENAI_TOKEN_TYPE: &str = "gen_ai.token.type";
 /// The operation of an agent at work.
 pub const INVOKE_AGENT: &str = "invoke_agent";
 
@@ -71,3 +73,14 @@ pub const BREAKER_FORCED: &str = "baton.breaker.forced";
 pub const DROPPED: &str = "baton.outbox.dropped_events";
 /// [`GENAI_CONVENTIONS`].
 pub const CONVENTIONS: &str = "baton.genai_conventions";
+
+/// The metric of the tokens that executions used.
+pub const GENAI_TOKEN_USAGE: &str = "gen_ai.client.token.usage";
+/// The metric of how long agents worked: as long as their spans.
+pub const GENAI_AGENT_DURATION: &str = "gen_ai.invoke_agent.duration";
+/// The metric of the executions that ended.
+pub const EXECUTIONS: &str = "baton.executions";
+/// The metric of how long they took.
+pub const EXECUTION_DURATION: &str = "baton.execution.duration";
+/// Stands before what happened, in the name of the event that a log record is.
+pub const EVENT_PREFIX: &str = "baton.";

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, HeaderValue};
 
-use super::otlp::Encoding;
+use super::otlp::{Encoding, Signal};
 use super::sampling::Sampler;
 
 /// A receiver has this long to answer where `OTEL_EXPORTER_OTLP_TIMEOUT` says nothing, in milliseconds.
@@ -34,8 +34,12 @@ pub struct Settings {
 /// An OTLP/HTTP receiver.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Receiver {
-    /// Where traces are posted.
-    pub url: String,
+    /// Where it is: the path of each signal is added.
+    pub endpoint: String,
+    /// Whether it is sent metrics.
+    pub takes_metrics: bool,
+    /// Whether it is sent log records.
+    pub takes_logs: bool,
     /// How.
     pub encoding: Encoding,
     /// How long it has for an answer, in milliseconds.
@@ -44,13 +48,33 @@ pub struct Receiver {
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
+impl Receiver {
+    /// Whether it is told of this signal; of traces it always is.
+    #[must_use]
+    pub const fn takes(&self, signal: Signal) -> bool {
+        match signal {
+            Signal::Traces => true,
+            Signal::Metrics => self.takes_metrics,
+            Signal::Logs => self.takes_logs,
+        }
+    }
+
+    /// Where a signal is posted.
+    #[must_use]
+    pub fn url(&self, signal: Signal) -> String {
+        format!("{}{}", self.endpoint, signal.path())
+    }
+}
+
 impl std::fmt::Debug for Receiver {
     /// Without the headers, which are a secret.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
         formatter
             .debug_struct("Receiver")
-            .field("url", &self.url)
+            .field("endpoint", &self.endpoint)
+            .field("takes_metrics", &self.takes_metrics)
+            .field("takes_logs", &self.takes_logs)
             .field("encoding", &self.encoding)
             .field("timeout_ms", &self.timeout_ms)
             .field("headers", &names)
@@ -75,8 +99,18 @@ impl Settings {
             variable("OTEL_TRACES_SAMPLER").as_deref(),
             variable("OTEL_TRACES_SAMPLER_ARG").as_deref(),
         );
-        let receiver = variable("OTEL_EXPORTER_OTLP_ENDPOINT")
-            .map(|endpoint| read_receiver(&endpoint, &variable, development))
+        let endpoint = variable("OTEL_EXPORTER_OTLP_ENDPOINT");
+        let takes_metrics = read_exporter("OTEL_METRICS_EXPORTER", &variable, endpoint.is_some())?;
+        let takes_logs = read_exporter("OTEL_LOGS_EXPORTER", &variable, endpoint.is_some())?;
+        let receiver = endpoint
+            .map(|endpoint| {
+                let receiver = read_receiver(&endpoint, &variable, development)?;
+                Ok(Receiver {
+                    takes_metrics,
+                    takes_logs,
+                    ..receiver
+                })
+            })
             .transpose()?;
         Ok(Self {
             receiver,
@@ -117,6 +151,23 @@ pub fn check_endpoint(variable: &str, url: &str, development: bool) -> Result<St
     Ok(url.trim_end_matches('/').to_owned())
 }
 
+/// Whether a signal is sent to the receiver. It is not unless it is asked for: a receiver that takes traces alone would
+/// refuse each request.
+fn read_exporter(
+    name: &str,
+    variable: &impl Fn(&str) -> Option<String>,
+    has_endpoint: bool,
+) -> Result<bool, SettingsError> {
+    match variable(name).as_deref() {
+        None | Some("none") => Ok(false),
+        Some("otlp") if has_endpoint => Ok(true),
+        Some("otlp") => Err(SettingsError(format!(
+            "{name}: `otlp` is sent to OTEL_EXPORTER_OTLP_ENDPOINT: set that as well, or write none"
+        ))),
+        Some(other) => Err(SettingsError(format!("{name}: `{other}` is none of otlp and none"))),
+    }
+}
+
 fn read_receiver(
     endpoint: &str,
     variable: &impl Fn(&str) -> Option<String>,
@@ -144,7 +195,9 @@ fn read_receiver(
         }
     };
     Ok(Receiver {
-        url: format!("{base}/v1/traces"),
+        endpoint: base,
+        takes_metrics: false,
+        takes_logs: false,
         encoding,
         timeout_ms,
         headers: read_headers(&variable("OTEL_EXPORTER_OTLP_HEADERS").unwrap_or_default())?,
@@ -244,104 +297,4 @@ fn decoded(text: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(variables: &[(&str, &str)]) -> Result<Settings, String> {
-        let variable = |name: &str| {
-            let found = variables.iter().find(|(known, _)| *known == name);
-            found.map(|(_, value)| (*value).to_owned())
-        };
-        Settings::read(variable, false).map_err(|error| error.to_string())
-    }
-
-    const ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c.example.com/otlp/");
-
-    #[test]
-    fn without_variables_nothing_leaves_and_history_is_kept_for_a_month() {
-        let settings = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")]).expect("settings");
-        assert_eq!(settings.receiver, None);
-        assert_eq!(settings.resource[0], ("service.name".to_owned(), "baton".to_owned()));
-        assert_eq!(settings.history_ms, 30 * 86_400_000);
-    }
-
-    #[test]
-    fn a_receiver() {
-        let settings = read(&[
-            ENDPOINT,
-            ("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer%20abc, x-tenant=a"),
-        ]);
-        let receiver = settings.expect("settings").receiver.expect("a receiver");
-        assert_eq!(receiver.url, "https://c.example.com/otlp/v1/traces");
-        assert_eq!(
-            (receiver.encoding, receiver.timeout_ms),
-            (Encoding::Protobuf, TIMEOUT_DEFAULT_MS)
-        );
-        assert_eq!(receiver.headers[0].1, "Bearer abc");
-        assert_eq!(receiver.headers.len(), 2);
-        assert!(!format!("{receiver:?}").contains("abc"), "{receiver:?}");
-    }
-
-    #[test]
-    fn resources() {
-        let settings = read(&[
-            ("OTEL_RESOURCE_ATTRIBUTES", "service.name=a,team=x%2Cy"),
-            ("OTEL_SERVICE_NAME", "b"),
-            ("BATON_ENVIRONMENT", "staging"),
-        ]);
-        let resource = settings.expect("settings").resource;
-        let value = |name: &str| {
-            resource
-                .iter()
-                .find(|(known, _)| known == name)
-                .map(|(_, value)| value.as_str())
-        };
-        assert_eq!(value("service.name"), Some("b"));
-        assert_eq!(value("team"), Some("x,y"));
-        assert_eq!(value("deployment.environment.name"), Some("staging"));
-    }
-
-    #[test]
-    fn what_is_wrong_is_named() {
-        let many_headers = vec!["a=b"; HEADERS_MAX + 1].join(",");
-        let many_attributes: Vec<_> = (0..RESOURCE_ATTRIBUTES_MAX)
-            .map(|number| format!("a{number}=b"))
-            .collect();
-        let long = (TIMEOUT_MAX_MS + 1).to_string();
-        let days = (HISTORY_MAX_DAYS + 1).to_string();
-        for (name, value, expected) in [
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c.example.com", "write https"),
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", "c.example.com:4318", "is no URL"),
-            (
-                "OTEL_EXPORTER_OTLP_ENDPOINT",
-                "https://u:p@c.example.com",
-                "a user or a password",
-            ),
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "speaks no gRPC"),
-            ("OTEL_EXPORTER_OTLP_TIMEOUT", "0", "from 1 to 60000"),
-            ("OTEL_EXPORTER_OTLP_TIMEOUT", &long, "from 1 to 60000"),
-            ("OTEL_EXPORTER_OTLP_HEADERS", "a=b,secret", "entry 2 is no header"),
-            ("OTEL_EXPORTER_OTLP_HEADERS", &many_headers, "17 headers"),
-            ("OTEL_RESOURCE_ATTRIBUTES", "=x", "entry 1 is no attribute"),
-            ("OTEL_RESOURCE_ATTRIBUTES", &many_attributes.join(","), "66 attributes"),
-            ("OTEL_TRACES_SAMPLER", "x", "is none of"),
-            ("BATON_HISTORY_DAYS", "0", "from 1 to 366"),
-            ("BATON_HISTORY_DAYS", &days, "from 1 to 366"),
-        ] {
-            // The first of a name counts: where the endpoint is what is wrong, it stands first.
-            let error = read(&[(name, value), ENDPOINT]).expect_err(name);
-            assert!(error.contains(expected), "{name}={value}: {error}");
-            assert!(error.starts_with(name.trim_end_matches("_ARG")), "{error}");
-            assert!(
-                !error.contains("secret") || name != "OTEL_EXPORTER_OTLP_HEADERS",
-                "{error}"
-            );
-        }
-    }
-
-    #[test]
-    fn http_is_for_development() {
-        assert!(check_endpoint("X", "http://127.0.0.1:4318", true).is_ok());
-        assert!(check_endpoint("X", "http://127.0.0.1:4318", false).is_err());
-    }
-}
+mod tests;

@@ -21,7 +21,7 @@ pub struct Span {
     /// Unix milliseconds.
     pub ended_at_ms: u64,
     /// What is known of it.
-    pub attributes: Vec<(&'static str, Value)>,
+    pub attributes: Vec<Attribute>,
     /// Whether it failed.
     pub is_error: bool,
     /// What it follows from, without being a part of it.
@@ -49,6 +49,9 @@ pub enum Value {
     /// Yes or no.
     Flag(bool),
 }
+
+/// What is known of something: a name of [`names`], and its value.
+pub type Attribute = (&'static str, Value);
 
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
@@ -135,13 +138,6 @@ struct Teller<'e> {
 impl Teller<'_> {
     fn span(&self, name: String, kind: Kind, context: TraceContext, started_at_ms: u64) -> Span {
         let event = self.event;
-        let mut attributes = vec![(names::EVENT, event.id.as_str().into())];
-        if !matches!(event.what, What::LinkChanged(_)) {
-            attributes.push((names::RUN, event.run.as_str().into()));
-        }
-        if event.orchestrator != crate::direct::NOBODY {
-            attributes.push((names::ORCHESTRATOR, event.orchestrator.as_str().into()));
-        }
         Span {
             parent: None,
             context,
@@ -149,14 +145,14 @@ impl Teller<'_> {
             kind,
             started_at_ms: started_at_ms.min(event.at_ms),
             ended_at_ms: event.at_ms,
-            attributes,
+            attributes: attributes_of_event(event),
             is_error: false,
             links: Vec::new(),
         }
     }
 
     /// A part of what the event belongs to.
-    fn part(&self, name: &str, kind: Kind, since_ms: u64, attributes: Vec<(&'static str, Value)>) -> Span {
+    fn part(&self, name: &str, kind: Kind, since_ms: u64, attributes: Vec<Attribute>) -> Span {
         let context = self.own.within(&format!("{name}/{}", self.event.id));
         let mut span = self.span(name.to_owned(), kind, context, since_ms);
         span.parent = Some(self.own.span_id().to_owned());
@@ -189,7 +185,8 @@ impl Teller<'_> {
         span.parent.clone_from(&self.event.parent_span);
         let executions = Value::Number(executions.into());
         span.attributes.push((names::EXECUTION, executions));
-        span.attributes.extend(attributes_of(subject, ending));
+        span.attributes.extend(attributes_of_subject(subject));
+        span.attributes.push((names::OUTCOME, ending.outcome.as_str().into()));
         span.fail_as(ending);
         span
     }
@@ -237,11 +234,7 @@ impl Teller<'_> {
             span.parent = Some(self.own.span_id().to_owned());
             // What it goes on from.
             span.links.extend(spans.last().map(|earlier| earlier.context.clone()));
-            span.attributes.extend([
-                (names::GENAI_OPERATION, names::INVOKE_AGENT.into()),
-                (names::GENAI_AGENT_NAME, agent.as_str().into()),
-                (names::EXECUTION, Value::Number(execution.into())),
-            ]);
+            span.attributes.extend(attributes_of_agent(agent, execution));
             if subject.route == Route::Orchestrated {
                 // Of other routes the run's id is the gateway's own, and no conversation of anybody's.
                 let run = self.event.run.as_str().into();
@@ -255,7 +248,8 @@ impl Teller<'_> {
                 span.fail_if(hop.error.is_some(), hop.error.as_deref().unwrap_or_default());
                 agent = &hop.to;
             } else {
-                span.attributes.extend(attributes_of(subject, ending));
+                span.attributes.extend(attributes_of_subject(subject));
+                span.attributes.push((names::OUTCOME, ending.outcome.as_str().into()));
                 let tokens = [
                     (names::GENAI_INPUT_TOKENS, usage.input_tokens),
                     (names::GENAI_OUTPUT_TOKENS, usage.output_tokens),
@@ -308,12 +302,33 @@ impl Teller<'_> {
     }
 }
 
-fn attributes_of(subject: &Subject, ending: &Ending) -> [(&'static str, Value); 5] {
+/// Which event it is, and whose.
+pub(super) fn attributes_of_event(event: &Event) -> Vec<Attribute> {
+    let mut attributes = vec![(names::EVENT, event.id.as_str().into())];
+    if !matches!(event.what, What::LinkChanged(_)) {
+        attributes.push((names::RUN, event.run.as_str().into()));
+    }
+    if event.orchestrator != crate::direct::NOBODY {
+        attributes.push((names::ORCHESTRATOR, event.orchestrator.as_str().into()));
+    }
+    attributes
+}
+
+/// Which agent is at work, in which execution of its attempt.
+pub(super) fn attributes_of_agent(agent: &str, execution: u32) -> [Attribute; 3] {
+    [
+        (names::GENAI_OPERATION, names::INVOKE_AGENT.into()),
+        (names::GENAI_AGENT_NAME, agent.into()),
+        (names::EXECUTION, Value::Number(execution.into())),
+    ]
+}
+
+/// Which attempt it is.
+pub(super) fn attributes_of_subject(subject: &Subject) -> [Attribute; 4] {
     [
         (names::STEP, subject.step.as_str().into()),
         (names::ATTEMPT, Value::Number(subject.attempt.into())),
         (names::ROUTE, subject.route.name().into()),
-        (names::OUTCOME, ending.outcome.as_str().into()),
         (names::BACKGROUND, Value::Flag(subject.background)),
     ]
 }

@@ -20,6 +20,10 @@ pub(in crate::run) struct Progress {
     pub(super) tries: u64,
     /// So many events at most are sent at once: fewer while something of a batch is refused.
     pub(super) events_max: usize,
+    /// So many events were sent in a try that is not known to have arrived: they are sent again together, without what
+    /// happened since, so that a receiver which has taken them is told of the same data points once more and of no others.
+    #[serde(default)]
+    pub(super) again: Option<usize>,
     /// How it is.
     pub(in crate::run) health: Health,
     /// What the operator's list says.
@@ -50,6 +54,7 @@ impl Default for Progress {
             busy_until_ms: 0,
             tries: 0,
             events_max: BATCH_MAX_EVENTS,
+            again: None,
             health: Health::Passing,
             reported: Health::Passing,
             last_error: None,
@@ -63,10 +68,16 @@ impl Progress {
         (self.next < next).then(|| self.not_before_ms.max(self.busy_until_ms))
     }
 
+    /// How many events are sent at once, at most.
+    pub(super) fn batch_max(&self) -> usize {
+        self.again.unwrap_or(self.events_max).min(self.events_max)
+    }
+
     /// It has everything before `next`. `end` is the number of the next event that will be told.
     pub(super) fn passed(&mut self, next: u64, end: u64, now_ms: u64) {
         self.next = next;
         self.failures = 0;
+        self.again = None;
         self.events_max = (self.events_max * 2).min(BATCH_MAX_EVENTS);
         // What waits already goes at once where it fills a batch, or where a batch was refused and is sent in parts.
         let at_once = end - next >= self.events_max as u64 || self.events_max < BATCH_MAX_EVENTS;

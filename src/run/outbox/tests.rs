@@ -263,6 +263,26 @@ fn who_sends_may_die() {
 }
 
 #[test]
+fn what_may_have_arrived_is_sent_again_as_it_was_and_what_happened_since_comes_after_it() {
+    let mut bench = with_steps(1);
+    let first = batch(&bench, &[METRICS]);
+    bench.ask("c", of_step("t", request("k2", 1)));
+    // One try is lost, and one fails.
+    bench.now_ms += 10_000 + TRY_GRACE_MS;
+    let second = batch(&bench, &[METRICS]);
+    assert_eq!(second.events, first.events);
+    end(&bench, &second, &retry(None));
+    bench.now_ms += EXPORT_BACKOFF_MAX_MS;
+    let third = batch(&bench, &[METRICS]);
+    assert_eq!(third.events, first.events);
+    end(&bench, &third, &delivered());
+    bench.now_ms += EXPORT_AFTER_MS;
+    let rest = batch(&bench, &[METRICS]);
+    assert!(rest.events[0].0 > first.events.last().expect("an event").0);
+    assert!(!rest.events.is_empty());
+}
+
+#[test]
 fn a_batch_has_so_many_spans_at_most() {
     let bench = with_steps(BATCH_MAX_EVENTS);
     let batch = batch(&bench, &[RECEIVER]);
@@ -361,6 +381,21 @@ fn what_a_receiver_did_not_take_is_counted_and_never_sent_again() {
     bench.ask("c", of_step("t", request("k2", 1)));
     bench.now_ms += EXPORT_AFTER_MS;
     assert_eq!(batch(&bench, &[RECEIVER]).dropped, 2);
+}
+
+#[test]
+fn what_was_not_taken_is_named_as_what_it_is() {
+    for (destination, expected) in [
+        (METRICS, "2 data points were not taken, and are lost: no deltas"),
+        (LOGS, "2 log records were not taken, and are lost: no deltas"),
+    ] {
+        let bench = with_steps(1);
+        let verdict = Verdict::Delivered {
+            rejected: Some((2, "no deltas".into())),
+        };
+        let alarm = end(&bench, &batch(&bench, &[destination]), &verdict);
+        assert_eq!(alarm.as_deref(), Some(expected));
+    }
 }
 
 #[test]

@@ -3,14 +3,14 @@
 use prost::Message;
 use serde_json::Value;
 
-use super::protobuf::ExportTraceServiceResponse;
+use super::protobuf::Response;
 
 /// What becomes of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// It arrived. What the receiver did not take of it is lost: it is never sent again.
     Delivered {
-        /// How many spans the receiver did not take, and why.
+        /// How many spans, data points or log records the receiver did not take, and why.
         rejected: Option<(u64, String)>,
     },
     /// It is sent again, later.
@@ -52,20 +52,24 @@ pub fn verdict(status: u16, retry_after_ms: Option<u64>, body: &[u8]) -> Verdict
     }
 }
 
+/// How an answer names the number of what was not taken, one name for each signal.
+const REJECTED: [&str; 3] = ["rejectedSpans", "rejectedDataPoints", "rejectedLogRecords"];
+
 /// What a 2xx did not take. Leniently: receivers answer with odd types, and with bodies that are none of the protocol's.
 fn rejected(body: &[u8]) -> Option<(u64, String)> {
     let told = match serde_json::from_slice::<Value>(body) {
         Ok(json) => {
             let partial = json.get("partialSuccess")?;
-            let count = match &partial["rejectedSpans"] {
+            let told = REJECTED.iter().find_map(|name| partial.get(name))?;
+            let count = match told {
                 Value::String(text) => text.parse().ok()?,
                 number => number.as_u64()?,
             };
             (count, partial["errorMessage"].as_str().unwrap_or_default().to_owned())
         }
         Err(_) => {
-            let partial = ExportTraceServiceResponse::decode(body).ok()?.partial_success?;
-            (u64::try_from(partial.rejected_spans).ok()?, partial.error_message)
+            let partial = Response::decode(body).ok()?.partial_success?;
+            (u64::try_from(partial.rejected).ok()?, partial.error_message)
         }
     };
     Some(told).filter(|(count, _)| *count > 0)
@@ -123,12 +127,17 @@ mod tests {
         );
         check(br#"{"partialSuccess":{"rejectedSpans":3}}"#, Some((3, "")));
         check(
+            br#"{"partialSuccess":{"rejectedDataPoints":"5","errorMessage":"no deltas"}}"#,
+            Some((5, "no deltas")),
+        );
+        check(br#"{"partialSuccess":{"rejectedLogRecords":6}}"#, Some((6, "")));
+        check(
             br#"{"partialSuccess":{"rejectedSpans":0,"errorMessage":"a hint"}}"#,
             None,
         );
-        let told = ExportTraceServiceResponse {
+        let told = Response {
             partial_success: Some(PartialSuccess {
-                rejected_spans: 4,
+                rejected: 4,
                 error_message: "old".into(),
             }),
         };

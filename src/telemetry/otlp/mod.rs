@@ -1,13 +1,19 @@
-//! OTLP/HTTP 1.11, traces: a request's body in both encodings, and what a receiver's answer means.
+//! OTLP/HTTP 1.11: the bodies of requests for each signal in both encodings, and what a receiver's answer means.
 
 mod answer;
 mod json;
 mod protobuf;
+mod signal;
 
 pub use self::answer::{Verdict, verdict};
+pub use self::signal::Signal;
 
+use super::event::Event;
+use super::log::{Record, record_of};
+use super::metric::{Metric, metrics_of};
 use super::names;
-use super::span::{Span, Value};
+use super::sampling::is_told;
+use super::span::{Attribute, Span, Value, spans_of};
 
 /// How a request's body is written: `OTEL_EXPORTER_OTLP_PROTOCOL`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,13 +36,47 @@ impl Encoding {
     }
 }
 
-/// Spans to tell, and who tells them.
+/// What is told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Items {
+    /// Traces.
+    Spans(Vec<Span>),
+    /// Metrics.
+    Metrics(Vec<Metric>),
+    /// Logs.
+    Records(Vec<Record>),
+}
+
+impl Items {
+    /// What is told of these events. Sampling is for traces: every event has its log record, and every execution is counted.
+    #[must_use]
+    pub fn of<'e>(signal: Signal, events: impl IntoIterator<Item = &'e Event>) -> Self {
+        let events = events.into_iter();
+        match signal {
+            Signal::Traces => Self::Spans(events.filter(|event| is_told(event)).flat_map(spans_of).collect()),
+            Signal::Metrics => Self::Metrics(metrics_of(events)),
+            Signal::Logs => Self::Records(events.map(record_of).collect()),
+        }
+    }
+
+    /// Whether there is nothing to tell.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Spans(spans) => spans.is_empty(),
+            Self::Metrics(metrics) => metrics.is_empty(),
+            Self::Records(records) => records.is_empty(),
+        }
+    }
+}
+
+/// What is to be told, and who tells it.
 #[derive(Debug, Clone, Copy)]
 pub struct Export<'a> {
-    /// Who tells them: attributes by name.
+    /// Who tells it: attributes by name.
     pub resource: &'a [(String, String)],
-    /// The spans.
-    pub spans: &'a [Span],
+    /// What is told.
+    pub items: &'a Items,
     /// How many events of the run were dropped so far.
     pub dropped: u64,
 }
@@ -51,10 +91,11 @@ impl Export<'_> {
         }
     }
 
-    /// What is said of all spans together.
-    fn scope_attributes(&self) -> Vec<(&'static str, Value)> {
+    /// What is said of all items together.
+    fn scope_attributes(&self) -> Vec<Attribute> {
         let mut attributes = vec![(names::CONVENTIONS, names::GENAI_CONVENTIONS.into())];
-        if self.dropped > 0 {
+        // A metric of another scope is another metric: a number that changes would make a new one each time.
+        if self.dropped > 0 && !matches!(self.items, Items::Metrics(_)) {
             attributes.push((names::DROPPED, Value::Number(self.dropped)));
         }
         attributes
@@ -64,6 +105,9 @@ impl Export<'_> {
 const SCOPE: &str = "baton";
 const SCOPE_VERSION: &str = env!("CARGO_PKG_VERSION");
 const STATUS_ERROR: i32 = 2;
+/// A metric's points tell what happened since those before them.
+const DELTA: i32 = 1;
+
 /// The flags of a span whose trace is sampled, and of one whose is not.
 fn flags(sampled: bool) -> u32 {
     u32::from(sampled)
@@ -74,29 +118,4 @@ const fn nanos(ms: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::span::spans_of;
-    use super::super::span::tests::{ended, failed};
-    use super::*;
-
-    /// What both encodings are tested with: an attempt, and an execution that failed, linked to it.
-    pub(super) fn sample() -> Vec<Span> {
-        let mut spans = spans_of(&ended());
-        spans.extend(spans_of(&failed()));
-        let attempt = spans[0].context.clone();
-        spans[1].links.push(attempt);
-        spans
-    }
-
-    pub(super) fn export<'a>(resource: &'a [(String, String)], spans: &'a [Span]) -> Export<'a> {
-        Export {
-            resource,
-            spans,
-            dropped: 3,
-        }
-    }
-
-    pub(super) fn resource() -> Vec<(String, String)> {
-        vec![("service.name".into(), "baton".into())]
-    }
-}
+mod tests;

@@ -12,7 +12,8 @@
 //! | [`standing`] | what a consumer remembers of places that do not take what they are sent |
 //! | [`settling`] | what becomes of a batch when all of its shipments have ended |
 //!
-//! A queue delivers at least once, in any order. Everything here is safe to repeat: rows have ids, and so have spans.
+//! A queue delivers at least once, in any order. Everything here is safe to repeat: rows have ids, and so have spans and
+//! log records. Only the points of metrics have none: [`super::metric`].
 
 pub mod message;
 pub mod settling;

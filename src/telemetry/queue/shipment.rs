@@ -12,8 +12,8 @@ use crate::run::outbox::{
     ORCHESTRATOR, wait_ms,
 };
 use crate::telemetry::event::Event;
-use crate::telemetry::otlp::Verdict;
-use crate::telemetry::span::spans_of;
+use crate::telemetry::export::items_in;
+use crate::telemetry::otlp::{Signal, Verdict};
 
 /// So many requests at most are made for a shipment: where much of it is refused, the rest goes back into the queue.
 pub const REQUESTS_MAX: u64 = 32;
@@ -181,9 +181,9 @@ impl<'m> Shipment<'m> {
         match verdict {
             Verdict::Delivered { rejected } => {
                 if let Some((count, why)) = rejected {
-                    let why = shortened(why);
+                    let (items, why) = (Signal::of(&self.place.destination).items(), shortened(why));
                     self.alarms
-                        .push(format!("{count} spans were not taken, and are lost: {why}"));
+                        .push(format!("{count} {items} were not taken, and are lost: {why}"));
                 }
             }
             Verdict::Retry { reason, retry_after_ms } => {
@@ -236,24 +236,20 @@ impl<'m> Shipment<'m> {
         old
     }
 
-    /// As few parts as they fit into, the first one last. Rows of the history have no spans, and go in one.
+    /// As few parts as they fit into, the first one last. Rows of the history all go in one.
     fn parts_from(&self, first: usize) -> Vec<Range<usize>> {
         let mut parts: Vec<Range<usize>> = Vec::new();
-        let mut spans = 0;
+        let mut items = 0;
         for (index, entry) in self.entries.iter().enumerate().skip(first) {
-            let own = if self.place.destination == HISTORY {
-                0
-            } else {
-                spans_of(&entry.event).len()
-            };
+            let own = items_in(&self.place.destination, &entry.event);
             match parts.last_mut() {
-                Some(part) if spans + own <= BATCH_MAX_SPANS => {
+                Some(part) if items + own <= BATCH_MAX_SPANS => {
                     part.end = index + 1;
-                    spans += own;
+                    items += own;
                 }
                 _ => {
                     parts.push(index..index + 1);
-                    spans = own;
+                    items = own;
                 }
             }
         }

@@ -2,7 +2,8 @@ use super::*;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
-fn event(what: What) -> Event {
+/// Of a run, with this.
+pub(crate) fn event(what: What) -> Event {
     Event {
         id: "evt_1".into(),
         at_ms: 1_100,
@@ -14,7 +15,8 @@ fn event(what: What) -> Event {
     }
 }
 
-fn subject() -> Subject {
+/// The first attempt of a step.
+pub(crate) fn subject() -> Subject {
     Subject {
         ordinal: 1,
         step: "s1".into(),
@@ -27,7 +29,8 @@ fn subject() -> Subject {
     }
 }
 
-fn completed() -> Ending {
+/// As it should be.
+pub(crate) fn completed() -> Ending {
     Ending {
         outcome: "completed".into(),
         error_code: None,

@@ -6,6 +6,7 @@ mod links;
 mod outage;
 mod queue;
 mod scrape;
+mod signals;
 mod traces;
 
 use contract_tests::gateway::{Configured, Gateway, Options};

@@ -6,7 +6,7 @@ use super::shipment::{REQUESTS_MAX, SHIP_MAX_MS};
 use super::*;
 use crate::run::outbox::{
     BATCH_MAX_SPANS, EXPORT_BACKOFF_MAX_MS, EXPORT_BACKOFF_MS, EXPORT_GIVE_UP_MS, EXPORT_RETRY_AFTER_MAX_MS, HISTORY,
-    Health, ORCHESTRATOR, RECEIVER,
+    Health, LOGS, METRICS, ORCHESTRATOR, RECEIVER,
 };
 use crate::run::outbox_report::Lag;
 use crate::telemetry::event::Event;
@@ -47,7 +47,9 @@ fn events(count: usize) -> Message {
 
 fn everything(_: &str) -> Vec<Destination> {
     let destination = |name| Destination { name, timeout_ms: 1 };
-    [HISTORY, RECEIVER, ORCHESTRATOR].map(destination).to_vec()
+    [HISTORY, RECEIVER, METRICS, LOGS, ORCHESTRATOR]
+        .map(destination)
+        .to_vec()
 }
 
 fn shipped<'m>(messages: &'m [Message], standings: &Standings) -> Vec<Shipment<'m>> {
@@ -147,7 +149,7 @@ fn what_is_delivered_twice_is_sent_once_and_what_is_not_configured_is_not_waited
 }
 
 #[test]
-fn a_request_has_so_many_spans_at_most_and_the_history_takes_all() {
+fn a_request_has_so_many_items_at_most_and_the_history_takes_all() {
     let check = |to: &str, count: usize, expected: &[usize]| {
         let messages = [Message {
             to: vec![to.to_owned()],
@@ -163,6 +165,8 @@ fn a_request_has_so_many_spans_at_most_and_the_history_takes_all() {
     };
     check(RECEIVER, BATCH_MAX_SPANS, &[BATCH_MAX_SPANS]);
     check(RECEIVER, BATCH_MAX_SPANS + 1, &[BATCH_MAX_SPANS, 1]);
+    check(METRICS, BATCH_MAX_SPANS + 1, &[BATCH_MAX_SPANS, 1]);
+    check(LOGS, BATCH_MAX_SPANS + 1, &[BATCH_MAX_SPANS, 1]);
     check(HISTORY, BATCH_MAX_SPANS + 1, &[BATCH_MAX_SPANS + 1]);
 }
 
@@ -405,13 +409,25 @@ fn messages_of_which_something_did_not_get_back_are_delivered_again() {
 
 #[test]
 fn what_was_not_taken_is_told_and_never_sent_again() {
-    let messages = [events(2)];
-    let verdict = Verdict::Delivered {
-        rejected: Some((1, "too old".into())),
-    };
-    let settled = settled(&messages, &mut Standings::default(), |_| verdict.clone());
-    assert_eq!(settled.alarms, ["otlp: 1 spans were not taken, and are lost: too old"]);
-    assert!(settled.again.is_empty());
+    for (destination, expected) in [
+        (RECEIVER, "otlp: 1 spans were not taken, and are lost: too old"),
+        (
+            METRICS,
+            "otlp-metrics: 1 data points were not taken, and are lost: too old",
+        ),
+        (LOGS, "otlp-logs: 1 log records were not taken, and are lost: too old"),
+    ] {
+        let messages = [Message {
+            to: vec![destination.to_owned()],
+            ..events(2)
+        }];
+        let verdict = Verdict::Delivered {
+            rejected: Some((1, "too old".into())),
+        };
+        let settled = settled(&messages, &mut Standings::default(), |_| verdict.clone());
+        assert_eq!(settled.alarms, [expected]);
+        assert!(settled.again.is_empty());
+    }
 }
 
 #[test]

@@ -1,0 +1,120 @@
+use super::super::event::{Ending, Hop};
+use super::super::span::Value;
+use super::super::span::tests::{completed, ended, execution, failed};
+use super::*;
+
+fn data<'m>(metrics: &'m [Metric], name: &str) -> &'m Data {
+    &metrics.iter().find(|metric| metric.name == name).expect(name).data
+}
+
+fn histogram<'m>(metrics: &'m [Metric], name: &str) -> &'m [Point<Distribution>] {
+    match data(metrics, name) {
+        Data::Histogram(_, points) => points,
+        Data::Sum(points) => panic!("{points:?}"),
+    }
+}
+
+fn texts<V>(point: &Point<V>) -> Vec<&str> {
+    let mut texts = Vec::new();
+    for (name, value) in &point.attributes {
+        match value {
+            Value::Text(text) => texts.push(text.as_str()),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    texts
+}
+
+/// An execution that took so long, in milliseconds.
+fn that_took(ms: u64) -> Event {
+    let mut event = execution(completed(), Vec::new());
+    if let What::ExecutionEnded { started_at_ms, .. } = &mut event.what {
+        event.at_ms = *started_at_ms + ms;
+    }
+    event
+}
+
+#[test]
+fn executions_are_counted_by_agent_route_and_outcome() {
+    let events = [that_took(90), failed(), that_took(10), ended()];
+    let metrics = metrics_of(&events);
+    let Data::Sum(points) = data(&metrics, names::EXECUTIONS) else {
+        panic!("{metrics:?}");
+    };
+    let found: Vec<_> = points.iter().map(|point| (texts(point), point.value)).collect();
+    assert_eq!(
+        found,
+        [
+            (vec!["triage", "orchestrated", "completed"], 2),
+            (vec!["triage", "orchestrated", "failed"], 1),
+        ]
+    );
+    let durations = histogram(&metrics, names::EXECUTION_DURATION);
+    assert_eq!(durations.len(), 1, "whatever they came to");
+    assert_eq!((durations[0].value.count(), durations[0].value.sum), (3, 190));
+    assert_eq!(metrics_of([&ended()]), [], "an attempt's end is no execution's");
+}
+
+#[test]
+fn the_same_events_make_the_same_points_at_the_times_of_their_executions() {
+    let events = [that_took(30), that_took(90)];
+    assert_eq!(metrics_of(&events), metrics_of(&events));
+    let metrics = metrics_of(&events);
+    let point = &histogram(&metrics, names::EXECUTION_DURATION)[0];
+    assert_eq!((point.after_ms, point.until_ms), (1_010, 1_100));
+    let metrics = metrics_of([&that_took(0)]);
+    let point = &histogram(&metrics, names::EXECUTION_DURATION)[0];
+    assert_eq!((point.after_ms, point.until_ms), (1_009, 1_010), "never of no length");
+}
+
+#[test]
+fn a_bucket_has_what_does_not_exceed_its_bound() {
+    for (ms, bucket) in [(0, 0), (10, 0), (11, 1), (20, 1), (327_680, 15), (327_681, 16)] {
+        let metrics = metrics_of([&that_took(ms)]);
+        let buckets = &histogram(&metrics, names::EXECUTION_DURATION)[0].value.buckets;
+        assert_eq!(buckets.iter().position(|count| *count == 1), Some(bucket), "{ms}");
+        assert_eq!(buckets.len(), DURATION_BOUNDS_MS.len() + 1);
+    }
+    assert!((AGENT_DURATION.in_units(AGENT_DURATION.bounds[0]) - 0.1).abs() < f64::EPSILON);
+}
+
+#[test]
+fn each_agent_worked_as_long_as_its_span_and_the_last_one_used_the_tokens() {
+    let hop = |agent: &str, error: Option<&str>, to: &str| Hop {
+        agent: agent.into(),
+        error: error.map(str::to_owned),
+        duration_ms: 20,
+        to: to.into(),
+    };
+    let event = execution(
+        completed(),
+        vec![hop("triage", Some("boom"), "second"), hop("second", None, "third")],
+    );
+    let metrics = metrics_of([&event]);
+    let agents = histogram(&metrics, names::GENAI_AGENT_DURATION);
+    let found: Vec<_> = agents.iter().map(|point| (texts(point), point.value.sum)).collect();
+    assert_eq!(
+        found,
+        [(vec!["triage", "boom"], 20), (vec!["second"], 20), (vec!["third"], 50),]
+    );
+    let tokens = histogram(&metrics, names::GENAI_TOKEN_USAGE);
+    assert_eq!(tokens.len(), 1, "what was not told is not counted");
+    assert_eq!(texts(&tokens[0]), ["invoke_agent", "third", "input"]);
+    assert_eq!((tokens[0].value.count(), tokens[0].value.sum), (1, 7));
+}
+
+#[test]
+fn one_whose_trace_cannot_be_read_or_is_not_sampled_is_counted() {
+    for traceparent in ["x".to_owned(), failed().traceparent.replace("-01", "-00")] {
+        let event = Event {
+            traceparent,
+            ..execution(Ending::lost(), Vec::new())
+        };
+        let metrics = metrics_of([&event]);
+        let Data::Sum(points) = data(&metrics, names::EXECUTIONS) else {
+            panic!("{metrics:?}");
+        };
+        assert_eq!(points[0].value, 1);
+        assert_eq!(histogram(&metrics, names::GENAI_TOKEN_USAGE)[0].value.sum, 7);
+    }
+}
