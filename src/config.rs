@@ -20,11 +20,19 @@ pub const LINKS: &str = "LINKS";
 /// The binding of the Client objects.
 pub const CLIENTS: &str = "CLIENTS";
 
+/// The binding of the Conversation objects.
+pub const CONVERSATIONS: &str = "CONVERSATIONS";
+
 /// The binding of the D1 database.
 pub const HISTORY: &str = "HISTORY";
 
 /// The Durable Objects that have to be bound: binding and class.
-pub const DURABLE_OBJECTS: [(&str, &str); 3] = [(RUNS, "RunObject"), (LINKS, "LinkObject"), (CLIENTS, "ClientObject")];
+pub const DURABLE_OBJECTS: [(&str, &str); 4] = [
+    (RUNS, "RunObject"),
+    (LINKS, "LinkObject"),
+    (CLIENTS, "ClientObject"),
+    (CONVERSATIONS, "ConversationObject"),
+];
 
 /// At most this many orchestrators may be configured.
 pub const ORCHESTRATORS_MAX: usize = 16;

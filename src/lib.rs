@@ -13,6 +13,7 @@ pub mod backoff;
 pub mod breaker;
 pub mod config;
 pub mod connections;
+pub mod conversation;
 pub mod direct;
 
 pub mod documents;

@@ -51,6 +51,7 @@ mod tests {
             attempt: 2,
             deadline_at_ms: 2_000,
             state: None,
+            history: crate::conversation::History::none(),
             traceparent,
             team: Team::embedded(),
             host: &host,

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::conversation::{self, Conversations, History};
 use crate::manifest::{AgentManifest, Implementation, Team};
 
 mod call;
@@ -60,6 +61,10 @@ pub trait Host {
     fn outside(&self) -> &dyn Outside {
         &outside::Nowhere
     }
+    /// The way to what is remembered of conversations. Without one every agent with a `memory` fails that is to remember.
+    fn conversations(&self) -> &dyn Conversations {
+        &conversation::Nowhere
+    }
 }
 
 /// Whether a step was cancelled while it is executed.
@@ -83,6 +88,8 @@ pub struct Context<'a> {
     pub deadline_at_ms: u64,
     /// The state that came with the step, valid for the agent's state schema.
     pub state: Option<&'a Value>,
+    /// What was said before in the step's conversation, where the agent's manifest has a `memory`.
+    pub history: &'a History,
     /// The trace that the step belongs to.
     pub traceparent: Option<&'a str>,
     /// The agents of the gateway: what a model may use as its tools.
@@ -209,6 +216,17 @@ pub async fn execute(manifest: &AgentManifest, input: &Value, context: &Context<
     }
 }
 
+/// What is said to an agent, as a conversation keeps it: a model's last message, any other agent's input as text.
+///
+/// # Errors
+/// When the message's template fails on this input.
+pub fn said(manifest: &AgentManifest, input: &Value, context: &Context<'_>) -> Result<String, Failure> {
+    match &manifest.implementation {
+        Implementation::Model { model } => model::said(manifest, model, input, context),
+        _ => Ok(conversation::text_of(input)),
+    }
+}
+
 /// The manifest says something that the code cannot follow. The check of the manifests keeps this from happening.
 fn misconfigured(detail: impl std::fmt::Display) -> Failure {
     Failure::terminal(
@@ -292,6 +310,7 @@ mod tests {
             attempt,
             deadline_at_ms: 2_000,
             state,
+            history: History::none(),
             traceparent: None,
             team: Team::embedded(),
             host: &host,

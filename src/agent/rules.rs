@@ -101,6 +101,7 @@ mod tests {
             attempt: 1,
             deadline_at_ms: 0,
             state,
+            history: crate::conversation::History::none(),
             traceparent: None,
             team: crate::manifest::Team::embedded(),
             host: &Nowhere,

@@ -69,6 +69,7 @@ impl FakeOutside {
             attempt: 1,
             deadline_at_ms: DEADLINE_AT_MS,
             state,
+            history: crate::conversation::History::none(),
             traceparent: None,
             team,
             host: self,

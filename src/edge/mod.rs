@@ -6,6 +6,7 @@ mod body;
 mod callback;
 mod client_object;
 mod clock;
+mod conversation_object;
 mod d1;
 mod dead_letters;
 mod export;

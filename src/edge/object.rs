@@ -32,6 +32,12 @@ pub const CLIENT: Kind = Kind {
     name: "client",
 };
 
+/// The conversations' objects.
+pub const CONVERSATION: Kind = Kind {
+    binding: config::CONVERSATIONS,
+    name: "conversation",
+};
+
 impl Kind {
     /// Asks the object of this name. A stub can be dead after a reset, so a second one is tried: what is asked must be safe
     /// to repeat. `question` is the path of the request, and a query where it has one.

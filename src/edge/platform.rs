@@ -12,6 +12,7 @@ use crate::access::key::SECRET_BYTES;
 use crate::access::{Admission, ApiKey, Arrival, KeyState, PresentedKey, Slot, Taken};
 use crate::agent::{Host, LocalBoxFuture, Outside};
 use crate::breaker::{Breaker, Verdict, Word};
+use crate::conversation::{Answer, Ask, ConversationName, Conversations};
 use crate::link::{KnownLease, LinkReport, Order};
 use crate::platform::{Platform, StorageUnavailable, Unanswered};
 use crate::run::delivery::DeadLetter;
@@ -57,6 +58,20 @@ impl Host for EdgePlatform {
 
     fn outside(&self) -> &dyn Outside {
         &self.outside
+    }
+
+    fn conversations(&self) -> &dyn Conversations {
+        self
+    }
+}
+
+impl Conversations for EdgePlatform {
+    fn ask<'a>(
+        &'a self,
+        name: &'a ConversationName,
+        ask: &'a Ask,
+    ) -> LocalBoxFuture<'a, Result<Answer, StorageUnavailable>> {
+        Box::pin(async move { object::CONVERSATION.ask(&self.env, &name.object(), "ask", ask).await })
     }
 }
 

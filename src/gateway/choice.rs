@@ -66,6 +66,8 @@ impl Gateway<'_> {
             caller: &caller,
             run: asked.run,
             takeover: None,
+            // What a customer said is chosen by itself.
+            conversation: None,
             mode: Mode::Waiting,
             deadline_at_ms: asked.begun_at_ms + time_ms,
         };

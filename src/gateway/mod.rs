@@ -6,6 +6,7 @@
 mod access;
 mod api_keys;
 mod choice;
+mod conversations;
 mod cors;
 mod description;
 mod direct;
@@ -308,6 +309,7 @@ impl Gateway<'_> {
             | Action::OpenApi
             | Action::Query
             | Action::QueryAgent
+            | Action::EraseConversation
             | Action::Page
             | Action::PageFile
             | Action::Session => Err(Problem::Internal),
@@ -342,6 +344,14 @@ impl Gateway<'_> {
             Action::CreateApiKey => self.create_api_key(caller, request.body()).await,
             Action::ApiKeys => self.api_keys(caller, request.uri().query()).await,
             Action::RevokeApiKey => self.revoke_api_key(caller, parameter("key")).await,
+            Action::OperatorConversation => {
+                let name = (parameter("owner"), parameter("conversation"));
+                self.conversation(caller, name).await
+            }
+            Action::OperatorEraseConversation => {
+                let name = (parameter("owner"), parameter("conversation"));
+                self.erase_conversation_of(caller, name).await
+            }
             Action::Links => self.links(caller).await,
             Action::Link => self.link(caller, parameter("orchestrator")).await,
             Action::OrderLink(command) => {

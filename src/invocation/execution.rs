@@ -4,8 +4,10 @@ use serde_json::Value;
 
 use super::before;
 use super::containment::{Either, contained, either};
+use super::turn::TurnTaker;
 use crate::agent::{self, Cancellation, Context, Failure, HandOff, Host, Journal, Spent, StateChange, Stop};
-use crate::manifest::{AgentManifest, Implementation, Team, WorkflowConfig};
+use crate::conversation::{ConversationName, History};
+use crate::manifest::{AgentManifest, Implementation, Memory, Team, WorkflowConfig};
 use crate::problem::Problem;
 use crate::run::StoredAnswer;
 use crate::run::call::{Call, StateSource};
@@ -93,6 +95,9 @@ impl<'a> Executor<'a> {
                 }
             }
         };
+        if let Some(turn) = relay.turn.take() {
+            turn.release().await;
+        }
         Executed {
             agent: self.team.agent(&execution.call.agent),
             state_schema: relay.agent.and_then(|agent| agent.state.as_ref()),
@@ -117,6 +122,8 @@ struct Relay<'a, 'e> {
     agent: Option<&'a AgentManifest>,
     changes: Vec<StateChange>,
     hops: Vec<Hop>,
+    /// The turn of a conversation that has not ended.
+    turn: Option<TurnTaker<'e>>,
 }
 
 impl<'a, 'e> Relay<'a, 'e> {
@@ -129,6 +136,7 @@ impl<'a, 'e> Relay<'a, 'e> {
             agent: executor.team.agent(&execution.call.agent),
             changes: Vec::new(),
             hops: Vec::new(),
+            turn: None,
         }
     }
 
@@ -162,6 +170,7 @@ impl<'a, 'e> Relay<'a, 'e> {
                 state: state
                     .as_ref()
                     .filter(|_| agent.state.is_some() || !call.state.is_kept()),
+                history: History::none(),
                 traceparent: Some(&span),
                 team: self.executor.team,
                 host: self.executor.host,
@@ -172,7 +181,13 @@ impl<'a, 'e> Relay<'a, 'e> {
                 Implementation::Workflow { workflow } => {
                     self.workflow(workflow, &input, &span).await.map_err(Stop::from)
                 }
-                _ => agent::execute(agent, &input, &context).await,
+                _ => match (&agent.memory, &call.conversation) {
+                    (Some(memory), Some(name)) => {
+                        // On the heap: what is remembered comes on top of all that an agent is.
+                        Box::pin(self.converse((agent, memory), name, &input, &context)).await
+                    }
+                    _ => agent::execute(agent, &input, &context).await,
+                },
             };
             let change = self.executor.journal.take_state();
             let handoff = match result {
@@ -225,6 +240,22 @@ impl<'a, 'e> Relay<'a, 'e> {
             }
             self.agent = Some(next);
         }
+    }
+
+    /// Runs an agent that remembers, as a turn of the conversation.
+    async fn converse(
+        &mut self,
+        (agent, memory): (&AgentManifest, &Memory),
+        name: &ConversationName,
+        input: &Value,
+        context: &Context<'_>,
+    ) -> Result<Value, Stop> {
+        let turn = TurnTaker::new(self.executor.host, name.clone(), self.execution, (agent, memory));
+        let turn = self.turn.insert(turn);
+        let output = turn.take(agent, input, context).await?;
+        // What was committed, or was not to be, has no place to give back.
+        self.turn = None;
+        Ok(output)
     }
 
     /// Does a workflow's work.
@@ -425,7 +456,7 @@ fn kept_value(kept: &Option<Box<Kept>>) -> Option<Value> {
 
 /// Checks what an agent made, or was to be given by another one. That it does not fit is a fault of the agents, not of the
 /// caller.
-fn require(schema: Option<&LazySchema>, value: &Value, code: &str, what: &str) -> Result<(), Failure> {
+pub(super) fn require(schema: Option<&LazySchema>, value: &Value, code: &str, what: &str) -> Result<(), Failure> {
     let Some(schema) = schema else { return Ok(()) };
     let schema = schema
         .get()

@@ -9,11 +9,13 @@ mod containment;
 mod execution;
 mod step;
 mod telling;
+mod turn;
 mod wait;
 
 pub use self::caller::{Caller, Identity, Occasion};
 pub(crate) use self::containment::{Either, before, either};
 pub use self::execution::{CANCEL_GRACE_MS, Executed, Executor, HOPS_MAX};
+pub(crate) use self::step::check_id;
 pub use self::step::{Claimed, Invocation, Mode, Progress, StepBody, refusal};
 pub use self::wait::ended;
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::kept::Kept;
-use super::{DEADLINE_MS, Direct, HttpConfig, ModelConfig, Template, WorkflowConfig};
+use super::{DEADLINE_MS, Direct, HttpConfig, Memory, ModelConfig, Template, WorkflowConfig};
 use crate::schema::LazySchema;
 use crate::text::{NEGATIONS, Phrases};
 
@@ -38,6 +38,9 @@ pub struct AgentManifest {
     /// What it keeps from step to step of a run, if it keeps anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<LazySchema>,
+    /// What it remembers of a conversation, if it remembers anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
     /// What runs it: the field `kind`, and a field of the same name with the configuration.
     #[serde(flatten)]
     pub implementation: Implementation,

@@ -10,7 +10,7 @@ use super::{
     AgentManifest, BUDGET_MS, Finding, GatewayManifest, Implementation, RUST_AGENTS, RuleState, RulesConfig, Template,
     Visibility, budget_ms, input_of, workflow,
 };
-use super::{check_http, check_model};
+use super::{check_http, check_memory, check_model};
 use crate::schema::{self, LazySchema, VIOLATIONS_MAX};
 use crate::text::phrase_problem;
 
@@ -257,7 +257,8 @@ pub(super) fn team(
             let (file, pointer) = (file.clone(), format!("/handoffs/{index}"));
             findings.push(Finding { file, pointer, reason });
         }
-        for (pointer, reason) in check_model::tool_problems(agent, &by_id) {
+        let of_memory = check_memory::problems(agent, &by_id);
+        for (pointer, reason) in check_model::tool_problems(agent, &by_id).into_iter().chain(of_memory) {
             let file = file.clone();
             findings.push(Finding { file, pointer, reason });
         }

@@ -9,6 +9,7 @@ mod direct;
 mod gateway;
 mod http;
 mod kept;
+mod memory;
 mod model;
 mod team;
 mod template;
@@ -20,6 +21,8 @@ mod bundle;
 mod check;
 #[cfg(not(target_arch = "wasm32"))]
 mod check_http;
+#[cfg(not(target_arch = "wasm32"))]
+mod check_memory;
 #[cfg(not(target_arch = "wasm32"))]
 mod check_model;
 #[cfg(not(target_arch = "wasm32"))]
@@ -36,6 +39,9 @@ pub use gateway::{Discovery, GatewayLimits, GatewayManifest, GatewayRouting};
 pub use http::{
     HTTP_TIMEOUT_MS, HeaderValue, HttpConfig, HttpTemplates, Method, RESPONSE_MAX_BYTES, RETRIES_MAX, SecretReference,
     StatusFailure, StatusRule,
+};
+pub use memory::{
+    MEMORY_MESSAGES, MEMORY_MESSAGES_MAX, MEMORY_TOKENS, MEMORY_TOKENS_MAX, MEMORY_TTL_MAX_S, MEMORY_TTL_S, Memory,
 };
 pub use model::{
     FALLBACK_MODELS_MAX, MODEL_RETRIES, MODEL_TIMEOUT_MS, Message, ModelConfig, ModelName, ModelTemplates,

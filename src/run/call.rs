@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::conversation::ConversationName;
+
 /// A step to execute.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Call {
@@ -18,6 +20,9 @@ pub struct Call {
     pub input: Value,
     /// Where its state comes from.
     pub state: StateSource,
+    /// The conversation that it belongs to, if it belongs to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<ConversationName>,
     /// How long it may take, in milliseconds from when its execution begins.
     pub deadline_ms: u64,
     /// Whether the gateway itself goes on where an agent hands off.
@@ -45,6 +50,7 @@ impl Call {
             agent: self.agent.clone(),
             input: Value::Null,
             state,
+            conversation: self.conversation.clone(),
             deadline_ms: self.deadline_ms,
             follow_handoffs: self.follow_handoffs,
             traceparent: self.traceparent.clone(),

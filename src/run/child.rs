@@ -17,6 +17,7 @@ use super::storage::{Storage, Table};
 use super::telling;
 use super::work::{COMMIT_GRACE_MS, Execution};
 use crate::agent::Failure;
+use crate::conversation::ConversationName;
 use crate::manifest::RetryPolicy;
 
 /// What was decided, by the workflow's step and the node.
@@ -58,6 +59,8 @@ pub struct ChildClaim {
     pub input: Value,
     /// Digest of agent and input.
     pub fingerprint: String,
+    /// The conversation that the workflow belongs to, if it belongs to one.
+    pub conversation: Option<ConversationName>,
     /// How long it may take, in milliseconds.
     pub deadline_ms: u64,
     /// The call's own span.
@@ -197,6 +200,7 @@ impl ChildClaim {
             agent: self.agent.clone(),
             input: self.input.clone(),
             state: StateSource::Kept,
+            conversation: self.conversation.clone(),
             deadline_ms: self.deadline_ms,
             follow_handoffs: true,
             traceparent: attempt.traceparent.clone(),

@@ -33,21 +33,21 @@ pub trait Storage {
 
 /// A row that does not read as what was written there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the row `{key}` of a run cannot be read")]
+#[error("the row `{key}` cannot be read")]
 pub struct Corrupt {
     /// Its key.
     pub key: String,
 }
 
 /// Rows of one kind, as JSON.
-pub(super) struct Table<T> {
+pub(crate) struct Table<T> {
     prefix: &'static str,
     rows: PhantomData<fn() -> T>,
 }
 
 impl<T: Serialize + DeserializeOwned> Table<T> {
     /// A table whose keys begin with `prefix`, which ends with a slash. No table's prefix begins with another's.
-    pub(super) const fn new(prefix: &'static str) -> Self {
+    pub(crate) const fn new(prefix: &'static str) -> Self {
         Self {
             prefix,
             rows: PhantomData,
@@ -58,23 +58,23 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         format!("{}{id}", self.prefix)
     }
 
-    pub(super) fn get<S: Storage>(&self, storage: &S, id: &str) -> Result<Option<T>, S::Error> {
+    pub(crate) fn get<S: Storage>(&self, storage: &S, id: &str) -> Result<Option<T>, S::Error> {
         let key = self.key(id);
         storage.get(&key)?.map(|text| read(&key, &text)).transpose()
     }
 
-    pub(super) fn put<S: Storage>(&self, storage: &S, id: &str, row: &T) -> Result<(), S::Error> {
+    pub(crate) fn put<S: Storage>(&self, storage: &S, id: &str, row: &T) -> Result<(), S::Error> {
         let key = self.key(id);
         let text = serde_json::to_string(row).map_err(|_| Corrupt { key: key.clone() })?;
         storage.put(&key, &text)
     }
 
-    pub(super) fn delete<S: Storage>(&self, storage: &S, id: &str) -> Result<(), S::Error> {
+    pub(crate) fn delete<S: Storage>(&self, storage: &S, id: &str) -> Result<(), S::Error> {
         storage.delete(&self.key(id))
     }
 
     /// The rows in the order of their ids, from after the id `after` on.
-    pub(super) fn list<S: Storage>(
+    pub(crate) fn list<S: Storage>(
         &self,
         storage: &S,
         after: &str,
@@ -92,7 +92,7 @@ fn read<T: DeserializeOwned, E: From<Corrupt>>(key: &str, text: &str) -> Result<
 }
 
 /// Removes every row whose key begins with `prefix`.
-pub(super) fn delete_all<S: Storage>(storage: &S, prefix: &str) -> Result<(), S::Error> {
+pub(crate) fn delete_all<S: Storage>(storage: &S, prefix: &str) -> Result<(), S::Error> {
     const AT_ONCE: usize = 500;
     loop {
         let rows = storage.scan(prefix, "", AT_ONCE)?;
@@ -188,6 +188,6 @@ mod tests {
         let storage = MemoryStorage::default();
         storage.put("number/x", "no").unwrap();
         let error = NUMBERS.get(&storage, "x").unwrap_err();
-        assert_eq!(error.to_string(), "the row `number/x` of a run cannot be read");
+        assert_eq!(error.to_string(), "the row `number/x` cannot be read");
     }
 }

@@ -182,6 +182,7 @@ pub(super) fn request(key: &str, attempt: u32) -> ClaimRequest {
             agent: "echo".to_owned(),
             input: json!({}),
             state: StateSource::None,
+            conversation: None,
             deadline_ms: DEADLINE_MS,
             follow_handoffs: false,
             traceparent: "00-1-2-01".to_owned(),

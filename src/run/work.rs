@@ -4,6 +4,7 @@
 
 use super::attempt::{self, Phase};
 use super::call::Call;
+use super::conversing;
 use super::delivery::{self, DeadLetter, Parcel};
 use super::ledger::{conflict_of, kept_for};
 use super::outcome::outdated;
@@ -147,7 +148,7 @@ pub fn let_go<S: Storage>(storage: &S, ordinal: u32, generation: u32, moment: Mo
 
 fn begin<S: Storage>(storage: &S, ordinal: u32, moment: Moment<'_>) -> Result<Option<Execution>, S::Error> {
     let (attempt, call) = (attempt::get(storage, ordinal)?, attempt::call(storage, ordinal)?);
-    let (Some(mut attempt), Some(call)) = (attempt, call) else {
+    let (Some(mut attempt), Some(mut call)) = (attempt, call) else {
         return Ok(None);
     };
     if attempt.phase != Phase::Accepted {
@@ -162,6 +163,9 @@ fn begin<S: Storage>(storage: &S, ordinal: u32, moment: Moment<'_>) -> Result<Op
             moment.now_ms,
         )?;
         return Ok(None);
+    }
+    if call.conversation.is_none() {
+        call.conversation = conversing::of(storage)?;
     }
     let used_ms = match attempt.workflow {
         true => moment.now_ms.saturating_sub(attempt.accepted_at_ms),

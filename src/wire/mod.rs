@@ -25,6 +25,7 @@ schemas![
     "callback",
     "challenge",
     "challenge-answer",
+    "conversation",
     "dead-letters",
     "discovery",
     "executions",

@@ -100,6 +100,7 @@ impl Running<'_> {
             workflow: matches!(agent.implementation, Implementation::Workflow { .. }),
             input: input.clone(),
             fingerprint: fingerprint.to_owned(),
+            conversation: call.conversation.clone(),
             deadline_ms: agent.deadline_ms.min(left_ms),
             traceparent: span.map_or_else(|| self.span.to_owned(), |span| span.traceparent()),
             parent_span: own.map(|own| own.span_id().to_owned()),

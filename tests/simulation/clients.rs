@@ -135,6 +135,7 @@ impl Clients {
                 agent: "a".into(),
                 input: Value::Null,
                 state,
+                conversation: None,
                 deadline_ms: DEADLINE_MS,
                 follow_handoffs: false,
                 traceparent: String::new(),

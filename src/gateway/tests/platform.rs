@@ -10,6 +10,7 @@ use crate::access::key::SECRET_BYTES;
 use crate::access::{AddressState, Admission, ApiKey, Arrival, KeyState, PresentedKey, Slot, Slots, Taken};
 use crate::agent::{Host, LocalBoxFuture};
 use crate::breaker::{Breaker, Circuit, Verdict, Word};
+use crate::conversation::{self, ConversationName, Conversations};
 use crate::link::{self, Input, KnownLease, Link, LinkReport, Order, Received};
 use crate::platform::{Platform, StorageUnavailable, Unanswered};
 use crate::run::delivery::DeadLetter;
@@ -34,6 +35,7 @@ pub(super) enum Fault {
 pub(super) struct FakePlatform {
     pub(super) now_ms: Cell<u64>,
     pub(super) runs: RefCell<HashMap<String, MemoryStorage>>,
+    pub(super) conversations: RefCell<HashMap<String, MemoryStorage>>,
     pub(super) faults: RefCell<Vec<Fault>>,
     /// Every question, as it went to a run's object.
     pub(super) asked: RefCell<Vec<String>>,
@@ -102,6 +104,7 @@ impl FakePlatform {
         Self {
             now_ms: Cell::new(NOW_S * 1_000),
             runs: RefCell::default(),
+            conversations: RefCell::default(),
             faults: RefCell::default(),
             asked: RefCell::default(),
             orchestrator: RefCell::default(),
@@ -197,6 +200,23 @@ impl Host for FakePlatform {
 
     fn sleep_ms(&self, _: u64) -> LocalBoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
+    }
+
+    fn conversations(&self) -> &dyn Conversations {
+        self
+    }
+}
+
+impl Conversations for FakePlatform {
+    fn ask<'a>(
+        &'a self,
+        name: &'a ConversationName,
+        ask: &'a conversation::Ask,
+    ) -> LocalBoxFuture<'a, Result<conversation::Answer, StorageUnavailable>> {
+        let mut conversations = self.conversations.borrow_mut();
+        let storage = conversations.entry(name.object()).or_default();
+        let answer = conversation::decide(storage, &again(ask), self.now_ms.get()).expect("rows that we wrote");
+        Box::pin(std::future::ready(Ok(again(&answer))))
     }
 }
 

@@ -61,6 +61,7 @@ fn call(bench: &Bench, parent: &Execution) -> Execution {
         workflow: false,
         input: Value::Null,
         fingerprint: "f".into(),
+        conversation: None,
         deadline_ms: 1_000,
         traceparent: CALL_SPAN.into(),
         parent_span: Some(WORKFLOW_SPAN.into()),

@@ -135,6 +135,7 @@ impl Stage {
                 agent: workflow.into(),
                 input,
                 state: StateSource::None,
+                conversation: None,
                 deadline_ms: agent.deadline_ms,
                 follow_handoffs: false,
                 traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
