@@ -279,7 +279,11 @@ mod tests {
         check(Method::DELETE, "/conversations/c", Ok((Action::EraseConversation, "c")));
         let of_key = "/operator/conversations/key:k/c";
         check(Method::GET, of_key, Ok((Action::OperatorConversation, "key:k|c")));
-        check(Method::DELETE, of_key, Ok((Action::OperatorEraseConversation, "key:k|c")));
+        check(
+            Method::DELETE,
+            of_key,
+            Ok((Action::OperatorEraseConversation, "key:k|c")),
+        );
         check(Method::GET, "/operator/api-keys", Ok((Action::ApiKeys, "")));
         check(Method::GET, "/agents/a/metrics", Ok((Action::Metrics, "a")));
         check(Method::GET, "/executions", Ok((Action::Executions, "")));

@@ -2,9 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Answer, Ask, Bounds, ERASURE_FENCE_MS, History, Kept, Said, Seat, TURN_LEASE_MS, TURNS_WAITING_MAX, Turn,
-};
+use super::{Answer, Ask, Bounds, ERASURE_FENCE_MS, History, Kept, Said, Seat, TURN_LEASE_MS, TURNS_WAITING_MAX, Turn};
 use crate::manifest::MEMORY_MESSAGES_MAX;
 use crate::run::storage::{Storage, Table, delete_all};
 

@@ -27,8 +27,6 @@ pub const TURNS_WAITING_MAX: usize = 64;
 pub const TURN_LEASE_MS: u64 = 15_000;
 /// How long an erasure holds against turns that had begun before it, in milliseconds: an execution takes 300 s at the most.
 pub const ERASURE_FENCE_MS: u64 = crate::manifest::DEADLINE_MAX_MS + 60_000;
-/// The most bytes of a conversation's id.
-pub const CONVERSATION_ID_MAX_BYTES: usize = 128;
 
 /// Names a conversation: a caller never reaches another's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -274,7 +274,10 @@ fn what_does_not_fit_is_dropped_or_summarised() {
         panic!("{opened:?}");
     };
     let said = |turns: &[Turn]| turns.iter().map(|turn| turn.said.clone()).collect::<Vec<_>>();
-    assert_eq!((said(&overflow), said(&history.turns)), (vec!["2".into()], vec!["3".into(), "4".into()]));
+    assert_eq!(
+        (said(&overflow), said(&history.turns)),
+        (vec!["2".into()], vec!["3".into(), "4".into()])
+    );
     bench.ask(&Ask::Summarise(seat.clone(), overflow[0].number, "two".into()));
     bench.ask(&Ask::Commit(seat, says("5"), summarised));
     assert_eq!(bench.said(), ["3", "4", "5"]);
@@ -289,7 +292,10 @@ fn what_does_not_fit_is_dropped_or_summarised() {
 
 #[test]
 fn tokens_are_estimated_and_bounded() {
-    assert_eq!([tokens(""), tokens("abcd"), tokens("abcde"), tokens("\u{1f600}")], [0, 1, 2, 1]);
+    assert_eq!(
+        [tokens(""), tokens("abcd"), tokens("abcde"), tokens("\u{1f600}")],
+        [0, 1, 2, 1]
+    );
     let turn = |said: &str| Turn {
         number: 1,
         agent: "a".into(),
@@ -298,13 +304,20 @@ fn tokens_are_estimated_and_bounded() {
         at_ms: 0,
         key: String::new(),
     };
-    let of = |max_tokens| Bounds {
-        max_tokens,
-        ..bounds()
-    };
+    let of = |max_tokens| Bounds { max_tokens, ..bounds() };
     let turns = [turn("abcdefgh"), turn("abcd")];
-    for (max_tokens, summary, expected) in [(5, None, 0), (4, None, 1), (2, None, 1), (1, None, 2), (5, Some("abcd"), 1)] {
-        assert_eq!(of(max_tokens).overflow(summary, &turns), expected, "{max_tokens} {summary:?}");
+    for (max_tokens, summary, expected) in [
+        (5, None, 0),
+        (4, None, 1),
+        (2, None, 1),
+        (1, None, 2),
+        (5, Some("abcd"), 1),
+    ] {
+        assert_eq!(
+            of(max_tokens).overflow(summary, &turns),
+            expected,
+            "{max_tokens} {summary:?}"
+        );
     }
     assert_eq!(of(2).cut("ab\u{1f600}".into()), "ab");
     let defaults = Bounds::from(&Memory::default());

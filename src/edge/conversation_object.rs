@@ -84,10 +84,7 @@ impl ConversationObject {
     }
 
     /// Makes a decision: all of its writes, or none.
-    fn transact<T>(
-        &self,
-        decide: impl FnOnce(&Transaction<'_, RunStorage>) -> worker::Result<T>,
-    ) -> worker::Result<T> {
+    fn transact<T>(&self, decide: impl FnOnce(&Transaction<'_, RunStorage>) -> worker::Result<T>) -> worker::Result<T> {
         let storage = RunStorage::open(self.state.storage().sql())?;
         let transaction = Transaction::new(&storage);
         let decided = decide(&transaction)?;

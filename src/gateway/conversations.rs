@@ -74,8 +74,9 @@ fn named((owner, id): (&str, &str)) -> Result<ConversationName, Problem> {
         Some(("key", key)) => Ok(ConversationName::of_key(key, id)),
         Some(("orchestrator", orchestrator)) => Ok(ConversationName::of_orchestrator(orchestrator, id)),
         _ => Err(Problem::PathInvalid {
-            reason: "the owner of a conversation is `key:` and an API key's id, or `orchestrator:` and an orchestrator's"
-                .to_owned(),
+            reason:
+                "the owner of a conversation is `key:` and an API key's id, or `orchestrator:` and an orchestrator's"
+                    .to_owned(),
         }),
     }
 }

@@ -225,7 +225,9 @@ impl<'a, P: Platform> Invocation<'a, P> {
             (None, None) if agent.state.is_some() || body.follow_handoffs => StateSource::Kept,
             (None, None) => StateSource::None,
         };
-        let own = body.conversation.map(|id| ConversationName::of_orchestrator(caller.orchestrator(), &id));
+        let own = body
+            .conversation
+            .map(|id| ConversationName::of_orchestrator(caller.orchestrator(), &id));
         let conversation = body.customers.or(own);
         Ok(ClaimRequest {
             using: caller.using(run),

@@ -9,9 +9,7 @@ use serde_json::Value;
 use super::execution::require;
 use super::{Either, before, either};
 use crate::agent::{self, Context, Failure, Host, Journal, LocalBoxFuture, Stop};
-use crate::conversation::{
-    Answer, Ask, Bounds, ConversationName, History, Said, Seat, TURN_LEASE_MS, Turn, text_of,
-};
+use crate::conversation::{Answer, Ask, Bounds, ConversationName, History, Said, Seat, TURN_LEASE_MS, Turn, text_of};
 use crate::manifest::{AgentManifest, Memory, input_of};
 use crate::run::work::Execution;
 use crate::signature::digest::hex_digest;
@@ -95,7 +93,12 @@ impl<'a> TurnTaker<'a> {
             Either::Left(ended) => ended?,
             Either::Right(()) => return Err(lost().into()),
         };
-        require(Some(&agent.output), &output, "output-schema-violated", "the agent's output")?;
+        require(
+            Some(&agent.output),
+            &output,
+            "output-schema-violated",
+            "the agent's output",
+        )?;
         let said = Said {
             agent: agent.id.clone(),
             said,

@@ -16,7 +16,8 @@ pub(super) fn problems(agent: &AgentManifest, by_id: &BTreeMap<&str, &AgentManif
         problems.push(("/memory".to_owned(), reason));
     }
     if agent.state.is_some() {
-        let reason = "an agent has a `state` or a `memory`: a turn that ended is not executed again, and would change no state";
+        let reason =
+            "an agent has a `state` or a `memory`: a turn that ended is not executed again, and would change no state";
         problems.push(("/memory".to_owned(), reason.to_owned()));
     }
     if let Some(id) = &memory.summarise_with
@@ -35,8 +36,9 @@ fn summariser_problem(agent: &AgentManifest, id: &str, by_id: &BTreeMap<&str, &A
         return Some(format!("there is no agent `{id}`"));
     };
     if matches!(summariser.implementation, Implementation::Workflow { .. }) {
-        return Some(format!("`{id}` is a workflow, which is executed as a step of its own only"));
+        return Some(format!(
+            "`{id}` is a workflow, which is executed as a step of its own only"
+        ));
     }
-    (!summariser.takes_text())
-        .then(|| format!("`{id}` does not take a text: its manifest needs `direct.text`"))
+    (!summariser.takes_text()).then(|| format!("`{id}` does not take a text: its manifest needs `direct.text`"))
 }

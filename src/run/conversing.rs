@@ -53,7 +53,9 @@ mod tests {
         };
         bench.ask("gateway", join);
         match bench.ask("c", request("k", 1)) {
-            Claim::Granted { conversation: found, .. } => assert_eq!(found, Some(conversation)),
+            Claim::Granted {
+                conversation: found, ..
+            } => assert_eq!(found, Some(conversation)),
             other => panic!("{other:?}"),
         }
     }

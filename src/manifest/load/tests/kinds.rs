@@ -198,6 +198,55 @@ fn models_are_checked() {
 }
 
 #[test]
+fn memories_are_checked() {
+    let of = |id: &str, memory: Value, changes: Value| {
+        let mut all = json!({ "memory": memory });
+        all.as_object_mut()
+            .unwrap()
+            .extend(changes.as_object().unwrap().clone());
+        modelled(id, json!({}), all)
+    };
+    let text = json!({"direct": {"text": {"n": 1}}});
+    check(
+        &[
+            of("a", json!({}), json!({})),
+            of("b", json!({"summarise_with": "b"}), json!({})),
+            of("c", json!({"summarise_with": "none"}), json!({})),
+            of("d", json!({"summarise_with": "a"}), json!({})),
+            of("e", json!({"summarise_with": "short"}), json!({})),
+            of("f", json!({}), json!({"state": {"type": "object"}})),
+            agent("g", json!({"memory": {}})),
+            modelled("short", json!({}), text),
+        ],
+        &[
+            "b.json#/memory/summarise_with: an agent does not summarise for itself",
+            "c.json#/memory/summarise_with: there is no agent `none`",
+            "d.json#/memory/summarise_with: `a` does not take a text",
+            "f.json#/memory: an agent has a `state` or a `memory`",
+            "g.json#/memory: an agent of kind `rules` remembers nothing",
+        ],
+    );
+}
+
+#[test]
+fn the_limits_of_a_memory_are_those_of_the_schema() {
+    let schema: Value = serde_json::from_str(include_str!("../../../../manifests/schema/agent.schema.json")).unwrap();
+    let of = |member: &str| {
+        let declared = &schema["properties"]["memory"]["properties"][member];
+        (
+            declared["default"].as_u64().unwrap(),
+            declared["maximum"].as_u64().unwrap(),
+        )
+    };
+    use crate::manifest::{
+        MEMORY_MESSAGES, MEMORY_MESSAGES_MAX, MEMORY_TOKENS, MEMORY_TOKENS_MAX, MEMORY_TTL_MAX_S, MEMORY_TTL_S,
+    };
+    assert_eq!(of("ttl_s"), (MEMORY_TTL_S, MEMORY_TTL_MAX_S));
+    assert_eq!(of("max_messages"), (MEMORY_MESSAGES as u64, MEMORY_MESSAGES_MAX as u64));
+    assert_eq!(of("max_tokens"), (MEMORY_TOKENS as u64, MEMORY_TOKENS_MAX as u64));
+}
+
+#[test]
 fn the_workflow_in_the_documentation_passes() {
     let page = include_str!("../../../../docs/workflows.md");
     let (_, rest) = page.split_once("```json\n").unwrap();
