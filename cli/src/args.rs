@@ -1,6 +1,7 @@
 //! The arguments, with their help: examples first, because they are what people read.
 
 mod api_keys;
+mod conversation;
 mod dead_letters;
 mod doctor;
 mod history;
@@ -20,6 +21,7 @@ use clap_complete::Shell;
 use crate::input::Source;
 
 pub use api_keys::{ApiKeys, CreateApiKey, ListApiKeys, RevokeApiKey};
+pub use conversation::{Conversation, OneConversation};
 pub use dead_letters::{DeadLetters, ListDeadLetters, ResendDeadLetter};
 pub use doctor::Doctor;
 pub use history::{Executions, Format, ListOutbox, Metrics, Outbox, ResendEvent};
@@ -107,6 +109,9 @@ pub enum Command {
     /// Make, list and revoke the API keys of customers, with an operator's key
     #[command(subcommand)]
     ApiKeys(ApiKeys),
+    /// Show and erase conversations, with an operator's key
+    #[command(subcommand)]
+    Conversation(Conversation),
     /// Look at the links to orchestrators and command them, with an operator's key
     #[command(subcommand)]
     Link(Link),

@@ -62,6 +62,7 @@ fn run(args: &Args) -> Result<Report, Failure> {
         Command::Executions(args) => commands::history::executions(args, style),
         Command::Metrics(args) => commands::history::metrics(args, style),
         Command::Outbox(command) => commands::outbox::run(command, style),
+        Command::Conversation(command) => commands::conversation::run(command, style),
         Command::ApiKeys(command) => commands::api_keys::run(command, style),
         Command::Link(command) => commands::link::run(command, style),
         Command::Verify(verify) => commands::verify::run(verify, style),

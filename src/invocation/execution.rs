@@ -122,7 +122,7 @@ struct Relay<'a, 'e> {
     agent: Option<&'a AgentManifest>,
     changes: Vec<StateChange>,
     hops: Vec<Hop>,
-    /// The turn of a conversation that has not ended.
+    /// The turn of a conversation that is under way: to be given back where the execution is interrupted.
     turn: Option<TurnTaker<'e>>,
 }
 
@@ -251,11 +251,14 @@ impl<'a, 'e> Relay<'a, 'e> {
         context: &Context<'_>,
     ) -> Result<Value, Stop> {
         let turn = TurnTaker::new(self.executor.host, name.clone(), self.execution, (agent, memory));
-        let turn = self.turn.insert(turn);
-        let output = turn.take(agent, input, context).await?;
-        // What was committed, or was not to be, has no place to give back.
-        self.turn = None;
-        Ok(output)
+        let ended = self.turn.insert(turn).take(agent, input, context).await;
+        // Whoever it hands off to waits for this very place. One that was committed has none to give back.
+        if let Some(turn) = self.turn.take()
+            && ended.is_err()
+        {
+            turn.release().await;
+        }
+        ended
     }
 
     /// Does a workflow's work.
