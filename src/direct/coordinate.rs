@@ -45,6 +45,8 @@ pub trait Listener {
     /// From now on the call goes this way. The run is where its first step can be followed; there is nothing to follow for
     /// a stored answer.
     fn routed(&self, route: &Route, run: &RunName);
+    /// The gateway goes on with this step of the run: it is the one to follow.
+    fn goes_on(&self, step: &str);
 }
 
 /// Coordinates a call.
@@ -97,7 +99,7 @@ impl<'a, P: Platform> Coordinator<'a, P> {
             // On the heap: a call behind breaker, hedge and signature is a large future.
             let handed_on = Box::pin(self.handed_on(orchestrator, &caller, budget_ends_at_ms, &orchestrated, place));
             let (reason, detail) = match handed_on.await? {
-                Handed::Answered(outcome) => return Ok((Answer::of(outcome), orchestrated)),
+                Handed::Answered(outcome) => return Ok((Answer::Outcome(outcome), orchestrated)),
                 Handed::Declined(problem) => return Err(problem),
                 Handed::Hedged(outcome) => {
                     let route = Route::Fallback {
@@ -107,7 +109,7 @@ impl<'a, P: Platform> Coordinator<'a, P> {
                         tried,
                     };
                     self.tell(&route, &caller);
-                    return Ok((Answer::of(outcome), route));
+                    return Ok((Answer::Outcome(outcome), route));
                 }
                 Handed::Without(reason, detail) => (reason, detail),
             };
@@ -258,7 +260,7 @@ impl<'a, P: Platform> Coordinator<'a, P> {
         };
         let local = Local {
             steps: self.steps(caller, takeover, mode),
-            text: self.call.text,
+            listener: self.listener,
         };
         let answer = Box::pin(local.answer(self.call.agent, self.call.input.clone()));
         Ok((answer.await?, route))
@@ -286,6 +288,7 @@ impl<'a, P: Platform> Coordinator<'a, P> {
             config: self.config,
             caller,
             run: self.call.run,
+            text: self.call.text,
             takeover,
             conversation: self.call.conversation,
             mode,

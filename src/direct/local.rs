@@ -1,12 +1,12 @@
-//! The local path: the gateway coordinates a call by itself. The agent, then those that stand in for it, then the answer
-//! that its manifest gives; handoffs are followed. Each is a step of the run, in its ledger.
+//! The local path: the gateway coordinates a call by itself. The agent does its step, and where it hands off, the next one
+//! does; each is a step of the run, in its ledger. Who stands in for an agent that fails does so within its step.
 
 use serde_json::Value;
 
 use super::step::{Ended, Steps};
-use super::{Answer, Failed, STEP};
+use super::{Answer, Failed, Listener, STEP};
 use crate::invocation::HOPS_MAX;
-use crate::manifest::{AgentManifest, input_of};
+use crate::manifest::AgentManifest;
 use crate::platform::Platform;
 use crate::problem::Problem;
 
@@ -14,100 +14,57 @@ use crate::problem::Problem;
 pub struct Local<'a, P> {
     /// Executes its steps.
     pub steps: Steps<'a, P>,
-    /// What the customer wrote, where it wrote text: whoever stands in may take it in another form.
-    pub text: Option<&'a str>,
+    /// Hears which step is under way.
+    pub listener: Option<&'a dyn Listener>,
 }
 
 impl<P: Platform> Local<'_, P> {
-    /// Coordinates the call to its answer.
+    /// Coordinates the call to its answer. Where it comes to nothing, for an agent that it was handed off to failed or the
+    /// time is over, there may be the answer that the called agent has ready.
     ///
     /// # Errors
     /// When the run is another call's, or its ledger does not answer; and 504 where no agent answered in time and none
     /// has a static answer.
     pub async fn answer(&self, agent: &AgentManifest, input: Value) -> Result<Answer, Problem> {
-        let mut failed = Vec::new();
-        let mut last = None;
-        let stand_ins = agent.fallback.agents.iter();
-        let stand_ins = stand_ins.filter_map(|id| self.steps.team.agent(id));
-        for (place, agent) in std::iter::once(agent).chain(stand_ins).enumerate() {
-            let input = match self.input_for(agent, &input, place) {
-                Ok(input) => input,
-                Err(reason) => {
-                    failed.push(reason);
-                    continue;
-                }
-            };
-            let step = match place {
-                0 => STEP.to_owned(),
-                place => format!("{STEP}-fallback-{place}"),
-            };
-            let outcome = match self.relay(agent, &step, input).await? {
-                Ended::Outcome(outcome) => outcome,
-                Ended::DeadlineExceeded => {
-                    failed.push(Failed {
-                        agent: agent.id.clone(),
-                        code: "deadline-exceeded".into(),
-                        message: "the agent did not finish in time".into(),
-                    });
-                    // Nobody else has time either.
-                    break;
-                }
-            };
-            if outcome["status"] == "completed" {
-                return Ok(Answer {
-                    failed,
-                    ..Answer::of(outcome)
-                });
+        let ended = self.relay(agent, input).await?;
+        let ready = agent.fallback.answer.clone();
+        let stand_in = |output, failed| Answer::StandIn {
+            agent: agent.id.clone(),
+            output,
+            failed,
+        };
+        match (ended, ready) {
+            (Ended::Outcome(outcome), Some(output)) if outcome["status"] != "completed" => {
+                let failed = reason_of(&outcome);
+                Ok(stand_in(output, failed))
             }
-            failed.push(reason_of(agent, &outcome));
-            last = Some(outcome);
-        }
-        let stand_in = agent.fallback.answer.clone();
-        if let Some(output) = stand_in {
-            return Ok(Answer {
-                outcome: None,
-                stand_in: Some((agent.id.clone(), output)),
-                failed,
-            });
-        }
-        match last {
-            Some(outcome) => Ok(Answer {
-                failed,
-                ..Answer::of(outcome)
-            }),
-            None => Err(Problem::DeadlineExceeded {
+            (Ended::Outcome(outcome), _) => Ok(Answer::Outcome(outcome)),
+            (Ended::DeadlineExceeded, Some(output)) => {
+                let failed = Failed {
+                    agent: agent.id.clone(),
+                    code: "deadline-exceeded".into(),
+                    message: "the agent did not finish in time".into(),
+                };
+                Ok(stand_in(output, failed))
+            }
+            (Ended::DeadlineExceeded, None) => Err(Problem::DeadlineExceeded {
                 deadline_ms: agent.deadline_ms.min(self.steps.team.gateway.limits.deadline_max_ms),
             }),
         }
     }
 
-    /// The input of an agent: the call's own for the first one, made of the text for whoever stands in, where it says how.
-    fn input_for(&self, agent: &AgentManifest, input: &Value, place: usize) -> Result<Value, Failed> {
-        if place == 0 {
-            return Ok(input.clone());
-        }
-        let wrapped = self.text.and_then(|text| input_of(agent, text)?.ok());
-        let input = wrapped.unwrap_or_else(|| input.clone());
-        let fits = agent.input.get().is_ok_and(|schema| schema.accepts(&input));
-        if fits {
-            return Ok(input);
-        }
-        Err(Failed {
-            agent: agent.id.clone(),
-            code: "input-not-accepted".into(),
-            message: "the agent takes another input than the one that it was to stand in for".into(),
-        })
-    }
-
     /// A step, and those that it is handed off to.
-    async fn relay(&self, first: &AgentManifest, step: &str, input: Value) -> Result<Ended, Problem> {
+    async fn relay(&self, first: &AgentManifest, input: Value) -> Result<Ended, Problem> {
         let mut agent = first;
         let mut input = input;
         for hop in 0..=HOPS_MAX {
             let id = match hop {
-                0 => step.to_owned(),
-                hop => format!("{step}-hop-{hop}"),
+                0 => STEP.to_owned(),
+                hop => format!("{STEP}-hop-{hop}"),
             };
+            if let Some(listener) = self.listener {
+                listener.goes_on(&id);
+            }
             let ended = self.steps.execute(agent, &id, &input).await?;
             let Ended::Outcome(outcome) = &ended else {
                 return Ok(ended);
@@ -131,11 +88,11 @@ impl<P: Platform> Local<'_, P> {
     }
 }
 
-fn reason_of(agent: &AgentManifest, outcome: &Value) -> Failed {
+fn reason_of(outcome: &Value) -> Failed {
     let text = |pointer: &str| outcome.pointer(pointer).and_then(Value::as_str);
     let status = text("/status").unwrap_or("failed").replace('_', "-");
     Failed {
-        agent: agent.id.clone(),
+        agent: text("/agent").unwrap_or_default().to_owned(),
         code: text("/error/code").map_or(status, str::to_owned),
         message: text("/error/message").unwrap_or("the agent gave no output").to_owned(),
     }

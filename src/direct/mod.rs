@@ -11,7 +11,6 @@ pub mod local;
 pub mod route;
 pub mod step;
 
-use serde::Serialize;
 use serde_json::{Value, json};
 
 pub use self::coordinate::{Call, Coordinator, Listener};
@@ -20,65 +19,53 @@ pub use self::local::Local;
 pub use self::route::{Route, Tried};
 pub use self::step::Steps;
 pub use crate::manifest::{BUDGET_MS, budget_ms};
+pub use crate::run::outcome::Failed;
 
 /// The id of a direct call's first step.
 pub const STEP: &str = "query";
 /// The owner of runs that no orchestrator plans. No orchestrator can have this id.
 pub const NOBODY: &str = ":gateway";
 
-/// An agent that was tried and did not give the answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Failed {
-    /// Who.
-    pub agent: String,
-    /// Why, for programs.
-    pub code: String,
-    /// Why, for people.
-    pub message: String,
-}
+/// What of an outcome is told to a customer.
+const TOLD: [&str; 9] = [
+    "step", "agent", "status", "output", "error", "stand_in", "failed", "usage", "trace",
+];
 
 /// What a direct call came to.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
-    /// The outcome of the step that counts; nothing where a static answer stands in for it.
-    pub outcome: Option<Value>,
-    /// The static answer, and whose it is.
-    pub stand_in: Option<(String, Value)>,
-    /// The agents that were tried before.
-    pub failed: Vec<Failed>,
+pub enum Answer {
+    /// The outcome of the step that counts.
+    Outcome(Value),
+    /// The answer that an agent's manifest has ready, where no step of the run has one.
+    StandIn {
+        /// Whose it is.
+        agent: String,
+        /// The answer itself.
+        output: Value,
+        /// Why it is needed.
+        failed: Failed,
+    },
 }
 
 impl Answer {
-    /// The answer of an outcome alone.
-    #[must_use]
-    pub const fn of(outcome: Value) -> Self {
-        Self {
-            outcome: Some(outcome),
-            stand_in: None,
-            failed: Vec::new(),
-        }
-    }
-
     /// The message `query-answer`.
     #[must_use]
     pub fn to_json(&self, run: &str, route: &Route) -> Value {
-        let mut body = json!({"run": run});
-        if let Some((agent, output)) = &self.stand_in {
-            body["agent"] = agent.as_str().into();
-            body["status"] = "completed".into();
-            body["output"] = output.clone();
-            body["stand_in"] = true.into();
-        } else if let Some(outcome) = &self.outcome {
-            for member in ["step", "agent", "status", "output", "error", "usage", "trace"] {
-                if let Some(value) = outcome.get(member) {
-                    body[member] = value.clone();
+        let mut body = match self {
+            Self::Outcome(outcome) => {
+                let told = TOLD.iter().filter_map(|member| Some((*member, outcome.get(member)?)));
+                let mut body: Value = told.map(|(member, value)| (member.to_owned(), value.clone())).collect();
+                if let Some(agent) = outcome.get("answered_by") {
+                    body["agent"] = agent.clone();
                 }
+                body
             }
-        }
+            Self::StandIn { agent, output, failed } => {
+                json!({"agent": agent, "status": "completed", "output": output, "stand_in": true, "failed": [failed]})
+            }
+        };
+        body["run"] = run.into();
         body["route"] = route.to_json();
-        if !self.failed.is_empty() {
-            body["failed"] = json!(self.failed);
-        }
         body
     }
 }

@@ -110,7 +110,7 @@ mod tests {
         };
         let route = fallback(Vec::new());
         assert_eq!(
-            Answer::of(outcome).to_json("r", &route),
+            Answer::Outcome(outcome).to_json("r", &route),
             json!({
                 "run": "r", "step": "query", "agent": "a", "status": "completed", "output": 1,
                 "route": {"by": "fallback", "orchestrator": "acme", "reason": "refused", "detail": "why", "degraded": true},

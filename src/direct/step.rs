@@ -24,6 +24,8 @@ pub struct Steps<'a, P> {
     pub caller: &'a Caller<'a, P>,
     /// The run's id.
     pub run: &'a str,
+    /// What the customer wrote, where the first step's input was made of a text: whoever stands in may take it in another form.
+    pub text: Option<&'a str>,
     /// Why the gateway coordinates the run, where that is an orchestrator's to do.
     pub takeover: Option<Takeover>,
     /// The customer's conversation that the steps belong to, if they belong to one.
@@ -85,7 +87,8 @@ impl<P: Platform> Steps<'_, P> {
         attempt: u32,
         input: &Value,
     ) -> Result<Invocation<'_, P>, Problem> {
-        let body = StepBody::direct(step, attempt, input.clone(), self.left_ms()).within(self.conversation);
+        let body =
+            StepBody::direct(step, attempt, (input.clone(), self.text), self.left_ms()).within(self.conversation);
         let how = (self.takeover.clone(), self.mode);
         Invocation::direct(agent, (self.team, self.config), self.caller, (self.run, body), how)
     }

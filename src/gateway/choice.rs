@@ -65,6 +65,7 @@ impl Gateway<'_> {
             config: self.config,
             caller: &caller,
             run: asked.run,
+            text: None,
             takeover: None,
             // What a customer said is chosen by itself.
             conversation: None,

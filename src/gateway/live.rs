@@ -1,7 +1,8 @@
-//! A direct call as server-sent events: the customer sees how it is routed and what the first step tells, and gets the
-//! answer at the end.
+//! A direct call as server-sent events: the customer sees how it is routed and what the steps tell that are
+//! executed for it, and gets the answer at the end.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
@@ -28,7 +29,7 @@ const REST_MAX_MS: u64 = 200;
 pub struct LiveCall {
     query: Query,
     occasion: Occasion,
-    /// The last event of the first step that the customer has.
+    /// The last event that the customer has.
     cursor: Cursor,
 }
 
@@ -73,13 +74,18 @@ impl LiveCall {
     }
 }
 
+/// A step that is followed, in its run.
+type Followed = (RunName, String);
+
 /// What the customer sees.
 struct Live<'a> {
     send: &'a dyn Fn(Vec<u8>),
-    /// The run whose first step is followed.
-    run: RefCell<Option<RunName>>,
+    /// The step that is followed, and those that are to be followed when it is read to its end.
+    steps: RefCell<VecDeque<Followed>>,
+    /// Whether the step that is followed was read to its end.
+    is_read: Cell<bool>,
     cursor: Cell<Cursor>,
-    /// Wakes the reader when there is another run to follow.
+    /// Wakes the reader when there is another step to follow.
     reader: RefCell<Option<Waker>>,
 }
 
@@ -88,12 +94,18 @@ impl Listener for Live<'_> {
         let mut data = route.to_json();
         data["run"] = run.run.as_str().into();
         self.event(None, "route", &data);
-        let run = (*route != Route::Stored).then(|| run.clone());
-        if *self.run.borrow() != run {
-            *self.run.borrow_mut() = run;
-            if let Some(reader) = self.reader.borrow_mut().take() {
-                reader.wake();
-            }
+        self.turn_to((*route != Route::Stored).then(|| (run.clone(), STEP.to_owned())));
+    }
+
+    fn goes_on(&self, step: &str) {
+        let mut steps = self.steps.borrow_mut();
+        let Some((run, last)) = steps.back().cloned() else {
+            return;
+        };
+        if last != step {
+            steps.push_back((run, step.to_owned()));
+            drop(steps);
+            self.turn_the_page();
         }
     }
 }
@@ -102,19 +114,52 @@ impl<'a> Live<'a> {
     fn new(send: &'a dyn Fn(Vec<u8>), cursor: Cursor) -> Self {
         Self {
             send,
-            run: RefCell::default(),
+            steps: RefCell::default(),
+            is_read: Cell::new(false),
             cursor: Cell::new(cursor),
             reader: RefCell::default(),
         }
     }
 
-    /// Tells what the first step tells, as it comes. It never ends.
+    /// Follows this from now on, whatever was to be followed before.
+    fn turn_to(&self, followed: Option<Followed>) {
+        if self.followed() != followed {
+            *self.steps.borrow_mut() = followed.into_iter().collect();
+            self.is_read.set(false);
+            self.wake();
+        }
+    }
+
+    /// Follows the next step, if there is one and this one was read. Answers whether it does.
+    fn turn_the_page(&self) -> bool {
+        let mut steps = self.steps.borrow_mut();
+        let turns = self.is_read.get() && steps.len() > 1;
+        if turns {
+            steps.pop_front();
+            drop(steps);
+            self.is_read.set(false);
+            self.wake();
+        }
+        turns
+    }
+
+    fn followed(&self) -> Option<Followed> {
+        self.steps.borrow().front().cloned()
+    }
+
+    fn wake(&self) {
+        if let Some(reader) = self.reader.borrow_mut().take() {
+            reader.wake();
+        }
+    }
+
+    /// Tells what the step tells that is under way, as it comes. It never ends.
     async fn follow<P: Platform>(&self, platform: &P) {
         loop {
-            let followed = self.run.borrow().clone();
+            let followed = self.followed();
             let reading = async {
                 match &followed {
-                    Some(run) => self.read(run, platform, KEEP_ALIVE_MS).await,
+                    Some(followed) => self.read(followed, platform, KEEP_ALIVE_MS).await,
                     None => {
                         platform.sleep_ms(KEEP_ALIVE_MS).await;
                         Some(false)
@@ -122,7 +167,7 @@ impl<'a> Live<'a> {
                 }
             };
             match before(reading, self.changed(followed.as_ref())).await {
-                // Another run is to be followed, or there was something to tell.
+                // Another step is to be followed, or there was something to tell.
                 None | Some(Some(true)) => {}
                 Some(Some(false)) => self.send(": keep-alive\n\n"),
                 // The run is out of reach: it is asked again a little later.
@@ -133,15 +178,18 @@ impl<'a> Live<'a> {
 
     /// What was told and not read when the call was answered.
     async fn read_the_rest<P: Platform>(&self, platform: &P) {
-        let Some(run) = self.run.borrow().clone() else { return };
-        while self.read(&run, platform, 0).await == Some(true) {}
+        while let Some(followed) = self.followed() {
+            if self.read(&followed, platform, 0).await != Some(true) {
+                return;
+            }
+        }
     }
 
     /// Reads on, for at most `wait_ms`. Answers whether there was something; nothing where the run is out of reach.
-    async fn read<P: Platform>(&self, run: &RunName, platform: &P, wait_ms: u64) -> Option<bool> {
+    async fn read<P: Platform>(&self, (run, step): &Followed, platform: &P, wait_ms: u64) -> Option<bool> {
         let mut cursor = self.cursor.get();
         let watch = Watch {
-            step: STEP.to_owned(),
+            step: step.clone(),
             idempotency_key: None,
             cursor,
             follows: true,
@@ -166,13 +214,14 @@ impl<'a> Live<'a> {
             cursor.seq = watched.last_seq + 1;
         }
         self.cursor.set(cursor);
-        Some(!watched.events.is_empty())
+        self.is_read.set(watched.answer.is_some());
+        Some(self.turn_the_page() || !watched.events.is_empty())
     }
 
-    /// Ready when another run is to be followed.
-    async fn changed(&self, followed: Option<&RunName>) {
+    /// Ready when another step is to be followed.
+    async fn changed(&self, followed: Option<&Followed>) {
         poll_fn(|context| {
-            if self.run.borrow().as_ref() != followed {
+            if self.steps.borrow().front() != followed {
                 return Poll::Ready(());
             }
             *self.reader.borrow_mut() = Some(context.waker().clone());

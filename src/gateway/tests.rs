@@ -19,6 +19,8 @@ mod platform;
 mod runs;
 mod session;
 mod slots;
+#[cfg(feature = "fixtures")]
+mod stand_ins;
 
 use self::platform::{FakePlatform, Fault};
 use super::*;

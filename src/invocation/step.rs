@@ -11,7 +11,7 @@ use crate::agent::{Cancellation, Journal, LocalBoxFuture};
 use crate::config::Config;
 use crate::conversation::ConversationName;
 use crate::manifest::workflow::place_max_bytes;
-use crate::manifest::{AgentManifest, Implementation, RetryPolicy, Team};
+use crate::manifest::{AgentManifest, RetryPolicy, Team};
 use crate::outgoing::check_url;
 use crate::platform::Platform;
 use crate::problem::Problem;
@@ -64,12 +64,15 @@ pub struct StepBody {
     /// The conversation of the customer for whom the gateway itself asks: never part of a message.
     #[serde(skip)]
     customers: Option<ConversationName>,
+    /// What a customer wrote, of which the input was made. Not part of the message.
+    #[serde(skip)]
+    text: Option<String>,
 }
 
 impl StepBody {
     /// A step of a direct call: the gateway itself asks for it.
     #[must_use]
-    pub fn direct(step: &str, attempt: u32, input: Value, deadline_ms: u64) -> Self {
+    pub fn direct(step: &str, attempt: u32, (input, text): (Value, Option<&str>), deadline_ms: u64) -> Self {
         Self {
             step: step.to_owned(),
             attempt,
@@ -81,6 +84,7 @@ impl StepBody {
             follow_handoffs: false,
             conversation: None,
             customers: None,
+            text: text.map(str::to_owned),
         }
     }
 
@@ -149,8 +153,8 @@ impl<'a, P: Platform> Invocation<'a, P> {
         Ok(Self { caller, team, request })
     }
 
-    /// A step of a direct call, which the gateway itself asks for. Once executed it has an answer: what comes of a failure
-    /// is for whoever coordinates the call.
+    /// A step of a direct call, which the gateway itself asks for. It is tried once: a customer waits, and those that stand
+    /// in for the agent are not to come too late.
     ///
     /// # Errors
     /// What is wrong with the input.
@@ -167,9 +171,14 @@ impl<'a, P: Platform> Invocation<'a, P> {
             max_attempts: 1,
             ..request.retry
         };
+        let call = Call {
+            tries_max: 1,
+            ..request.call
+        };
         let request = ClaimRequest {
             takeover,
             retry,
+            call,
             ..request
         };
         Ok(Self { caller, team, request })
@@ -211,7 +220,7 @@ impl<'a, P: Platform> Invocation<'a, P> {
                 });
             }
         }
-        let workflow = matches!(agent.implementation, Implementation::Workflow { .. });
+        let workflow = agent.is_workflow();
         if workflow {
             check_workflow(agent, team, &body, at)?;
         }
@@ -252,6 +261,8 @@ impl<'a, P: Platform> Invocation<'a, P> {
                 conversation,
                 deadline_ms,
                 follow_handoffs: body.follow_handoffs,
+                tries_max: agent.retry.max_attempts,
+                text: body.text,
                 traceparent: caller.traceparent(),
                 request_id: caller.occasion.request_id.clone(),
             },
@@ -262,6 +273,10 @@ impl<'a, P: Platform> Invocation<'a, P> {
     #[must_use]
     pub fn as_hedge(mut self) -> Self {
         self.request.hedge = true;
+        if let Some(agent) = self.team.agent(&self.request.call.agent) {
+            // The step is the orchestrator's, which may try again.
+            self.request.call.tries_max = agent.retry.max_attempts;
+        }
         self
     }
 

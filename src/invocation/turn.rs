@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use super::execution::require;
+use super::relay::require;
 use super::{Either, before, either};
 use crate::agent::{self, Context, Failure, Host, Journal, LocalBoxFuture, Stop};
 use crate::conversation::{Answer, Ask, Bounds, ConversationName, History, Said, Seat, TURN_LEASE_MS, Turn, text_of};

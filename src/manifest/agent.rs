@@ -88,6 +88,12 @@ impl AgentManifest {
             Implementation::Workflow { .. } => "workflow",
         }
     }
+
+    /// Whether it calls other agents: then it is executed where its run is kept, as a step of its own.
+    #[must_use]
+    pub const fn is_workflow(&self) -> bool {
+        matches!(self.implementation, Implementation::Workflow { .. })
+    }
 }
 
 /// An input to try, and what the agent answers to it.
@@ -306,7 +312,7 @@ impl Default for RetryPolicy {
     }
 }
 
-/// Who or what answers a customer's call when an agent fails for good. First the agents are tried, then there is the answer.
+/// Who or what answers when an agent fails for good, whoever called it. First the agents are tried, then there is the answer.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Fallback {

@@ -340,8 +340,13 @@ fn fallback_problem(agent: &AgentManifest, first: &str, by_id: &BTreeMap<&str, &
     if first == agent.id {
         return Some("an agent does not fall back to itself".to_owned());
     }
-    if !by_id.contains_key(first) {
+    let Some(stand_in) = by_id.get(first) else {
         return Some(format!("there is no agent `{first}`"));
+    };
+    if stand_in.is_workflow() {
+        let way = "a workflow is a step of its own, and stands in for no agent within that agent's step: name the agents that it \
+                   calls, or let customers call a workflow that chooses";
+        return Some(format!("`{first}` is a workflow: {way}"));
     }
     // A cycle that this agent is no part of is reported at the agents that are.
     let mut cycle = vec![agent.id.as_str()];

@@ -344,9 +344,9 @@ mod tests {
             ("Remove the phone numbers from this e-mail", "redact", By::Keywords),
             ("Schwärze alle personenbezogenen Daten", "redact", By::Keywords),
             ("What is this message about?", "triage", By::Keywords),
-            ("My invoice is wrong", "triage", By::Default),
-            ("Please do not summarize this", "triage", By::Default),
-            ("", "triage", By::Default),
+            ("My invoice is wrong", "front-desk", By::Default),
+            ("Please do not summarize this", "front-desk", By::Default),
+            ("", "front-desk", By::Default),
         ] {
             let choice = chosen(text);
             assert_eq!((choice.agent.as_str(), choice.by), (agent, by), "{text}: {choice:?}");

@@ -27,6 +27,13 @@ pub struct Call {
     pub deadline_ms: u64,
     /// Whether the gateway itself goes on where an agent hands off.
     pub follow_handoffs: bool,
+    /// After so many tries, attempts and executions, nobody tries again: whoever stands in for the agent does so then, and
+    /// before only for a failure that no further try would mend.
+    #[serde(default)]
+    pub tries_max: u32,
+    /// What the caller wrote, where the input was made of a text: whoever stands in may take it in another form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
     /// The step's own span.
     pub traceparent: String,
     /// The request that asked for it.
@@ -34,8 +41,8 @@ pub struct Call {
 }
 
 impl Call {
-    /// The same without what the ledger has no use for where it keeps no call: the input, and a state that was brought along.
-    /// Both may be large.
+    /// The same without what the ledger has no use for where it keeps no call: the input, the text and a state that was brought
+    /// along. All may be large.
     #[must_use]
     pub fn bare(&self) -> Self {
         let state = match self.state {
@@ -53,6 +60,8 @@ impl Call {
             conversation: self.conversation.clone(),
             deadline_ms: self.deadline_ms,
             follow_handoffs: self.follow_handoffs,
+            tries_max: self.tries_max,
+            text: None,
             traceparent: self.traceparent.clone(),
             request_id: self.request_id.clone(),
         }

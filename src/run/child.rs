@@ -49,6 +49,8 @@ pub struct ChildClaim {
     pub step: String,
     /// Which try of the call this is, from 1, within the workflow's attempt.
     pub number: u32,
+    /// Whether it is the last one: then whoever stands in for the agent does so.
+    pub is_last: bool,
     /// Who is called.
     pub agent: String,
     /// In which version.
@@ -203,6 +205,8 @@ impl ChildClaim {
             conversation: self.conversation.clone(),
             deadline_ms: self.deadline_ms,
             follow_handoffs: true,
+            tries_max: if self.is_last { 1 } else { u32::MAX },
+            text: None,
             traceparent: attempt.traceparent.clone(),
             request_id: self.request_id.clone(),
         };

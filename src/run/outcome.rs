@@ -28,6 +28,12 @@ pub struct Outcome {
     error: Option<OutcomeError>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     hops: Vec<Hop>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    failed: Vec<Failed>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answered_by: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stand_in: bool,
     usage: Usage,
     trace: Trace,
 }
@@ -56,19 +62,55 @@ pub struct NewState {
     pub state_digest: Option<String>,
 }
 
-/// An agent that handed off to the next one within the same execution.
+/// An agent that another one followed within the same execution: it handed off to it, or it failed and the other one stands
+/// in.
 #[derive(Debug, Clone, Serialize)]
 pub struct Hop {
-    /// Who handed off.
+    /// Who was at work.
     pub agent: String,
-    /// Why.
+    /// Why the other one went on.
     pub reason: String,
+    /// The code of the failure, where it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
     /// Its span.
     pub traceparent: String,
     /// To whom.
     pub to: String,
     /// How long it worked, in milliseconds.
     pub duration_ms: u64,
+}
+
+/// An agent that was to answer and did not, where somebody was to stand in for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Failed {
+    /// Who.
+    pub agent: String,
+    /// Why, for programs.
+    pub code: String,
+    /// Why, for people.
+    pub message: String,
+}
+
+impl Failed {
+    /// The failure of an agent.
+    #[must_use]
+    pub fn new(agent: String, failure: &Failure) -> Self {
+        Self {
+            agent,
+            code: failure.code.clone(),
+            message: failure.message.clone(),
+        }
+    }
+}
+
+/// Who answered in the place of the agent that was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoodIn {
+    /// Another agent: the output is by its schema.
+    Agent(String),
+    /// Nobody: the output is the answer that the agent's manifest has ready.
+    Answer,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -138,6 +180,9 @@ impl Outcome {
             state: NewState::default(),
             error: None,
             hops: Vec::new(),
+            failed: Vec::new(),
+            answered_by: None,
+            stand_in: false,
             usage: Usage {
                 duration_ms: about.duration_ms,
                 spent: None,
@@ -189,6 +234,8 @@ impl Outcome {
         };
         self.status = Status::Failed;
         self.output = None;
+        self.answered_by = None;
+        self.stand_in = false;
         self.handoff = None;
         self.state = NewState::default();
         self.error = Some(OutcomeError {
@@ -212,6 +259,24 @@ impl Outcome {
     pub fn with_hops(mut self, hops: Vec<Hop>, links: Vec<String>) -> Self {
         self.trace.links = links;
         self.hops = hops;
+        self
+    }
+
+    /// The agents that failed, where somebody was to stand in for them.
+    #[must_use]
+    pub fn with_failed(mut self, failed: Vec<Failed>) -> Self {
+        self.failed = failed;
+        self
+    }
+
+    /// Whose output it is, where it is not that of the agent that was asked.
+    #[must_use]
+    pub fn answered_by(mut self, stood_in: Option<StoodIn>) -> Self {
+        self.stand_in = stood_in == Some(StoodIn::Answer);
+        self.answered_by = match stood_in {
+            Some(StoodIn::Agent(agent)) => Some(agent),
+            Some(StoodIn::Answer) | None => None,
+        };
         self
     }
 

@@ -17,6 +17,12 @@ struct Answer {
     /// A problem's code.
     code: Option<String>,
     error: Option<Failed>,
+    /// Who failed, where somebody was to stand in.
+    #[serde(default)]
+    failed: Vec<Failed>,
+    /// Whether nobody answered, and what stood ready did.
+    #[serde(default)]
+    stand_in: bool,
     #[serde(default)]
     hops: Vec<Hop>,
     #[serde(default)]
@@ -35,9 +41,22 @@ impl Answer {
             status: Value::Null,
             code: None,
             error: None,
+            failed: Vec::new(),
+            stand_in: false,
             hops: Vec::new(),
             usage: Usage::default(),
         })
+    }
+
+    /// How the last agent's work ended, whatever the answer is.
+    fn end_of_work(&self) -> Ending {
+        match self.failed.last() {
+            Some(failed) if self.stand_in => Ending {
+                outcome: "failed".to_owned(),
+                error_code: Some(failed.code.clone()),
+            },
+            _ => self.ending(),
+        }
     }
 
     fn ending(&self) -> Ending {
@@ -88,7 +107,7 @@ pub(super) fn execution_ended<S: Storage>(
     now_ms: u64,
 ) -> Result<(), S::Error> {
     let read = answer.map(Answer::read);
-    let ending = read.as_ref().map_or_else(Ending::lost, Answer::ending);
+    let ending = read.as_ref().map_or_else(Ending::lost, Answer::end_of_work);
     let lost = ending.error_code == Ending::lost().error_code;
     let (hops, usage) = read.map(|read| (read.hops, read.usage)).unwrap_or_default();
     let ended = What::ExecutionEnded {

@@ -185,6 +185,8 @@ pub(super) fn request(key: &str, attempt: u32) -> ClaimRequest {
             conversation: None,
             deadline_ms: DEADLINE_MS,
             follow_handoffs: false,
+            tries_max: 1,
+            text: None,
             traceparent: "00-1-2-01".to_owned(),
             request_id: "req".to_owned(),
         },

@@ -183,16 +183,19 @@ impl Ending {
     }
 }
 
-/// An agent that handed off to the next one within an execution.
+/// An agent that another one followed within an execution: it handed off to it, or it failed and the other one stands in.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 // What an earlier version of the gateway answered has less.
 #[serde(default)]
 pub struct Hop {
-    /// Who handed off.
+    /// Who was at work.
     pub agent: String,
+    /// The code of its failure, where it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
     /// How long it worked, in milliseconds.
     pub duration_ms: u64,
-    /// To whom it handed off.
+    /// Who went on.
     pub to: String,
 }
 
@@ -228,9 +231,10 @@ impl Event {
     #[must_use]
     pub fn is_notable(&self) -> bool {
         match &self.what {
-            What::ExecutionEnded { subject, ending, .. } | What::AttemptEnded { subject, ending, .. } => {
-                ending.is_error() || subject.route == Route::Fallback
-            }
+            What::ExecutionEnded {
+                subject, ending, hops, ..
+            } => ending.is_error() || subject.route == Route::Fallback || hops.iter().any(|hop| hop.error.is_some()),
+            What::AttemptEnded { subject, ending, .. } => ending.is_error() || subject.route == Route::Fallback,
             What::TakenOver { .. } => true,
             What::CallbackEnded { delivered, .. } => !delivered,
             What::SettlementEnded { status, .. } => status != "acknowledged",

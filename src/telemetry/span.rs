@@ -55,8 +55,8 @@ impl From<&str> for Value {
     }
 }
 
-/// The most spans that one event is told as: an execution, with every hop that it may have.
-pub const SPANS_MAX: usize = crate::invocation::HOPS_MAX + 1;
+/// The most spans that one event is told as: an execution, with every hop and every agent that may stand in.
+pub const SPANS_MAX: usize = 1 + crate::invocation::HOPS_MAX + crate::manifest::FALLBACK_AGENTS_MAX;
 
 /// The spans of an event: none for what has only begun, and none where its trace cannot be read.
 #[must_use]
@@ -231,7 +231,9 @@ impl Teller<'_> {
             if let Some(hop) = hops.get(place) {
                 since_ms = (since_ms + hop.duration_ms).min(self.event.at_ms);
                 span.ended_at_ms = since_ms;
-                span.attributes.push((names::OUTCOME, "handed_off".into()));
+                let outcome = if hop.error.is_some() { "failed" } else { "handed_off" };
+                span.attributes.push((names::OUTCOME, outcome.into()));
+                span.fail_if(hop.error.is_some(), hop.error.as_deref().unwrap_or_default());
                 agent = &hop.to;
             } else {
                 span.attributes.extend(attributes_of(subject, ending));

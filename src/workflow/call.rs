@@ -9,8 +9,8 @@ use super::port::Ledger;
 use crate::agent::{Cancellation, Failure, Journal, LocalBoxFuture, Retry};
 use crate::backoff::backoff_ms;
 use crate::invocation::Executor;
+use crate::manifest::AgentManifest;
 use crate::manifest::workflow::CallNode;
-use crate::manifest::{AgentManifest, Implementation};
 use crate::run::StoredAnswer;
 use crate::run::child::{Child, ChildClaim, Hold};
 use crate::run::ledger::Commit;
@@ -40,7 +40,7 @@ impl Running<'_> {
         let tries_max = node.retry.max_attempts.max(1);
         let mut number = 1;
         loop {
-            let claim = self.claim_of(agent, &input, (place, &fingerprint), number);
+            let claim = self.claim_of(agent, &input, (place, &fingerprint), (number, number >= tries_max));
             let failure = match self.attempt(agent, &claim).await? {
                 Try::Completed(output) => return Ok(output),
                 Try::Overtaken if number < tries_max => {
@@ -83,7 +83,7 @@ impl Running<'_> {
         agent: &AgentManifest,
         input: &Value,
         (place, fingerprint): (&str, &str),
-        number: u32,
+        (number, is_last): (u32, bool),
     ) -> ChildClaim {
         let call = &self.execution.call;
         let own = TraceContext::parse(self.span);
@@ -95,9 +95,10 @@ impl Running<'_> {
             parent: self.hold(),
             step: format!("{}/{place}", call.step),
             number,
+            is_last,
             agent: agent.id.clone(),
             agent_version: agent.version.clone(),
-            workflow: matches!(agent.implementation, Implementation::Workflow { .. }),
+            workflow: agent.is_workflow(),
             input: input.clone(),
             fingerprint: fingerprint.to_owned(),
             conversation: call.conversation.clone(),

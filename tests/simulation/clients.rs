@@ -138,6 +138,8 @@ impl Clients {
                 conversation: None,
                 deadline_ms: DEADLINE_MS,
                 follow_handoffs: false,
+                tries_max: 1,
+                text: None,
                 traceparent: String::new(),
                 request_id: String::new(),
             },

@@ -31,6 +31,11 @@ pub fn alone_in<W>(
 /// A gateway, the orchestrator `reference` with leases of so many milliseconds, and a customer's API key without a limit
 /// that matters.
 pub fn orchestrated(lease_ms: u64) -> (Gateway, Orchestrator, String) {
+    orchestrated_with(lease_ms, Options::default())
+}
+
+/// The same, with what these options say of everything else.
+pub fn orchestrated_with(lease_ms: u64, options: Options) -> (Gateway, Orchestrator, String) {
     let keys = Keys::new([
         Key::new("invoke", "reference", "invoke"),
         Key::new("register", "reference", "register"),
@@ -42,7 +47,7 @@ pub fn orchestrated(lease_ms: u64) -> (Gateway, Orchestrator, String) {
         keys,
         orchestrators: vec![Configured::new("reference", &orchestrator.url())],
         history: true,
-        ..Options::default()
+        ..options
     });
     let rate = json!({ "burst": 10_000, "per_minute": 10_000 });
     let api_key = crate::direct::api_key(&gateway, "operator", &json!({ "name": "tests", "rate": rate }));

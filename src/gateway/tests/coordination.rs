@@ -253,24 +253,30 @@ fn the_classifier_chooses_where_the_phrases_do_not() {
         &json!("what?"),
         "Hello there",
         5_000,
-        "triage",
+        "front-desk",
         "no {agent, confidence, reason}",
     );
     check(
         &json!({"agent": "sort", "confidence": 1, "reason": "Me."}),
         "Hello there",
         5_000,
-        "triage",
+        "front-desk",
         "none of the agents",
     );
     check(
         &json!("{{ input.none }}"),
         "Hello there",
         5_000,
-        "triage",
+        "front-desk",
         "no verdict (rule-failed)",
     );
-    check(&verdict, "Hello there", 200, "triage", "did not answer within 50 ms");
+    check(
+        &verdict,
+        "Hello there",
+        200,
+        "front-desk",
+        "did not answer within 50 ms",
+    );
 }
 
 #[test]

@@ -56,6 +56,7 @@ fn call(bench: &Bench, parent: &Execution) -> Execution {
         },
         step: format!("{}/a", parent.call.step),
         number: 1,
+        is_last: true,
         agent: "redact".into(),
         agent_version: "1.0.0".into(),
         workflow: false,
@@ -160,4 +161,20 @@ fn a_takeover_without_a_claim_is_told_within_the_step_that_was_begun() {
         (&events[1].traceparent, events[1].parent_span.as_deref()),
         (&traceparent, Some(WORKFLOW_SPAN))
     );
+}
+
+#[test]
+fn an_answer_that_stood_ready_is_no_success_of_the_agent() {
+    let told = |body: &str| {
+        let answer = Answer::read(&StoredAnswer {
+            status: 200,
+            body: body.to_owned(),
+        });
+        let (work, attempt) = (answer.end_of_work(), answer.ending());
+        (work.outcome, work.error_code, attempt.outcome)
+    };
+    let stood_in = r#"{"status":"completed","stand_in":true,"failed":[{"code":"a"},{"code":"b"}]}"#;
+    assert_eq!(told(stood_in), ("failed".into(), Some("b".into()), "completed".into()));
+    let answered = r#"{"status":"completed","failed":[{"code":"a"}]}"#;
+    assert_eq!(told(answered), ("completed".into(), None, "completed".into()));
 }

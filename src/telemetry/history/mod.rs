@@ -125,14 +125,20 @@ pub fn rows_of<'e>(events: impl IntoIterator<Item = &'e Event>) -> Rows {
                 claimed_until_ms,
                 started_at_ms,
                 ending,
+                hops,
                 usage,
-                ..
             } => {
+                // The row is about the agent that was asked: who stands in for it does not make up for its failure.
+                let failed = hops.iter().find_map(|hop| hop.error.clone());
+                let (outcome, error_code) = match failed {
+                    Some(code) => ("failed".to_owned(), Some(code)),
+                    None => (ending.outcome.clone(), ending.error_code.clone()),
+                };
                 let row = execution_row(event, subject, (*execution, *started_at_ms, *claimed_until_ms));
                 rows.executions.retain(|began| began.id != row.id);
                 rows.executions.push(ExecutionRow {
-                    outcome: Some(ending.outcome.clone()),
-                    error_code: ending.error_code.clone(),
+                    outcome: Some(outcome),
+                    error_code,
                     duration_ms: Some(event.at_ms.saturating_sub(*started_at_ms)),
                     input_tokens: usage.input_tokens,
                     output_tokens: usage.output_tokens,

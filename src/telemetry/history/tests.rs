@@ -4,7 +4,7 @@ use rusqlite::{Connection, params_from_iter};
 
 use super::query::Percentiles;
 use super::*;
-use crate::telemetry::event::{Ending, Route, Usage};
+use crate::telemetry::event::{Ending, Hop, Route, Usage};
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -412,4 +412,22 @@ fn what_is_old_goes_a_part_at_a_time() {
     assert_eq!(delete(DELETE_OLD_EXECUTIONS, 2, 9), 0);
     assert_eq!(delete(DELETE_OLD_ATTEMPTS, 2, 9), 1);
     assert_eq!(names(&runs(&database, &Filter::default(), None, 9)), ["r2"]);
+}
+
+#[test]
+fn who_stands_in_does_not_make_up_for_the_failure_of_the_agent_that_was_asked() {
+    let mut stood_in = ended("r", 100, 50, "completed", Route::Orchestrated);
+    if let What::ExecutionEnded { hops, .. } = &mut stood_in.what {
+        let hop = |error: Option<&str>| Hop {
+            error: error.map(str::to_owned),
+            ..Hop::default()
+        };
+        *hops = vec![hop(None), hop(Some("first")), hop(Some("second"))];
+    }
+    let row = rows_of([&stood_in]).executions.remove(0);
+    assert_eq!(
+        (row.outcome.as_deref(), row.error_code.as_deref()),
+        (Some("failed"), Some("first"))
+    );
+    assert!(stood_in.is_notable(), "told whatever the sampling");
 }

@@ -125,6 +125,7 @@ fn agents_that_hand_off_are_spans_of_their_own_each_linked_to_the_one_before() {
         agent: agent.into(),
         duration_ms: 20,
         to: to.into(),
+        ..Hop::default()
     };
     let hops = vec![hop("triage", "desk"), hop("desk", "refund")];
     let spans = spans_of(&execution(completed(), hops));
@@ -200,12 +201,28 @@ fn what_has_begun_is_no_span_yet_nor_is_what_has_no_trace() {
 }
 
 #[test]
+fn an_agent_that_failed_is_an_error_also_where_another_one_stood_in() {
+    let hop = Hop {
+        agent: "triage".into(),
+        error: Some("no-model".into()),
+        duration_ms: 20,
+        to: "desk".into(),
+    };
+    let spans = spans_of(&execution(completed(), vec![hop]));
+    let told: Vec<_> = spans.iter().map(|span| (span.name.as_str(), span.is_error)).collect();
+    assert_eq!(told, [("invoke_agent triage", true), ("invoke_agent desk", false)]);
+    assert_eq!(attribute(&spans[0], names::OUTCOME), Some(&"failed".into()));
+    assert_eq!(attribute(&spans[0], names::ERROR_TYPE), Some(&"no-model".into()));
+}
+
+#[test]
 fn an_event_has_so_many_spans_at_most() {
     let hop = Hop {
         agent: "a".into(),
         duration_ms: 1,
         to: "b".into(),
+        ..Hop::default()
     };
-    let most = vec![hop; crate::invocation::HOPS_MAX];
+    let most = vec![hop; crate::invocation::HOPS_MAX + crate::manifest::FALLBACK_AGENTS_MAX];
     assert_eq!(spans_of(&execution(completed(), most)).len(), SPANS_MAX);
 }

@@ -138,6 +138,8 @@ impl Stage {
                 conversation: None,
                 deadline_ms: agent.deadline_ms,
                 follow_handoffs: false,
+                tries_max: 1,
+                text: None,
                 traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
                 request_id: "req".into(),
             },

@@ -47,10 +47,11 @@ fn twenty_messages_at_once_keep_their_order_and_all_of_their_content() {
     let texts: Vec<_> = (0..MESSAGES)
         .map(|number| format!("{conversation}: message {number}"))
         .collect();
+    let id = conversation.as_str();
     let outcomes: Vec<Value> = thread::scope(|scope| {
         let calls: Vec<_> = texts
             .iter()
-            .map(|text| scope.spawn(|| step(world, "remember", &conversation, text).send().completed()))
+            .map(|text| scope.spawn(move || step(world, "remember", id, text).send().completed()))
             .collect();
         calls.into_iter().map(|call| call.join().expect("an answer")).collect()
     });

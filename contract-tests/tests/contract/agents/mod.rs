@@ -1,6 +1,7 @@
 //! Agents that reach outside of the gateway: calls of an HTTP API, and models, against real servers.
 
 mod conversations;
+mod front_desk;
 mod http;
 mod models;
 
@@ -39,8 +40,6 @@ fn new_world() -> World {
         ModelServer::start(MODEL_KEY),
         ModelServer::start(MODEL_KEY),
     );
-    let provider =
-        |api: &str, server: &ModelServer| json!({"api": api, "base_url": server.base_url(), "key": "MODEL_KEY"});
     let providers = json!({
         "chat": provider("openai-chat", &models),
         "responses": provider("openai-responses", &models),
@@ -64,6 +63,11 @@ fn new_world() -> World {
         models,
         shaky,
     }
+}
+
+/// A provider in `BATON_MODELS`: a server that speaks this API.
+fn provider(api: &str, server: &ModelServer) -> Value {
+    json!({"api": api, "base_url": server.base_url(), "key": "MODEL_KEY"})
 }
 
 fn step(agent: &str, input: &Value) -> Message {

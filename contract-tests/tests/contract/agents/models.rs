@@ -249,7 +249,13 @@ fn a_key_is_in_no_log_and_no_document() {
 #[test]
 fn without_a_model_the_declared_answer_stands_in_and_says_so() {
     let (input, _) = message();
-    assert_eq!(failure("ask-nobody", &input), ("model-not-configured".into(), false));
+    let outcome = invoke("ask-nobody", &input);
+    assert_eq!(
+        (&outcome["status"], &outcome["stand_in"]),
+        (&json!("completed"), &json!(true)),
+        "{outcome}"
+    );
+    assert_eq!(outcome["failed"][0]["code"], "model-not-configured", "{outcome}");
     let key = api_key(&world().gateway, "operator", &json!({"name": "customer"}));
     let answer = call(
         &world().gateway,

@@ -87,7 +87,7 @@ fn an_agent_without_its_model_has_an_answer_ready_and_says_so() {
 #[test]
 fn the_router_chooses_among_what_the_key_may_call() {
     let world = world();
-    let text = json!({ "text": "Please summarize this report." });
+    let text = json!({ "text": "Please summarize this report, and say which category it is." });
     let body = answered(&call(&world.gateway, &world.narrow, "/query", &text).send());
     assert_eq!(body["agent"], "triage", "{body}");
     call(&world.gateway, &world.narrow, "/agents/echo/query", &echo())

@@ -236,7 +236,7 @@ fn flapping_fails_no_call() {
 #[test]
 fn text_goes_the_same_way() {
     let world = world();
-    let text = json!({ "text": "I was charged twice and want a refund!" });
+    let text = json!({ "text": "Which category is this: I was charged twice?" });
     let body = answered(&call(&world.gateway, &world.key, "/query", &text).send());
     assert_eq!(body["route"]["by"], "orchestrated", "{body}");
     assert_eq!(

@@ -125,3 +125,41 @@ fn a_call_that_is_declined_ends_with_the_problem() {
         (&json!("orchestrator-declined"), &json!(403))
     );
 }
+
+#[test]
+fn what_the_agents_tell_that_the_gateway_goes_on_with_is_told_as_well() {
+    let world = world();
+    world.orchestrator.behave(&json!({ "runs": "status", "status": 503 }));
+    let next = json!({ "agent": "script-again", "reason": "it is better",
+        "input": { "actions": [{ "delta": "two " }, { "sleep_ms": 300 }, { "delta": "three" }] } });
+    let events = follow(&world, json!([{ "delta": "one " }, { "hand_off": next }]), 8_000).rest_of_events();
+    assert_eq!(text(&events), "one two three", "{events:?}");
+    let answer = answer(&events);
+    assert_eq!(answer["agent"], "script-again");
+    world.orchestrator.behave(&json!({}));
+    let settlement = world
+        .orchestrator
+        .wait_for_settlement(answer["run"].as_str().expect("a run"));
+    assert_eq!(settlement["steps"][1]["step"], "query-hop-1", "{settlement}");
+}
+
+#[test]
+fn who_stands_in_is_told_of_and_goes_on_in_the_same_stream() {
+    let world = world();
+    for behaviour in [json!({}), json!({ "runs": "status", "status": 503 })] {
+        world.orchestrator.behave(&behaviour);
+        let body = json!({ "input": { "code": "broken" } });
+        let events = call(&world.gateway, &world.key, "/agents/brittle/query", &body)
+            .line("accept", "text/event-stream")
+            .stream()
+            .rest_of_events();
+        let told = events
+            .iter()
+            .find(|event| event.name == "progress")
+            .expect("progress")
+            .json();
+        assert_eq!(told["message"], "brittle: `broken`; echo stands in");
+        assert_eq!(answer(&events)["agent"], "echo");
+    }
+    world.orchestrator.behave(&json!({}));
+}

@@ -7,6 +7,8 @@ fn fallbacks_exist_and_end() {
     let to = |id: &str, agents: Value| agent(id, json!({"fallback": {"agents": agents}}));
     let eight: Vec<_> = (0..8).map(|n| format!("x{n}")).collect();
     let nine: Vec<_> = (0..9).map(|n| format!("x{n}")).collect();
+    let call = json!([{"id": "one", "call": "x0", "input": {"$value": "/input"}}]);
+    let flow = json!({"kind": "workflow", "rules": null, "workflow": {"steps": call, "output": "x"}});
     check(
         &[
             to("a", json!(["a"])),
@@ -15,7 +17,9 @@ fn fallbacks_exist_and_end() {
             to("d", json!(["b"])),
             to("e", json!(["b"])),
             to("f", json!(["x0", "none"])),
+            to("g", json!(["flow"])),
             to("x0", json!([])),
+            agent("flow", flow),
         ],
         &[
             "a.json#/fallback/agents/0: an agent does not fall back to itself",
@@ -24,6 +28,7 @@ fn fallbacks_exist_and_end() {
             "c.json#/fallback/agents/1: the fallbacks form a cycle: c -> b -> c",
             "d.json#/fallback/agents/0: the fallbacks form a cycle: d -> b -> c -> d",
             "f.json#/fallback/agents/1: there is no agent `none`",
+            "g.json#/fallback/agents/0: `flow` is a workflow: a workflow is a step of its own, and stands in for no agent within that agent's step: name the agents that it calls, or let customers call a workflow that chooses",
         ],
     );
     let others = eight.iter().map(|id| agent(id, json!({})));
