@@ -209,6 +209,7 @@ fn waiting(fallback: Option<Value>, cancelled: bool) -> Value {
             agent: "script".into(),
             input: json!({"actions": ["await_cancellation", {"fail": {"code": "late"}}]}),
             state: StateSource::None,
+            conversation: None,
             deadline_ms: 1_000,
             follow_handoffs: false,
             tries_max: 1,
