@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::manifest::{MEMORY_MESSAGES_MAX, Memory};
+use crate::manifest::Memory;
 use crate::run::storage::MemoryStorage;
 use crate::run::transaction::Transaction;
 
@@ -322,24 +322,6 @@ fn tokens_are_estimated_and_bounded() {
     assert_eq!(of(2).cut("ab\u{1f600}".into()), "ab");
     let defaults = Bounds::from(&Memory::default());
     assert_eq!((defaults.ttl_ms, defaults.summarised), (604_800_000, false));
-}
-
-#[test]
-fn as_many_turns_as_a_manifest_may_ask_for_are_kept_in_order() {
-    let bench = Bench::default();
-    let most = Bounds {
-        max_messages: MEMORY_MESSAGES_MAX,
-        summarised: true,
-        max_tokens: 100_000,
-        ..bounds()
-    };
-    for number in 0..=MEMORY_MESSAGES_MAX {
-        let seat = seat(&number.to_string());
-        bench.ask(&Ask::Open(seat.clone(), most));
-        bench.ask(&Ask::Commit(seat, says(&number.to_string()), most));
-    }
-    let expected: Vec<_> = (1..=MEMORY_MESSAGES_MAX).map(|number| number.to_string()).collect();
-    assert_eq!(bench.said(), expected);
 }
 
 /// What may happen to one of a few turns.
