@@ -22,8 +22,11 @@ const TURNS_KEPT_MAX: usize = MEMORY_MESSAGES_MAX;
 /// What is known of a conversation beside what was said.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Head {
-    /// How often it was erased, as far as a turn of before may still be under way.
+    /// How often it was erased, as far as what was sent before may still come.
     epoch: u32,
+    /// When it was erased last, in Unix milliseconds.
+    #[serde(default)]
+    erased_at_ms: u64,
     /// Until when that must be known, in Unix milliseconds.
     fenced_until_ms: u64,
     /// The number of the last turn that was taken in.
@@ -74,7 +77,19 @@ impl Head {
     }
 
     fn is_erased_since(&self, seat: &Seat) -> bool {
-        seat.epoch.is_some_and(|epoch| epoch != self.epoch)
+        let was_open = seat.epoch.is_some_and(|epoch| epoch != self.epoch);
+        let was_sent = seat.accepted_at_ms.is_some_and(|at_ms| at_ms < self.erased_at_ms);
+        was_open || was_sent
+    }
+
+    /// What is left when nothing of what was said is: the erasure, as long as it must be known.
+    fn fence(&self) -> Self {
+        Self {
+            epoch: self.epoch,
+            erased_at_ms: self.erased_at_ms,
+            fenced_until_ms: self.fenced_until_ms,
+            ..Self::default()
+        }
     }
 }
 
@@ -118,12 +133,7 @@ pub fn expire<S: Storage>(storage: &S, now_ms: u64) -> Result<Expiry, S::Error> 
     }
     remove_said(storage)?;
     if head.fenced_until_ms > now_ms {
-        let fence = Head {
-            epoch: head.epoch,
-            fenced_until_ms: head.fenced_until_ms,
-            ..Head::default()
-        };
-        fence.save(storage)?;
+        head.fence().save(storage)?;
         return Ok(Expiry::Kept);
     }
     HEADS.delete(storage, HEAD)?;
@@ -162,15 +172,21 @@ fn open<S: Storage>(
     {
         return Ok(Answer::Ended(ended.output));
     }
-    let held_until_ms = now_ms + TURN_LEASE_MS;
+    let held_until_ms = held_until_ms(seat, now_ms);
+    if held_until_ms <= now_ms {
+        return Ok(Answer::Lost);
+    }
     head.queue
         .retain(|place| place.held_until_ms > now_ms || place.key == seat.key);
     let is_full = head.queue.len() >= TURNS_WAITING_MAX;
+    let had_place = seat.epoch.is_some();
     match head.queue.iter_mut().find(|place| place.key == seat.key) {
+        Some(place) if had_place && place.holder != seat.holder => return Ok(Answer::Lost),
         Some(place) => {
             place.holder.clone_from(&seat.holder);
             place.held_until_ms = held_until_ms;
         }
+        None if had_place => return Ok(Answer::Lost),
         None if is_full => return Ok(Answer::Full),
         None => {
             head.last_number += 1;
@@ -213,7 +229,7 @@ fn renew<S: Storage>(storage: &S, mut head: Head, seat: &Seat, now_ms: u64) -> R
     if !head.is_at_work(seat) {
         return Ok(Answer::Lost);
     }
-    head.queue[0].held_until_ms = now_ms + TURN_LEASE_MS;
+    head.queue[0].held_until_ms = held_until_ms(seat, now_ms);
     head.save(storage)?;
     Ok(Answer::Done)
 }
@@ -279,18 +295,17 @@ fn release<S: Storage>(storage: &S, mut head: Head, seat: &Seat) -> Result<Answe
     Ok(Answer::Done)
 }
 
+/// Where nothing is kept yet the erasure is known as well: something may have been sent.
 fn erase<S: Storage>(storage: &S, head: &Head, now_ms: u64) -> Result<Answer, S::Error> {
-    let was_there = head.forgotten_at_ms() > now_ms;
-    if was_there {
-        remove_said(storage)?;
-        let fence = Head {
-            epoch: head.epoch + 1,
-            fenced_until_ms: now_ms + ERASURE_FENCE_MS,
-            ..Head::default()
-        };
-        fence.save(storage)?;
-    }
-    Ok(Answer::WasThere(was_there))
+    remove_said(storage)?;
+    let erased = Head {
+        epoch: head.epoch + 1,
+        erased_at_ms: now_ms,
+        fenced_until_ms: now_ms + ERASURE_FENCE_MS,
+        ..Head::default()
+    };
+    erased.save(storage)?;
+    Ok(Answer::Done)
 }
 
 fn show<S: Storage>(storage: &S, head: &Head) -> Result<Answer, S::Error> {
@@ -305,6 +320,11 @@ fn show<S: Storage>(storage: &S, head: &Head) -> Result<Answer, S::Error> {
         waiting: head.queue.len(),
         expires_at_ms: head.expires_at_ms,
     })))
+}
+
+/// When a turn is given up whose holder is not heard of from now on, in Unix milliseconds.
+fn held_until_ms(seat: &Seat, now_ms: u64) -> u64 {
+    seat.deadline_at_ms.min(now_ms + TURN_LEASE_MS)
 }
 
 /// All turns, the oldest first. The bounds keep them few.

@@ -16,7 +16,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::agent::LocalBoxFuture;
+use crate::manifest::DEADLINE_MAX_MS;
 use crate::platform::StorageUnavailable;
+use crate::run::attempt::{EXECUTIONS_MAX, WAIT_MAX_MS};
+use crate::run::work::COMMIT_GRACE_MS;
 
 pub use bounds::{Bounds, TOKEN_BYTES, tokens};
 pub use machine::{Expiry, decide, expire, wake_at_ms};
@@ -25,8 +28,9 @@ pub use machine::{Expiry, decide, expire, wake_at_ms};
 pub const TURNS_WAITING_MAX: usize = 64;
 /// A turn whose owner has not been heard of for so long is given up where another one waits, in milliseconds.
 pub const TURN_LEASE_MS: u64 = 15_000;
-/// How long an erasure holds against turns that had begun before it, in milliseconds: an execution takes 300 s at the most.
-pub const ERASURE_FENCE_MS: u64 = crate::manifest::DEADLINE_MAX_MS + 60_000;
+/// How long an erasure holds against what was sent before it, in milliseconds: a step in the background may be executed so
+/// often, with the longest wait after each execution.
+pub const ERASURE_FENCE_MS: u64 = EXECUTIONS_MAX as u64 * (DEADLINE_MAX_MS + COMMIT_GRACE_MS + WAIT_MAX_MS);
 
 /// Names a conversation: a caller never reaches another's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,8 +126,14 @@ pub struct Seat {
     pub key: String,
     /// Names this execution of the step: one that was overtaken writes nothing any more.
     pub holder: String,
-    /// How often the conversation had been erased when the turn began; nothing before the object has said so.
+    /// How often the conversation had been erased when the turn got its place; nothing before the object has said so. Who
+    /// says it has had a place, and does not get another one.
     pub epoch: Option<u32>,
+    /// When the run's object took the step on, in Unix milliseconds, where it executes it and maybe again: an erasure since
+    /// then holds for it. A step that a Worker executes begins at once.
+    pub accepted_at_ms: Option<u64>,
+    /// The step's deadline, in Unix milliseconds: no turn is held any longer.
+    pub deadline_at_ms: u64,
 }
 
 /// What may be asked of a conversation. Each is one transaction, and safe to repeat.
@@ -144,6 +154,22 @@ pub enum Ask {
     Erase,
     /// What is kept.
     Show,
+}
+
+impl Ask {
+    /// What is to be asked next after this answer: a turn that waits asks whether it is its time, from the place that it has
+    /// by now. So one that has lost its place, or was erased, is told so. Nothing where there is nothing to wait for.
+    #[must_use]
+    pub fn next(&self, answer: &Answer) -> Option<Self> {
+        match (self, answer) {
+            (Self::Open(seat, bounds), Answer::Waiting { epoch }) => {
+                let epoch = Some(*epoch);
+                let seat = Seat { epoch, ..seat.clone() };
+                Some(Self::Open(seat, *bounds))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What a turn adds to the conversation.
@@ -181,12 +207,10 @@ pub enum Answer {
     Full,
     /// It is done.
     Done,
-    /// The turn has another holder, or was given up.
+    /// The turn has another holder, was given up, or its deadline has passed.
     Lost,
-    /// The conversation was erased after the turn began: nothing of it is kept.
+    /// The conversation was erased after what is said was sent: nothing of it is kept.
     Erased,
-    /// Whether there was something to erase.
-    WasThere(bool),
     /// What is kept; nothing where there is no such conversation.
     Kept(Option<Kept>),
 }

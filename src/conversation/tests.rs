@@ -1,11 +1,14 @@
-//! Tests of the decisions, and a property over any order of them.
+//! Tests of the decisions.
 
-use proptest::prelude::*;
 use serde_json::json;
 
+mod erasure;
+mod order;
+mod places;
+
 use super::*;
-use crate::manifest::Memory;
-use crate::run::storage::MemoryStorage;
+use crate::manifest::{MEMORY_MESSAGES_MAX, MEMORY_TOKENS_MAX, Memory};
+use crate::run::storage::{MemoryStorage, Storage as _};
 use crate::run::transaction::Transaction;
 
 const TTL_MS: u64 = 60_000;
@@ -49,6 +52,27 @@ impl Bench {
         assert_eq!(self.commit(&seat, key), Answer::Done);
     }
 
+    /// What is asked again by a turn that was told to wait.
+    fn wait_on(&self, ask: &Ask) -> Answer {
+        let epoch = 0;
+        let next = ask.next(&Answer::Waiting { epoch }).expect("a turn that waits");
+        self.ask(&next)
+    }
+
+    /// Puts a turn where it is kept, without the work of all those before it.
+    fn put(&self, turn: &Turn) {
+        let (key, row) = (format!("turn/{:020}", turn.number), serde_json::to_string(turn));
+        self.storage.put(&key, &row.unwrap()).unwrap();
+    }
+
+    /// So many turns were taken in.
+    fn went_on(&self, number: u64) {
+        let head = self.storage.get("head/conversation").unwrap().expect("a head");
+        let mut head: Value = serde_json::from_str(&head).unwrap();
+        head["last_number"] = number.into();
+        self.storage.put("head/conversation", &head.to_string()).unwrap();
+    }
+
     fn said(&self) -> Vec<String> {
         match self.ask(&Ask::Show) {
             Answer::Kept(kept) => kept
@@ -64,6 +88,8 @@ fn seat(key: &str) -> Seat {
         key: key.to_owned(),
         holder: format!("{key}.1"),
         epoch: None,
+        accepted_at_ms: None,
+        deadline_at_ms: u64::MAX,
     }
 }
 
@@ -140,94 +166,6 @@ fn a_turn_is_added_once() {
     };
     assert_eq!(bench.open(&again), Answer::Ended(json!({"answer": "1"})));
     assert_eq!(bench.said(), ["1"]);
-}
-
-#[test]
-fn a_turn_whose_owner_died_is_given_up_when_its_lease_ends() {
-    let mut bench = Bench::default();
-    let (dead, next) = (seat("1"), seat("2"));
-    bench.open(&dead);
-    assert_eq!(bench.open(&next), Answer::Waiting { epoch: 0 });
-    bench.now_ms = TURN_LEASE_MS - 1;
-    assert_eq!(bench.open(&next), Answer::Waiting { epoch: 0 });
-    bench.now_ms = TURN_LEASE_MS;
-    assert_eq!(history(bench.open(&next)), History::default());
-    for late in [Ask::Renew(dead.clone()), Ask::Commit(dead, says("late"), bounds())] {
-        assert_eq!(bench.ask(&late), Answer::Lost, "{late:?}");
-    }
-    // Who is heard of keeps its turn; and a late one that nobody waits for loses nothing.
-    bench.now_ms += TURN_LEASE_MS - 1;
-    assert_eq!(bench.ask(&Ask::Renew(next.clone())), Answer::Done);
-    bench.now_ms += TURN_LEASE_MS - 1;
-    assert_eq!(bench.open(&seat("3")), Answer::Waiting { epoch: 0 });
-    bench.now_ms += TURN_LEASE_MS;
-    assert_eq!(bench.commit(&next, "two"), Answer::Done);
-    assert_eq!(bench.said(), ["two"]);
-}
-
-#[test]
-fn who_executes_a_step_again_takes_its_turn_over() {
-    let bench = Bench::default();
-    let first = seat("1");
-    bench.open(&first);
-    bench.open(&seat("2"));
-    let again = Seat {
-        holder: "1.2".to_owned(),
-        ..first.clone()
-    };
-    history(bench.open(&again));
-    assert_eq!(bench.commit(&first, "late"), Answer::Lost);
-    // Nor does the first one give the place of the second back.
-    assert_eq!(bench.ask(&Ask::Release(first)), Answer::Done);
-    assert_eq!(bench.commit(&again, "one"), Answer::Done);
-    assert_eq!(bench.said(), ["one"]);
-}
-
-#[test]
-fn so_many_turns_wait_and_no_more() {
-    let bench = Bench::default();
-    for number in 0..TURNS_WAITING_MAX {
-        assert_ne!(bench.open(&seat(&number.to_string())), Answer::Full, "{number}");
-    }
-    assert_eq!(bench.open(&seat("one more")), Answer::Full);
-    assert_eq!(bench.commit(&seat("0"), "0"), Answer::Done);
-    assert_eq!(bench.open(&seat("one more")), Answer::Waiting { epoch: 0 });
-}
-
-#[test]
-fn an_erasure_wins_over_turns_that_had_begun() {
-    let mut bench = Bench::default();
-    bench.turn("1");
-    let begun = |key| Seat {
-        epoch: Some(0),
-        ..seat(key)
-    };
-    let (working, waiting) = (begun("2"), begun("3"));
-    history(bench.open(&working));
-    assert_eq!(bench.open(&waiting), Answer::Waiting { epoch: 0 });
-    assert_eq!(bench.ask(&Ask::Erase), Answer::WasThere(true));
-    assert!(bench.storage.keys().iter().all(|key| key.starts_with("head/")));
-    assert_eq!(bench.ask(&Ask::Show), Answer::Kept(None));
-    assert_eq!(bench.commit(&working, "late"), Answer::Erased);
-    assert_eq!(bench.ask(&Ask::Renew(working.clone())), Answer::Erased);
-    assert_eq!(
-        bench.ask(&Ask::Summarise(working.clone(), 1, "late".into())),
-        Answer::Erased
-    );
-    assert_eq!(bench.open(&waiting), Answer::Erased);
-    // What is said afterwards is another conversation, and does not open the door to what was before.
-    bench.turn("4");
-    assert_eq!(bench.commit(&working, "late"), Answer::Erased);
-    assert_eq!(bench.said(), ["4"]);
-    // The fence is kept for as long as an execution may take, even if the conversation itself ends before.
-    bench.now_ms = ERASURE_FENCE_MS - 1;
-    assert_eq!(bench.commit(&working, "late"), Answer::Erased);
-    assert_eq!(bench.said(), Vec::<String>::new());
-    assert_eq!(wake_at_ms(&bench.storage, bench.now_ms), Ok(Some(ERASURE_FENCE_MS)));
-    assert_eq!(expire(&bench.storage, ERASURE_FENCE_MS), Ok(Expiry::Gone));
-    assert_eq!(bench.storage.keys(), Vec::<String>::new());
-    assert_eq!(bench.ask(&Ask::Erase), Answer::WasThere(false));
-    assert_eq!(bench.storage.keys(), Vec::<String>::new());
 }
 
 #[test]
@@ -324,61 +262,40 @@ fn tokens_are_estimated_and_bounded() {
     assert_eq!((defaults.ttl_ms, defaults.summarised), (604_800_000, false));
 }
 
-/// What may happen to one of a few turns.
-#[derive(Debug, Clone, Copy)]
-enum Step {
-    Open(usize),
-    Commit(usize),
-    Release(usize),
-    Wait,
-}
-
-proptest! {
-    /// Whatever happens in whatever order: what was committed is there once, in the order of the numbers, and each turn was
-    /// told all that had been committed before it.
-    #[test]
-    fn no_turn_is_lost(steps in proptest::collection::vec(
-        prop_oneof![
-            (0..6_usize).prop_map(Step::Open),
-            (0..6_usize).prop_map(Step::Commit),
-            (0..6_usize).prop_map(Step::Release),
-            Just(Step::Wait),
-        ],
-        0..60,
-    )) {
-        let bounds = Bounds { max_messages: 100, ttl_ms: u64::from(u32::MAX), ..bounds() };
-        let mut bench = Bench::default();
-        let mut committed: Vec<String> = Vec::new();
-        for step in steps {
-            match step {
-                Step::Open(place) => {
-                    let key = place.to_string();
-                    match bench.ask(&Ask::Open(seat(&key), bounds)) {
-                        Answer::Granted { history, .. } => {
-                            let seen: Vec<_> = history.turns.into_iter().map(|turn| turn.said).collect();
-                            prop_assert_eq!(&seen, &committed);
-                        }
-                        Answer::Ended(output) => {
-                            prop_assert!(committed.contains(&key));
-                            prop_assert_eq!(output, json!({ "answer": key }));
-                        }
-                        Answer::Waiting { .. } => {}
-                        other => prop_assert!(false, "{:?}", other),
-                    }
-                }
-                Step::Commit(place) => {
-                    let key = place.to_string();
-                    let answer = bench.ask(&Ask::Commit(seat(&key), says(&key), bounds));
-                    if answer == Answer::Done && !committed.contains(&key) {
-                        committed.push(key);
-                    }
-                }
-                Step::Release(place) => {
-                    bench.ask(&Ask::Release(seat(&place.to_string())));
-                }
-                Step::Wait => bench.now_ms += TURN_LEASE_MS / 2,
-            }
-            prop_assert_eq!(bench.said(), committed.clone());
-        }
+#[test]
+fn so_many_turns_are_kept_and_all_of_them_are_known() {
+    let bench = Bench::default();
+    let most = Bounds {
+        max_messages: MEMORY_MESSAGES_MAX,
+        max_tokens: MEMORY_TOKENS_MAX,
+        summarised: true,
+        ..bounds()
+    };
+    // As many as the largest bounds keep where nobody summarises: half as many turns as messages, and twice that.
+    let kept = MEMORY_MESSAGES_MAX as u64;
+    bench.turn("1");
+    for number in 2..=kept {
+        bench.put(&Turn {
+            number,
+            agent: "a".into(),
+            said: number.to_string(),
+            output: json!({ "answer": number.to_string() }),
+            at_ms: 0,
+            key: number.to_string(),
+        });
     }
+    bench.went_on(kept);
+    let newest = kept.to_string();
+    assert_eq!(
+        bench.ask(&Ask::Open(seat(&newest), most)),
+        Answer::Ended(json!({ "answer": newest }))
+    );
+    let next = seat("next");
+    let Answer::Granted { history, overflow, .. } = bench.ask(&Ask::Open(next.clone(), most)) else {
+        panic!("it is its turn");
+    };
+    assert_eq!((overflow[0].number, history.turns[499].number), (1, kept));
+    assert_eq!(bench.ask(&Ask::Commit(next, says("next"), most)), Answer::Done);
+    let said = bench.said();
+    assert_eq!((said.len() as u64, said[0].as_str(), said[999].as_str()), (kept, "2", "next"));
 }

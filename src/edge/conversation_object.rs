@@ -47,10 +47,10 @@ impl DurableObject for ConversationObject {
     }
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
-        let ask: Ask = serde_json::from_str(&request.text().await?)?;
+        let mut ask: Ask = serde_json::from_str(&request.text().await?)?;
         let mut answer = self.answer(&ask)?;
         let ends_at_ms = clock::now_ms() + WAIT_MS;
-        while let (Ask::Open(..), Answer::Waiting { .. }) = (&ask, &answer) {
+        while let Some(next) = ask.next(&answer) {
             let seen = self.memory.changed.changes();
             let left_ms = ends_at_ms.saturating_sub(clock::now_ms());
             if left_ms == 0 {
@@ -58,6 +58,7 @@ impl DurableObject for ConversationObject {
             }
             let time_is_over = Delay::from(Duration::from_millis(left_ms));
             before(self.memory.changed.changed_since(seen), time_is_over).await;
+            ask = next;
             answer = self.answer(&ask)?;
         }
         self.arm().await?;

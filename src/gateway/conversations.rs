@@ -64,7 +64,7 @@ impl Gateway<'_> {
 
 async fn erase<P: Platform>(name: &ConversationName, platform: &P) -> Result<Reply, Problem> {
     match platform.conversations().ask(name, &Ask::Erase).await? {
-        Answer::WasThere(_) => Ok(Reply::no_content()),
+        Answer::Done => Ok(Reply::no_content()),
         _ => Err(StorageUnavailable.into()),
     }
 }

@@ -8,6 +8,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 mod api_keys;
+#[cfg(feature = "fixtures")]
+mod conversations;
 mod coordination;
 mod direct;
 mod fence;

@@ -262,7 +262,8 @@ impl<'a, 'e> Relay<'a, 'e> {
     ) -> Result<Value, Stop> {
         // That of an agent which panicked, and which this one stands in for.
         self.give_turn_back().await;
-        let turn = TurnTaker::new(self.executor.host, name.clone(), self.execution, (agent, memory));
+        let of = (self.execution, self.deadline_at_ms);
+        let turn = TurnTaker::new(self.executor.host, name.clone(), of, (agent, memory));
         let ended = self.turn.insert(turn).take(agent, input, context).await;
         if ended.is_ok() {
             // It was committed, and has no place to give back.

@@ -313,6 +313,7 @@ impl<'a, P: Platform> Invocation<'a, P> {
                     },
                     kept,
                     used_ms: 0,
+                    accepted_at_ms: None,
                 },
                 listened,
             }))),

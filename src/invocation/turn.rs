@@ -4,7 +4,7 @@
 //! The turn is committed before the step is: so an answer that a caller has seen is one that the conversation has. Whoever
 //! executes the step again, because the first one died in between, finds the turn ended, and its output is the step's.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::relay::require;
 use super::{Either, before, either};
@@ -42,19 +42,19 @@ impl<'a> TurnTaker<'a> {
     pub(super) fn new(
         host: &'a dyn Host,
         name: ConversationName,
-        execution: &Execution,
+        (execution, deadline_at_ms): (&Execution, u64),
         (agent, memory): (&AgentManifest, &Memory),
     ) -> Self {
         let call = &execution.call;
-        let (run, step) = (&call.run, &call.step);
-        let key = format!("{}:{run}/{}:{step}/{}", run.len(), step.len(), agent.id);
         Self {
             host,
             name,
             seat: Seat {
-                key: hex_digest(key.as_bytes()),
+                key: key((&call.run, &call.step), &agent.id, &call.input),
                 holder: format!("{}.{}.{}", call.request_id, execution.ordinal, execution.generation),
                 epoch: None,
+                accepted_at_ms: execution.accepted_at_ms,
+                deadline_at_ms,
             },
             bounds: Bounds::from(memory),
             summarise_with: memory.summarise_with.clone(),
@@ -130,6 +130,7 @@ impl<'a> TurnTaker<'a> {
                 }
                 Answer::Ended(output) => return Ok(Begun::Ended(output)),
                 Answer::Erased => return Ok(Begun::Erased),
+                Answer::Lost => return Err(lost()),
                 // The object has let it wait already.
                 Answer::Waiting { epoch } => self.seat.epoch = Some(epoch),
                 Answer::Full => {
@@ -198,6 +199,15 @@ impl<'a> TurnTaker<'a> {
         let answer = self.host.conversations().ask(&self.name, ask).await;
         answer.map_err(|_| unavailable())
     }
+}
+
+/// Names the turn of a step: the same for whoever executes it again. The step's input is part of it, since a caller may have
+/// a run forgotten, and use the ids again for something else.
+fn key((run, step): (&str, &str), agent: &str, input: &Value) -> String {
+    let named = json!([run, step, agent, input]);
+    // There is no JSON without a canonical form; if there were, this would tell it from others as well.
+    let canonical = serde_json_canonicalizer::to_vec(&named).unwrap_or_else(|_| named.to_string().into_bytes());
+    hex_digest(&canonical)
 }
 
 /// The text of a summary: the output, or its member `summary` where it has one.

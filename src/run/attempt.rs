@@ -29,7 +29,7 @@ pub const ATTEMPTS_MAX: u32 = 1_000;
 /// An attempt is executed at most this often, whatever its agent's retry policy says and however often its owner dies.
 pub const EXECUTIONS_MAX: u32 = 10;
 /// The longest that an agent can ask for before it is executed again, in milliseconds.
-const WAIT_MAX_MS: u64 = 60 * 60 * 1_000;
+pub const WAIT_MAX_MS: u64 = 60 * 60 * 1_000;
 
 const ATTEMPTS: Table<Attempt> = Table::new("attempt/");
 const BY_KEY: Table<u32> = Table::new("by-key/");

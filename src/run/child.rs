@@ -63,6 +63,8 @@ pub struct ChildClaim {
     pub fingerprint: String,
     /// The conversation that the workflow belongs to, if it belongs to one.
     pub conversation: Option<ConversationName>,
+    /// When the workflow was taken on, in Unix milliseconds.
+    pub accepted_at_ms: Option<u64>,
     /// How long it may take, in milliseconds.
     pub deadline_ms: u64,
     /// The call's own span.
@@ -216,6 +218,7 @@ impl ChildClaim {
             kept: kept_for(storage, &call)?,
             call,
             used_ms: 0,
+            accepted_at_ms: self.accepted_at_ms,
         })))
     }
 

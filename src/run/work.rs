@@ -54,6 +54,9 @@ pub struct Execution {
     pub kept: Option<Box<Kept>>,
     /// How much of its deadline is gone already, in milliseconds: a workflow that goes on has what was left.
     pub used_ms: u64,
+    /// When the run's object took it on, in Unix milliseconds; a call of a workflow with the workflow. Nothing where a Worker
+    /// executes it, which begins at once.
+    pub accepted_at_ms: Option<u64>,
 }
 
 impl Execution {
@@ -179,6 +182,7 @@ fn begin<S: Storage>(storage: &S, ordinal: u32, moment: Moment<'_>) -> Result<Op
         kept: kept_for(storage, &call)?,
         call,
         used_ms,
+        accepted_at_ms: Some(attempt.accepted_at_ms),
     }))
 }
 

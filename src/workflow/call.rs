@@ -102,6 +102,7 @@ impl Running<'_> {
             input: input.clone(),
             fingerprint: fingerprint.to_owned(),
             conversation: call.conversation.clone(),
+            accepted_at_ms: self.execution.accepted_at_ms,
             deadline_ms: agent.deadline_ms.min(left_ms),
             traceparent: span.map_or_else(|| self.span.to_owned(), |span| span.traceparent()),
             parent_span: own.map(|own| own.span_id().to_owned()),

@@ -98,6 +98,7 @@ impl Clients {
                     call,
                     kept,
                     used_ms: 0,
+                    accepted_at_ms: None,
                 };
                 let job = Job::new(claimant, incarnation, execution, now_ms + hold_ms);
                 world.workers.push(job);

@@ -219,6 +219,7 @@ fn waiting(fallback: Option<Value>, cancelled: bool) -> Value {
         },
         kept: None,
         used_ms: 0,
+        accepted_at_ms: None,
     };
     let executed = block_on(executor.execute(execution));
     serde_json::from_str(&executed.commit_request().answer.body).expect("JSON")

@@ -63,6 +63,7 @@ fn call(bench: &Bench, parent: &Execution) -> Execution {
         input: Value::Null,
         fingerprint: "f".into(),
         conversation: None,
+        accepted_at_ms: parent.accepted_at_ms,
         deadline_ms: 1_000,
         traceparent: CALL_SPAN.into(),
         parent_span: Some(WORKFLOW_SPAN.into()),

@@ -3,13 +3,21 @@
 use std::thread;
 
 use contract_tests::answer::Answer;
+use contract_tests::folder::Folder;
+use contract_tests::gateway::Options;
 use contract_tests::message::Message;
-use contract_tests::model_server::{Act, Asked};
+use contract_tests::model_server::{Act, Asked, ModelServer};
 use contract_tests::outside::{fresh, wait_for};
+use contract_tests::schemas::assert_fits;
 use serde_json::{Value, json};
 
-use super::{World, new_world, world};
+use super::{MODEL_KEY, World, new_world, provider, world};
+use crate::cli::baton_at;
 use crate::direct::{answered, api_key, call};
+use crate::support::orchestrated_with;
+
+/// How long the lease of an orchestrator lasts, in milliseconds.
+const LEASE_MS: u64 = 3_000;
 
 /// A model's answer.
 fn says(text: &str) -> Act {
@@ -170,4 +178,92 @@ fn a_gateway_that_is_killed_in_the_middle_of_a_turn_loses_none_that_ended() {
     step(&world, "remember", &conversation, &text(3)).send().completed();
     let asked = world.models.asked(&text(3));
     assert_eq!(said(&asked[0]), [text(1), text(3)]);
+}
+
+#[test]
+fn a_conversation_goes_on_whoever_coordinates() {
+    let (models, conversation) = (ModelServer::start(MODEL_KEY), fresh());
+    models.plan(&conversation, [says("Noted.")]);
+    let options = Options {
+        variables: vec![(
+            "BATON_MODELS",
+            json!({"chat": provider("openai-chat", &models)}).to_string(),
+        )],
+        secrets: vec![("BATON_SECRETS", json!({"MODEL_KEY": MODEL_KEY}).to_string())],
+        ..Options::default()
+    };
+    let (gateway, mut orchestrator, api_key) = orchestrated_with(LEASE_MS, options);
+    let _ = orchestrator.wait_for_live();
+    let ask = |text: &str, conversation: &str| {
+        let body = json!({"text": text, "conversation": conversation});
+        let body = answered(&call(&gateway, &api_key, "/agents/remember/query", &body).send());
+        assert_eq!(body["status"], "completed", "{body}");
+        body["route"]["by"].as_str().expect("a route").to_owned()
+    };
+    wait_for("the orchestrator to coordinate", || {
+        // Each time in another conversation.
+        let other = format!("{conversation}/{}", fresh());
+        (ask(&other, &other) == "orchestrated").then_some(())
+    });
+    let text = |number: u32| format!("{conversation}: message {number}");
+    assert_eq!(ask(&text(1), &conversation), "orchestrated");
+    orchestrator.kill_hard();
+    assert_eq!(ask(&text(2), &conversation), "fallback");
+    let asked = models.asked(&text(2));
+    assert_eq!(said(&asked[0]), [text(1), text(2)]);
+}
+
+#[test]
+fn what_waits_while_its_conversation_is_erased_is_answered_and_not_kept() {
+    let (world, conversation) = (world(), fresh());
+    let text = |number: u32| format!("{conversation}: message {number}");
+    world.models.plan(&text(1), [Act::Stalls("{\"answer\": \"It ")]);
+    world.models.plan(&text(2), [says("Noted.")]);
+    world.models.plan(&text(3), [says("Noted.")]);
+    let begin = |number: u32| {
+        let step = step(world, "remember", &conversation, &text(number));
+        thread::spawn(move || step.try_send().ok().map(|answer| answer.completed()))
+    };
+    let is_waiting = |count: u64| {
+        wait_for("the turns", || {
+            let kept = kept(world, "orchestrator:acme", &conversation);
+            (kept.status() == 200 && kept.json()["waiting"] == count).then_some(())
+        });
+    };
+    // It is at work until its deadline, and its answer is no matter.
+    drop(begin(1));
+    is_waiting(1);
+    let waiting = begin(2);
+    is_waiting(2);
+    let path = format!("/operator/conversations/orchestrator:acme/{conversation}");
+    let erase = Message::new(&world.gateway, "DELETE", &path).signed_by_baton(world.gateway.key("operator"));
+    assert_eq!(erase.send().status(), 204);
+    let outcome = waiting.join().expect("no panic").expect("an answer");
+    assert_eq!(outcome["output"]["answer"], "Noted.");
+    kept(world, "orchestrator:acme", &conversation).problem(404, "conversation-unknown");
+    step(world, "remember", &conversation, &text(3)).send().completed();
+    assert_eq!(said(&world.models.asked(&text(3))[0]), [text(3)]);
+}
+
+#[test]
+fn an_operator_sees_and_erases_a_conversation_from_the_command_line() {
+    let (world, conversation) = (world(), fresh());
+    world.models.plan(&conversation, [says("Noted.")]);
+    let text = format!("{conversation}: my parcel is lost");
+    step(world, "remember", &conversation, &text).send().completed();
+    let folder = Folder::new("cli");
+    let baton = |verb: &str, more: &[&str]| {
+        let arguments = [&["conversation", verb, &conversation, "--orchestrator", "acme"], more].concat();
+        baton_at(&world.gateway, &folder, world.gateway.key("operator"), &arguments)
+    };
+    let shown = baton("show", &[]).expect(0);
+    for expected in [&text, "Noted."] {
+        assert!(shown.stdout.contains(expected), "no {expected} in:\n{}", shown.stdout);
+    }
+    let shown = baton("show", &["--json"]).expect(0);
+    let kept = serde_json::from_str(&shown.stdout).expect("JSON");
+    assert_fits("conversation", &kept);
+    let _ = baton("erase", &[]).expect(0);
+    let gone = baton("show", &[]).expect(3);
+    assert!(gone.stdout.contains("conversation-unknown"), "{}{}", gone.stdout, gone.stderr);
 }
