@@ -170,11 +170,17 @@ fn an_answer_that_stood_ready_is_no_success_of_the_agent() {
             status: 200,
             body: body.to_owned(),
         });
-        let (work, attempt) = (answer.end_of_work(), answer.ending());
+        let (work, attempt) = (answer.end_of_work("a"), answer.ending());
         (work.outcome, work.error_code, attempt.outcome)
     };
-    let stood_in = r#"{"status":"completed","stand_in":true,"failed":[{"code":"a"},{"code":"b"}]}"#;
-    assert_eq!(told(stood_in), ("failed".into(), Some("b".into()), "completed".into()));
-    let answered = r#"{"status":"completed","failed":[{"code":"a"}]}"#;
+    let stood_in = r#"{"status":"completed","stand_in":true,"failed":[{"agent":"a","code":"boom"},{"agent":"b","code":"input-not-accepted"}]}"#;
+    assert_eq!(
+        told(stood_in),
+        ("failed".into(), Some("boom".into()), "completed".into())
+    );
+    let second = r#"{"status":"completed","stand_in":true,"hops":[{"agent":"a","error":"boom","to":"c"}],
+        "failed":[{"agent":"a","code":"boom"},{"agent":"c","code":"late"}]}"#;
+    assert_eq!(told(second), ("failed".into(), Some("late".into()), "completed".into()));
+    let answered = r#"{"status":"completed","failed":[{"agent":"a","code":"boom"}]}"#;
     assert_eq!(told(answered), ("completed".into(), None, "completed".into()));
 }
