@@ -10,7 +10,7 @@ use super::{
     AgentManifest, BUDGET_MS, Finding, GatewayManifest, Implementation, RUST_AGENTS, RuleState, RulesConfig, Template,
     Visibility, budget_ms, input_of, workflow,
 };
-use super::{check_http, check_model};
+use super::{check_http, check_model, check_service};
 use crate::schema::{self, LazySchema, VIOLATIONS_MAX};
 use crate::text::phrase_problem;
 
@@ -68,6 +68,11 @@ pub(super) fn agent(agent: &AgentManifest, file: &Path, prompt: Option<&str>, fi
         Implementation::Http { http } => {
             for (at, reason) in check_http::problems(http) {
                 found(format!("/http{at}"), reason);
+            }
+        }
+        Implementation::Service { service } => {
+            for (at, reason) in check_service::problems(agent, service) {
+                found(at, reason);
             }
         }
         Implementation::Model { model } => {

@@ -10,6 +10,7 @@ mod gateway;
 mod http;
 mod kept;
 mod model;
+mod service;
 mod team;
 mod template;
 pub mod workflow;
@@ -23,6 +24,8 @@ mod check_http;
 #[cfg(not(target_arch = "wasm32"))]
 mod check_model;
 #[cfg(not(target_arch = "wasm32"))]
+mod check_service;
+#[cfg(not(target_arch = "wasm32"))]
 mod finding;
 #[cfg(not(target_arch = "wasm32"))]
 mod load;
@@ -34,13 +37,14 @@ pub use agent::{
 pub use direct::{BUDGET_MS, Direct, budget_ms, input_of};
 pub use gateway::{Discovery, GatewayLimits, GatewayManifest, GatewayRouting};
 pub use http::{
-    HTTP_TIMEOUT_MS, HeaderValue, HttpConfig, HttpTemplates, Method, RESPONSE_MAX_BYTES, RETRIES_MAX, SecretReference,
-    StatusFailure, StatusRule,
+    Exchange, HTTP_TIMEOUT_MS, HeaderValue, HttpConfig, HttpTemplates, Method, RESPONSE_MAX_BYTES, RETRIES_MAX,
+    SecretReference, StatusFailure, StatusRule,
 };
 pub use model::{
     FALLBACK_MODELS_MAX, MODEL_RETRIES, MODEL_TIMEOUT_MS, Message, ModelConfig, ModelName, ModelTemplates,
     OUTPUT_TOKENS, Role, TOOL_ROUNDS, TOOL_ROUNDS_MAX, TOOLS_MAX,
 };
+pub use service::{BoundWorker, RemoteAgent, ServiceConfig};
 pub use team::Team;
 pub use template::{Names, Reference, RenderError, Template, TemplateError};
 pub use workflow::WorkflowConfig;

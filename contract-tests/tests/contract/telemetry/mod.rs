@@ -25,6 +25,7 @@ fn gateway(endpoint: &str, protocol: &str, orchestrator: Configured) -> Gateway 
         ],
         secrets: vec![("OTEL_EXPORTER_OTLP_HEADERS", "x-api-key=abc%20def".to_owned())],
         history: true,
+        ..Options::default()
     })
 }
 
