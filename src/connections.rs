@@ -223,6 +223,12 @@ impl Connections {
         known.ok_or_else(|| format!("the origin `{written}` is not in BATON_HTTP_ORIGINS"))
     }
 
+    /// All origins of `BATON_HTTP_ORIGINS`, checked.
+    #[must_use]
+    pub fn origins(&self) -> Vec<String> {
+        self.origins.values().cloned().collect()
+    }
+
     /// The secret of this name.
     #[must_use]
     pub fn secret(&self, name: &str) -> Option<&Secret> {

@@ -1,10 +1,12 @@
 //! The arguments, with their help: examples first, because they are what people read.
 
+mod alerts;
 mod api_keys;
 mod dead_letters;
 mod doctor;
 mod history;
 mod link;
+mod overrides;
 mod query;
 mod route;
 mod run;
@@ -19,11 +21,13 @@ use clap_complete::Shell;
 
 use crate::input::Source;
 
+pub use alerts::Alerts;
 pub use api_keys::{ApiKeys, CreateApiKey, ListApiKeys, RevokeApiKey};
 pub use dead_letters::{DeadLetters, ListDeadLetters, ResendDeadLetter};
 pub use doctor::Doctor;
 pub use history::{Executions, Format, ListOutbox, Metrics, Outbox, ResendEvent};
 pub use link::{Link, LinkBreaker, LinkOrder, LinkStatus};
+pub use overrides::{Base, OverrideHistory, Overrides, RollBack, SetOverride, ShowOverrides, UnsetOverride};
 pub use query::Query;
 pub use route::{ExplainRoute, Route};
 pub use run::{
@@ -51,7 +55,7 @@ Gateway and key come from --gateway and --key, else from BATON_GATEWAY and BATON
 Exit codes:
   0  done: the step completed, the signature holds, nothing was found
   1  done, with a bad result: the step failed or was cancelled, a rule does not hold, manifests have findings,
-     no agent answers a text, a deployment has errors
+     no agent answers a text, a deployment has errors, an alert is firing
   2  asked wrongly: an argument, a file or the configuration
   3  the gateway refused the call
   4  no answer, or an answer whose signature does not hold";
@@ -94,7 +98,7 @@ pub enum Command {
     /// Look at a run, its state and its steps, and change them
     #[command(subcommand)]
     Run(Box<RunCommand>),
-    /// Look after callbacks that could not be delivered, with an operator's key
+    /// Look after callbacks and notices that could not be delivered, with an operator's key
     #[command(subcommand)]
     DeadLetters(DeadLetters),
     /// List the executions of agents, with an operator's key
@@ -104,9 +108,14 @@ pub enum Command {
     /// Look after events that wait for a destination or were given up, with an operator's key
     #[command(subcommand)]
     Outbox(Outbox),
+    /// Say how the alerts stand that the gateway declares, with an operator's key
+    Alerts(Alerts),
     /// Make, list and revoke the API keys of customers, with an operator's key
     #[command(subcommand)]
     ApiKeys(ApiKeys),
+    /// Change agents without a deployment, and go back, with an operator's key
+    #[command(subcommand)]
+    Overrides(Overrides),
     /// Look at the links to orchestrators and command them, with an operator's key
     #[command(subcommand)]
     Link(Link),

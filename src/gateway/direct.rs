@@ -83,6 +83,7 @@ impl Gateway<'_> {
             .authenticate(session, request.headers(), occasion, platform)
             .await?;
         record.key_id = Some(customer.key.clone());
+        record.span = Some(occasion.span());
         let agent = admitted.parameters.get("agent");
         let agent = (admitted.route.action == Action::QueryAgent).then_some(agent);
         let query = self
@@ -182,11 +183,7 @@ impl Gateway<'_> {
 
     /// An agent that customers may call, if this one may.
     fn open_agent(&self, id: &str, customer: &Customer) -> Result<&AgentManifest, Problem> {
-        let agent = self
-            .team
-            .agent(id)
-            .filter(|agent| agent.visibility == Visibility::Public);
-        let agent = agent.ok_or(Problem::UnknownAgent)?;
+        let agent = self.visible_agent(id, |visibility| visibility == Visibility::Public)?;
         customer.authorise(id)?;
         Ok(agent)
     }

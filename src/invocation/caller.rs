@@ -27,6 +27,15 @@ pub struct Occasion {
     pub address: String,
 }
 
+impl Occasion {
+    /// The request's own span: the same whenever it is asked for, before it is decided whether it is sampled. To be used
+    /// once the caller is known: nobody else's trace is carried on.
+    #[must_use]
+    pub fn span(&self) -> TraceContext {
+        TraceContext::child_of(self.trace.as_ref(), &self.random)
+    }
+}
+
 /// What makes a caller one that may ask.
 #[derive(Clone, Copy)]
 pub enum Identity<'a> {
@@ -185,9 +194,8 @@ impl<'a, P: Platform> Caller<'a, P> {
     /// The span of what this request asks for: a child of the caller's own, where it named one.
     #[must_use]
     pub fn traceparent(&self) -> String {
-        let parent = self.occasion.trace.as_ref();
-        let own = TraceContext::child_of(parent, &self.occasion.random);
-        let is_sampled = self.sampler.samples(&own, parent.is_some());
+        let own = self.occasion.span();
+        let is_sampled = self.sampler.samples(&own, self.occasion.trace.is_some());
         own.with_sampled(is_sampled).traceparent()
     }
 }

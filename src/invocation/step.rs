@@ -222,6 +222,7 @@ impl<'a, P: Platform> Invocation<'a, P> {
             fingerprint,
             agent_version: agent.version.clone(),
             retry: agent.retry.clone(),
+            notifications: agent.notifications.clone(),
             hold_ms: deadline_ms + COMMIT_GRACE_MS,
             background: mode == Mode::Background || workflow,
             workflow,

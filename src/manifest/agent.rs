@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::kept::Kept;
-use super::{DEADLINE_MS, Direct, HttpConfig, ModelConfig, ServiceConfig, Template, WorkflowConfig};
+use super::{DEADLINE_MS, Direct, HttpConfig, ModelConfig, Notification, ServiceConfig, Template, WorkflowConfig};
 use crate::schema::LazySchema;
 use crate::text::{NEGATIONS, Phrases};
 
@@ -59,6 +59,9 @@ pub struct AgentManifest {
     /// What makes a router choose this agent.
     #[serde(default, skip_serializing_if = "Routing::is_empty")]
     pub routing: Routing,
+    /// What is told to channels when a step of it has ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notifications: Vec<Notification>,
     /// How customers call it without an orchestrator.
     #[serde(default, skip_serializing_if = "Direct::is_usual")]
     pub direct: Direct,

@@ -8,7 +8,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::bundle::Definitions;
-use super::{AGENTS_MAX, AgentManifest, GatewayManifest, JSON_DEPTH_MAX, MANIFEST_MAX_BYTES, PROMPT_MAX_BYTES, Team};
+use super::{
+    AGENTS_MAX, AgentManifest, GatewayManifest, JSON_DEPTH_MAX, MANIFEST_MAX_BYTES, Overridden, PROMPT_MAX_BYTES, Team,
+};
 use super::{Finding, check};
 use crate::json;
 use crate::schema::{Schema, VIOLATIONS_MAX, Violation};
@@ -26,14 +28,15 @@ pub fn load(dir: &Path) -> Result<Team, Vec<Finding>> {
     load_with(dir, &[])
 }
 
-/// Like [`load`], with the agents of further folders, which have no `gateway.json`.
+/// Like [`load`], with the agents of further folders. What a `gateway.json` there says stands in the place of what the
+/// first one says, field by field.
 ///
 /// # Errors
 /// Everything that is wrong, in the order of the files.
 pub fn load_with(dir: &Path, more_agents: &[&Path]) -> Result<Team, Vec<Finding>> {
     let mut loader = Loader::default();
     let gateway_file = dir.join(GATEWAY_FILE);
-    let gateway = loader.gateway(&gateway_file);
+    let gateway = loader.gateway(&gateway_file, more_agents);
     loader.agents(dir);
     for dir in more_agents {
         loader.agents(dir);
@@ -48,6 +51,7 @@ pub fn load_with(dir: &Path, more_agents: &[&Path]) -> Result<Team, Vec<Finding>
                 gateway,
                 agents,
                 prompts,
+                overridden: Overridden::default(),
             })
         }
         _ => Err(loader.findings),
@@ -70,8 +74,17 @@ impl Loader {
         });
     }
 
-    fn gateway(&mut self, file: &Path) -> Option<GatewayManifest> {
-        let value = self.read(file)?;
+    fn gateway(&mut self, file: &Path, more: &[&Path]) -> Option<GatewayManifest> {
+        let mut value = self.read(file)?;
+        for file in more
+            .iter()
+            .map(|dir| dir.join(GATEWAY_FILE))
+            .filter(|file| file.exists())
+        {
+            if let (Value::Object(all), Value::Object(more)) = (&mut value, self.read(&file)?) {
+                all.extend(more);
+            }
+        }
         self.conforms(file, &value, GATEWAY_SCHEMA)?;
         self.typed(file, value)
     }

@@ -5,11 +5,14 @@
 //! This module is compiled into the build script as well: it knows the agents' names, not their code.
 
 mod agent;
+mod alert;
+mod channel;
 mod direct;
 mod gateway;
 mod http;
 mod kept;
 mod model;
+mod notification;
 mod service;
 mod team;
 mod template;
@@ -19,12 +22,16 @@ pub mod workflow;
 mod bundle;
 #[cfg(not(target_arch = "wasm32"))]
 mod check;
+pub(crate) mod check_adjustable;
 #[cfg(not(target_arch = "wasm32"))]
 mod check_http;
-#[cfg(not(target_arch = "wasm32"))]
 mod check_model;
 #[cfg(not(target_arch = "wasm32"))]
+mod check_notices;
+#[cfg(not(target_arch = "wasm32"))]
 mod check_service;
+#[cfg(not(target_arch = "wasm32"))]
+mod check_tools;
 #[cfg(not(target_arch = "wasm32"))]
 mod finding;
 #[cfg(not(target_arch = "wasm32"))]
@@ -34,6 +41,8 @@ pub use agent::{
     AgentManifest, Example, Fallback, Implementation, Keyword, Limits, RetryPolicy, Routing, Rule, RuleHandOff,
     RuleState, RulesConfig, RustConfig, Visibility,
 };
+pub use alert::{ALERT_CHANNELS_MAX, ALERT_MINUTES_MAX, ALERTS_MAX, AlertConfig, Percentile, Watch};
+pub use channel::{CHANNELS_MAX, ChannelConfig, ChannelKind};
 pub use direct::{BUDGET_MS, Direct, budget_ms, input_of};
 pub use gateway::{Discovery, GatewayLimits, GatewayManifest, GatewayRouting};
 pub use http::{
@@ -44,8 +53,9 @@ pub use model::{
     FALLBACK_MODELS_MAX, MODEL_RETRIES, MODEL_TIMEOUT_MS, Message, ModelConfig, ModelName, ModelTemplates,
     OUTPUT_TOKENS, Role, TOOL_ROUNDS, TOOL_ROUNDS_MAX, TOOLS_MAX,
 };
+pub use notification::{MESSAGE_MAX_CHARS, NOTIFICATION_NAMES, NOTIFICATIONS_MAX, Notification, NotifiedOutcome};
 pub use service::{BoundWorker, RemoteAgent, ServiceConfig};
-pub use team::Team;
+pub use team::{Overridden, Team};
 pub use template::{Names, Reference, RenderError, Template, TemplateError};
 pub use workflow::WorkflowConfig;
 

@@ -17,7 +17,7 @@ use super::storage::{Storage, Table};
 use super::telling;
 use super::work::{COMMIT_GRACE_MS, Execution};
 use crate::agent::Failure;
-use crate::manifest::RetryPolicy;
+use crate::manifest::{Notification, RetryPolicy};
 
 /// What was decided, by the workflow's step and the node.
 const DECISIONS: Table<Decision> = Table::new(DECISION);
@@ -56,6 +56,8 @@ pub struct ChildClaim {
     pub agent_version: String,
     /// Whether that is a workflow itself.
     pub workflow: bool,
+    /// What channels are told when the call has ended.
+    pub notifications: Vec<Notification>,
     /// Valid for the agent's input schema.
     pub input: Value,
     /// Digest of agent and input.
@@ -163,6 +165,7 @@ impl ChildClaim {
             hedge: false,
             // The workflow itself tries again.
             retry: RetryPolicy::default(),
+            notifications: self.notifications.clone(),
             retryable: false,
             cancelled: false,
             callback_url: None,

@@ -40,14 +40,14 @@ pub struct Corrupt {
 }
 
 /// Rows of one kind, as JSON.
-pub(super) struct Table<T> {
+pub(crate) struct Table<T> {
     prefix: &'static str,
     rows: PhantomData<fn() -> T>,
 }
 
 impl<T: Serialize + DeserializeOwned> Table<T> {
     /// A table whose keys begin with `prefix`, which ends with a slash. No table's prefix begins with another's.
-    pub(super) const fn new(prefix: &'static str) -> Self {
+    pub(crate) const fn new(prefix: &'static str) -> Self {
         Self {
             prefix,
             rows: PhantomData,
@@ -58,23 +58,23 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         format!("{}{id}", self.prefix)
     }
 
-    pub(super) fn get<S: Storage>(&self, storage: &S, id: &str) -> Result<Option<T>, S::Error> {
+    pub(crate) fn get<S: Storage>(&self, storage: &S, id: &str) -> Result<Option<T>, S::Error> {
         let key = self.key(id);
         storage.get(&key)?.map(|text| read(&key, &text)).transpose()
     }
 
-    pub(super) fn put<S: Storage>(&self, storage: &S, id: &str, row: &T) -> Result<(), S::Error> {
+    pub(crate) fn put<S: Storage>(&self, storage: &S, id: &str, row: &T) -> Result<(), S::Error> {
         let key = self.key(id);
         let text = serde_json::to_string(row).map_err(|_| Corrupt { key: key.clone() })?;
         storage.put(&key, &text)
     }
 
-    pub(super) fn delete<S: Storage>(&self, storage: &S, id: &str) -> Result<(), S::Error> {
+    pub(crate) fn delete<S: Storage>(&self, storage: &S, id: &str) -> Result<(), S::Error> {
         storage.delete(&self.key(id))
     }
 
     /// The rows in the order of their ids, from after the id `after` on.
-    pub(super) fn list<S: Storage>(
+    pub(crate) fn list<S: Storage>(
         &self,
         storage: &S,
         after: &str,

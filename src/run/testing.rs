@@ -192,6 +192,7 @@ pub(super) fn request(key: &str, attempt: u32) -> ClaimRequest {
         },
         agent_version: "1.0.0".to_owned(),
         retry: RetryPolicy::default(),
+        notifications: Vec::new(),
         hold_ms: HOLD_MS,
         background: false,
         workflow: false,

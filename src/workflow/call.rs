@@ -99,6 +99,7 @@ impl Running<'_> {
             agent: agent.id.clone(),
             agent_version: agent.version.clone(),
             workflow: agent.is_workflow(),
+            notifications: agent.notifications.clone(),
             input: input.clone(),
             fingerprint: fingerprint.to_owned(),
             deadline_ms: agent.deadline_ms.min(left_ms),

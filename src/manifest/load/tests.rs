@@ -2,6 +2,7 @@
 
 mod direct;
 mod kinds;
+mod notices;
 
 use super::*;
 use crate::manifest::{
@@ -18,12 +19,20 @@ fn findings(files: &[(&str, String)]) -> Vec<String> {
 
 /// The same, with this `routing` of the gateway.
 fn findings_with(routing: Value, files: &[(&str, String)]) -> Vec<String> {
+    findings_of(&json!({ "routing": routing }), files)
+}
+
+/// The same, with these fields of the gateway.
+fn findings_of(gateway_fields: &Value, files: &[(&str, String)]) -> Vec<String> {
     static FOLDERS: AtomicUsize = AtomicUsize::new(0);
     let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
     let dir = std::env::temp_dir().join(format!("baton-manifests-{}-{number}", std::process::id()));
     std::fs::create_dir_all(dir.join("shared")).unwrap();
-    let gateway = json!({"id": "g", "version": "1.0.0", "title": "G", "description": "G.",
-        "limits": {"deadline_max_ms": 60000}, "routing": routing});
+    let mut gateway = json!({"id": "g", "version": "1.0.0", "title": "G", "description": "G.",
+        "limits": {"deadline_max_ms": 60000}});
+    for (field, value) in gateway_fields.as_object().unwrap() {
+        gateway[field] = value.clone();
+    }
     std::fs::write(dir.join("gateway.json"), gateway.to_string()).unwrap();
     for (name, text) in files {
         std::fs::write(dir.join(name), text).unwrap();
@@ -58,7 +67,11 @@ fn check(agents: &[(String, String)], expected: &[&str]) {
         .iter()
         .map(|(name, text)| (name.as_str(), text.clone()))
         .collect();
-    let found = findings(&files);
+    check_found(&findings(&files), expected);
+}
+
+#[track_caller]
+fn check_found(found: &[String], expected: &[&str]) {
     assert_eq!(found.len(), expected.len(), "{found:#?}");
     for (found, expected) in found.iter().zip(expected) {
         assert!(found.starts_with(expected), "{found}\nis not: {expected}");

@@ -61,6 +61,7 @@ fn call(bench: &Bench, parent: &Execution) -> Execution {
         agent: "redact".into(),
         agent_version: "1.0.0".into(),
         workflow: false,
+        notifications: Vec::new(),
         input: Value::Null,
         fingerprint: "f".into(),
         deadline_ms: 1_000,

@@ -145,6 +145,7 @@ impl Stage {
             },
             agent_version: agent.version.clone(),
             retry: RetryPolicy::default(),
+            notifications: Vec::new(),
             hold_ms: 1,
             background: true,
             workflow: true,
