@@ -1,7 +1,7 @@
 //! What an override may say, and what becomes of an agent by it.
 
 use super::*;
-use crate::manifest::{DEADLINE_MAX_MS, budget_ms};
+use crate::manifest::DEADLINE_MAX_MS;
 
 const OVERRIDE_SCHEMA: &str = include_str!("../../wire/agent-override.schema.json");
 const AGENT_SCHEMA: &str = include_str!("../../../manifests/schema/agent.schema.json");
@@ -204,7 +204,7 @@ fn what_the_check_of_manifests_refuses() {
 fn a_deadline_keeps_what_depends_on_it() {
     let hedged = Team::embedded().agent("hedged").expect("the fixture");
     let after_ms = hedged.direct.hedge_after_ms.expect("it begins beside the orchestrator");
-    let budget = |deadline_ms| budget_ms(hedged.direct.budget_ms, deadline_ms);
+    let budget = |deadline_ms| crate::manifest::budget_ms(hedged.direct.budget_ms, deadline_ms);
     let shortest = (100..)
         .find(|deadline_ms| budget(*deadline_ms) > after_ms)
         .expect("one");
