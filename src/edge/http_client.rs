@@ -42,8 +42,8 @@ pub async fn send_and_ignore_body(
     head.map_err(|unanswered| unanswered.to_string())
 }
 
-/// Sends a request, to a bound Worker or over the network, and answers when the head of its answer is there. There is no limit of time or size: whoever reads has its
-/// own. The call is aborted when the future or the body is dropped.
+/// Sends a request, to a bound Worker or over the network, and answers when the head of its answer is there. There is no
+/// limit of time or size: whoever reads has its own. The call is aborted when the future or the body is dropped.
 ///
 /// # Errors
 /// When the call fails.
