@@ -130,7 +130,7 @@ pub struct Config {
     pub metrics_token: Option<MetricsToken>,
     /// What is told of runs, and where it goes: the variables that begin with `OTEL_`, and `BATON_HISTORY_DAYS`.
     pub telemetry: Settings,
-    /// What agents reach outside: `BATON_HTTP_ORIGINS`, `BATON_MODELS`, `BATON_SECRETS`.
+    /// What agents reach outside: `BATON_HTTP_ORIGINS`, `BATON_MODELS`, `BATON_GATEWAYS`, `BATON_SECRETS`.
     pub connections: Connections,
 }
 
@@ -197,10 +197,11 @@ impl Config {
         let orchestrators = variable("BATON_ORCHESTRATORS").unwrap_or_else(|| "[]".into());
         let environment = Environment::of(variable("BATON_ENVIRONMENT"));
         let telemetry = Settings::read(&variable, environment.is_development())?;
-        let connections = Connections::read(&variable, environment.is_development())?;
+        let keyring = Keyring::parse(&keys)?;
+        let connections = Connections::read(&variable, &keyring, environment.is_development())?;
         Ok(Self {
             connections,
-            keyring: Keyring::parse(&keys)?,
+            keyring,
             origins: Origins::parse(&origins)?,
             orchestrators: read_orchestrators(&orchestrators, &environment)?,
             environment,

@@ -191,11 +191,12 @@ pub struct NewKey {
     /// The key's id, which signatures name [default: orchestrator, purpose and a random part]
     #[arg(long, value_parser = key_id)]
     pub id: Option<String>,
-    /// The orchestrator that holds the key, as in BATON_ORCHESTRATORS
+    /// The orchestrator that holds the key, as in BATON_ORCHESTRATORS; for `call` the other gateway, as in BATON_GATEWAYS
     #[arg(long, default_value = "reference")]
     pub orchestrator: String,
     /// What the key signs: `invoke` for its calls to the gateway, `register` for the gateway's calls to it, `callback`
-    /// for the gateway's webhooks to its receivers, `operate` for an operator's calls
+    /// for the gateway's webhooks to its receivers, `operate` for an operator's calls, `call` for the gateway's calls to
+    /// another gateway
     #[arg(long, value_enum, value_delimiter = ',', default_value = "invoke")]
     pub purpose: Vec<PurposeArg>,
     /// The agents that it may invoke, comma-separated; `*` is all of them
@@ -340,6 +341,8 @@ pub enum PurposeArg {
     Callback,
     /// An operator's calls to the gateway
     Operate,
+    /// The gateway's calls to another gateway
+    Call,
 }
 
 impl From<PurposeArg> for Purpose {
@@ -349,6 +352,7 @@ impl From<PurposeArg> for Purpose {
             PurposeArg::Register => Self::Register,
             PurposeArg::Callback => Self::Callback,
             PurposeArg::Operate => Self::Operate,
+            PurposeArg::Call => Self::Call,
         }
     }
 }

@@ -44,6 +44,7 @@ mod tests {
     use super::super::tests::FakeHost;
     use super::*;
     use crate::manifest::Team;
+    use crate::run::call::Behalf;
 
     fn logged(traceparent: Option<&str>, message: &str, fields: &Value) -> Value {
         let host = FakeHost::at(1_000);
@@ -55,6 +56,7 @@ mod tests {
             deadline_at_ms: 2_000,
             state: None,
             traceparent,
+            behalf: &Behalf::default(),
             team: Team::embedded(),
             host: &host,
             cancellation: &host,

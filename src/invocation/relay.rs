@@ -181,6 +181,7 @@ impl<'a, 'e> Relay<'a, 'e> {
                     .as_ref()
                     .filter(|_| agent.state.is_some() || !call.state.is_kept()),
                 traceparent: Some(&span),
+                behalf: &call.behalf,
                 team: self.executor.team,
                 host: self.executor.host,
                 cancellation: self.executor.cancellation,

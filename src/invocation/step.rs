@@ -243,6 +243,7 @@ impl<'a, P: Platform> Invocation<'a, P> {
                 text: body.text,
                 traceparent: caller.traceparent(),
                 request_id: caller.occasion.request_id.clone(),
+                behalf: caller.behalf(),
             },
         })
     }

@@ -10,7 +10,7 @@ use super::{
     AgentManifest, Finding, GatewayManifest, Implementation, RUST_AGENTS, RuleState, RulesConfig, Template, Visibility,
     input_of, workflow,
 };
-use super::{check_adjustable, check_http, check_notices, check_tools};
+use super::{check_adjustable, check_http, check_notices, check_service, check_tools};
 use crate::schema::{self, LazySchema, VIOLATIONS_MAX};
 
 /// What a customer might say: a template that cannot wrap this one cannot wrap any.
@@ -67,6 +67,11 @@ pub(super) fn agent(agent: &AgentManifest, file: &Path, prompt: Option<&str>, fi
         Implementation::Http { http } => {
             for (at, reason) in check_http::problems(http) {
                 found(format!("/http{at}"), reason);
+            }
+        }
+        Implementation::Service { service } => {
+            for (at, reason) in check_service::problems(agent, service) {
+                found(at, reason);
             }
         }
         // Checked with what is adjustable, below.

@@ -3,6 +3,15 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// On whose behalf a step is executed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Behalf {
+    /// The orchestrator that the run belongs to: those of others may have the same id.
+    pub orchestrator: String,
+    /// How many gateways the call went through before this one, each calling the next.
+    pub depth: u32,
+}
+
 /// A step to execute.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Call {
@@ -33,6 +42,9 @@ pub struct Call {
     pub traceparent: String,
     /// The request that asked for it.
     pub request_id: String,
+    /// On whose behalf.
+    #[serde(default)]
+    pub behalf: Behalf,
 }
 
 impl Call {
@@ -58,6 +70,7 @@ impl Call {
             text: None,
             traceparent: self.traceparent.clone(),
             request_id: self.request_id.clone(),
+            behalf: self.behalf.clone(),
         }
     }
 }

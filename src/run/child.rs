@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::attempt::{self, ATTEMPTS_MAX, Attempt, EXECUTIONS_MAX, Phase, StoredAnswer};
-use super::call::{Call, StateSource};
+use super::call::{Behalf, Call, StateSource};
 use super::ledger::kept_for;
 use super::question::Moment;
 use super::record;
@@ -70,6 +70,8 @@ pub struct ChildClaim {
     pub parent_span: Option<String>,
     /// The request that asked for the workflow.
     pub request_id: String,
+    /// On whose behalf.
+    pub behalf: Behalf,
 }
 
 /// What a claim of a call came to.
@@ -208,6 +210,7 @@ impl ChildClaim {
             text: None,
             traceparent: attempt.traceparent.clone(),
             request_id: self.request_id.clone(),
+            behalf: self.behalf.clone(),
         };
         Ok(Child::Granted(Box::new(Execution {
             ordinal: attempt.ordinal,

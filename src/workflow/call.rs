@@ -106,6 +106,7 @@ impl Running<'_> {
             traceparent: span.map_or_else(|| self.span.to_owned(), |span| span.traceparent()),
             parent_span: own.map(|own| own.span_id().to_owned()),
             request_id: call.request_id.clone(),
+            behalf: call.behalf.clone(),
         }
     }
 

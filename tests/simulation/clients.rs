@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use baton::manifest::{Notification, RetryPolicy};
 use baton::run::RunName;
-use baton::run::call::{Call, StateSource};
+use baton::run::call::{Behalf, Call, StateSource};
 use baton::run::delivery::{DeliveryState, Resend};
 use baton::run::handoff::{HandOffRequest, Handed, HandedOff, Handoff};
 use baton::run::ledger::{Claim, ClaimRequest};
@@ -141,6 +141,7 @@ impl Clients {
                 text: None,
                 traceparent: String::new(),
                 request_id: String::new(),
+                behalf: Behalf::default(),
             },
             agent_version: "1".into(),
             retry: RetryPolicy {

@@ -239,6 +239,7 @@ fn waiting(fallback: Option<Value>, cancelled: bool) -> Value {
             text: None,
             traceparent: String::new(),
             request_id: String::new(),
+            behalf: call::Behalf::default(),
         },
         kept: None,
         used_ms: 0,

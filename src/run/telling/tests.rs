@@ -1,3 +1,4 @@
+use super::super::call::Behalf;
 use super::super::child::{Child, ChildClaim, Hold};
 use super::super::coordination::TakeOver;
 use super::super::ledger::ClaimRequest;
@@ -67,6 +68,7 @@ fn call(bench: &Bench, parent: &Execution) -> Execution {
         traceparent: CALL_SPAN.into(),
         parent_span: Some(WORKFLOW_SPAN.into()),
         request_id: "req".into(),
+        behalf: Behalf::default(),
     };
     match bench.transact(|storage| claim.answer(storage, bench.moment("instance")).unwrap()) {
         Child::Granted(execution) => *execution,

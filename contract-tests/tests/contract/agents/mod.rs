@@ -1,8 +1,10 @@
 //! Agents that reach outside of the gateway: calls of an HTTP API, and models, against real servers.
 
 mod front_desk;
+mod gateways;
 mod http;
 mod models;
+mod services;
 
 use std::sync::OnceLock;
 
