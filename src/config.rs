@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::access::slots::CONCURRENT_STEPS_MAX;
-use crate::access::{CorsOriginError, CorsOrigins};
+use crate::access::{CorsOriginError, CorsOrigins, MetricsToken, MetricsTokenError};
 use crate::connections::{ConnectionError, Connections};
 use crate::outgoing::{Refusal, Rules, check_origin};
 use crate::signature::keys::KeyError;
@@ -26,11 +26,21 @@ pub const CONVERSATIONS: &str = "CONVERSATIONS";
 /// The binding of the D1 database.
 pub const HISTORY: &str = "HISTORY";
 
+/// The binding of the Overrides object.
+pub const OVERRIDES_WRITER: &str = "OVERRIDES_WRITER";
+
+/// The binding of the KV namespace with the copy of the overrides. Without it there are none.
+pub const OVERRIDES: &str = "OVERRIDES";
+
+/// The binding of the queue that telemetry goes through, where there is one.
+pub const TELEMETRY: &str = "TELEMETRY";
+
 /// The Durable Objects that have to be bound: binding and class.
-pub const DURABLE_OBJECTS: [(&str, &str); 4] = [
+pub const DURABLE_OBJECTS: [(&str, &str); 5] = [
     (RUNS, "RunObject"),
     (LINKS, "LinkObject"),
     (CLIENTS, "ClientObject"),
+    (OVERRIDES_WRITER, "OverridesObject"),
     (CONVERSATIONS, "ConversationObject"),
 ];
 
@@ -120,9 +130,11 @@ pub struct Config {
     pub run_retention_ms: u64,
     /// The web pages that may call with an API key: `BATON_CORS_ORIGINS`.
     pub cors_origins: CorsOrigins,
+    /// Who may scrape `/metrics`, if anybody: `BATON_METRICS_TOKEN`.
+    pub metrics_token: Option<MetricsToken>,
     /// What is told of runs, and where it goes: the variables that begin with `OTEL_`, and `BATON_HISTORY_DAYS`.
     pub telemetry: Settings,
-    /// What agents reach outside: `BATON_HTTP_ORIGINS`, `BATON_MODELS`, `BATON_SECRETS`.
+    /// What agents reach outside: `BATON_HTTP_ORIGINS`, `BATON_MODELS`, `BATON_GATEWAYS`, `BATON_SECRETS`.
     pub connections: Connections,
 }
 
@@ -168,6 +180,8 @@ pub enum ConfigError {
     RunRetention(String),
     #[error("BATON_CORS_ORIGINS: {0}")]
     CorsOrigins(#[from] CorsOriginError),
+    #[error("BATON_METRICS_TOKEN: {0}")]
+    MetricsToken(#[from] MetricsTokenError),
     #[error("{0}")]
     Telemetry(#[from] SettingsError),
     #[error("{0}")]
@@ -187,15 +201,19 @@ impl Config {
         let orchestrators = variable("BATON_ORCHESTRATORS").unwrap_or_else(|| "[]".into());
         let environment = Environment::of(variable("BATON_ENVIRONMENT"));
         let telemetry = Settings::read(&variable, environment.is_development())?;
-        let connections = Connections::read(&variable, environment.is_development())?;
+        let keyring = Keyring::parse(&keys)?;
+        let connections = Connections::read(&variable, &keyring, environment.is_development())?;
         Ok(Self {
             connections,
-            keyring: Keyring::parse(&keys)?,
+            keyring,
             origins: Origins::parse(&origins)?,
             orchestrators: read_orchestrators(&orchestrators, &environment)?,
             environment,
             run_retention_ms: read_run_retention_ms(variable("BATON_RUN_RETENTION_S"))?,
             cors_origins: CorsOrigins::parse(&variable("BATON_CORS_ORIGINS").unwrap_or_default())?,
+            metrics_token: variable("BATON_METRICS_TOKEN")
+                .map(|token| MetricsToken::parse(&token))
+                .transpose()?,
             telemetry,
         })
     }
@@ -326,6 +344,24 @@ mod tests {
         check(&[ORIGINS], "ok");
         check(&[ORIGINS, ("BATON_KEYS", "no")], "BATON_KEYS: ");
         check(&[("BATON_ORIGINS", "gw")], "`gw` is no origin");
+    }
+
+    #[test]
+    fn metrics_token() {
+        let good = "0123456789abcdef0123456789abcdef";
+        assert_eq!(read(&[]).metrics_token, None);
+        assert!(
+            read(&[("BATON_METRICS_TOKEN", good)])
+                .metrics_token
+                .is_some_and(|token| token.is(good))
+        );
+        // An empty one would open it to everybody, and must not be taken for none either: somebody meant to set it.
+        for wrong in ["", "short", &format!("{good} ")] {
+            check(
+                &[ORIGINS, ("BATON_METRICS_TOKEN", wrong)],
+                "BATON_METRICS_TOKEN: write 32 to 256",
+            );
+        }
     }
 
     #[test]

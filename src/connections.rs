@@ -1,4 +1,5 @@
-//! What the operator configured for agents that reach the outside: origins by name, providers of models, secrets.
+//! What the operator configured for agents that reach the outside: origins by name, providers of models, other gateways,
+//! secrets.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,12 +8,13 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::outgoing::{Refusal, check_origin};
+use crate::signature::{KeyRecord, Keyring, Purpose};
 
-/// At most this many secrets, origins or providers are configured, each.
+/// At most this many secrets, origins, providers or gateways are configured, each.
 pub const CONNECTIONS_MAX: usize = 64;
 /// A secret has at most this many bytes.
 pub const SECRET_MAX_BYTES: usize = 4096;
-/// A name of a secret, an origin or a provider has at most this many bytes.
+/// A name of a secret, an origin, a provider or a gateway has at most this many bytes.
 pub const NAME_MAX_BYTES: usize = 63;
 
 /// A secret that agents send in a header field. Nothing shows it.
@@ -58,6 +60,25 @@ pub struct Provider {
     pub key: Option<Secret>,
 }
 
+/// Another gateway, whose agents are called by signed steps.
+#[derive(Debug, Clone)]
+pub struct OtherGateway {
+    /// Its name in `BATON_GATEWAYS`.
+    pub name: String,
+    /// Its origin, checked.
+    pub origin: String,
+    /// The keys of the purpose `call` that bear its name.
+    keys: Keyring,
+}
+
+impl OtherGateway {
+    /// The key to sign with: of those valid now (`now_s` in Unix seconds), the one that became valid last.
+    #[must_use]
+    pub fn key(&self, now_s: u64) -> Option<&KeyRecord> {
+        self.keys.signing_key(&self.name, Purpose::Call, now_s)
+    }
+}
+
 /// What is configured.
 #[derive(Debug, Clone, Default)]
 pub struct Connections {
@@ -67,6 +88,8 @@ pub struct Connections {
     origins: BTreeMap<String, String>,
     /// `BATON_MODELS`
     providers: BTreeMap<String, Provider>,
+    /// `BATON_GATEWAYS`
+    gateways: BTreeMap<String, OtherGateway>,
     /// `BATON_SECRETS`
     secrets: BTreeMap<String, Secret>,
 }
@@ -115,11 +138,16 @@ struct ProviderEntry {
 }
 
 impl Connections {
-    /// Reads the configuration. `variable` answers the value of a variable or secret.
+    /// Reads the configuration. `variable` answers the value of a variable or secret; other gateways are called with keys of
+    /// `keyring`.
     ///
     /// # Errors
     /// Names the variable, what is wrong with it and what to write instead. Never shows a secret.
-    pub fn read(variable: impl Fn(&str) -> Option<String>, development: bool) -> Result<Self, ConnectionError> {
+    pub fn read(
+        variable: impl Fn(&str) -> Option<String>,
+        keyring: &Keyring,
+        development: bool,
+    ) -> Result<Self, ConnectionError> {
         let text = |name| variable(name).unwrap_or_else(|| "{}".to_owned());
         let mut read = Self {
             development,
@@ -137,18 +165,26 @@ impl Connections {
             }
             read.secrets.insert(name, Secret(value));
         }
-        let origins: BTreeMap<String, String> = entries(
+        read.origins = origins(
             "BATON_HTTP_ORIGINS",
             r#"a JSON object such as {"crm": "https://crm.example.com"}"#,
             &text("BATON_HTTP_ORIGINS"),
+            development,
         )?;
-        for (name, origin) in origins {
-            let checked = check_origin(&origin, development).map_err(|refusal| ConnectionError::Origin {
-                variable: "BATON_HTTP_ORIGINS",
+        let gateways = origins(
+            "BATON_GATEWAYS",
+            r#"a JSON object such as {"east": "https://agents.example.com"}"#,
+            &text("BATON_GATEWAYS"),
+            development,
+        )?;
+        for (name, origin) in gateways {
+            let keys = keyring.held_by(&name, Purpose::Call);
+            let gateway = OtherGateway {
                 name: name.clone(),
-                refusal,
-            })?;
-            read.origins.insert(name, checked);
+                origin,
+                keys,
+            };
+            read.gateways.insert(name, gateway);
         }
         let providers: BTreeMap<String, ProviderEntry> = entries(
             "BATON_MODELS",
@@ -169,6 +205,7 @@ impl Connections {
             development: false,
             origins: BTreeMap::new(),
             providers: BTreeMap::new(),
+            gateways: BTreeMap::new(),
             secrets: BTreeMap::new(),
         };
         &NONE
@@ -186,6 +223,12 @@ impl Connections {
         known.ok_or_else(|| format!("the origin `{written}` is not in BATON_HTTP_ORIGINS"))
     }
 
+    /// All origins of `BATON_HTTP_ORIGINS`, checked.
+    #[must_use]
+    pub fn origins(&self) -> Vec<String> {
+        self.origins.values().cloned().collect()
+    }
+
     /// The secret of this name.
     #[must_use]
     pub fn secret(&self, name: &str) -> Option<&Secret> {
@@ -196,6 +239,17 @@ impl Connections {
     #[must_use]
     pub fn provider(&self, name: &str) -> Option<&Provider> {
         self.providers.get(name)
+    }
+
+    /// The gateway of this name.
+    #[must_use]
+    pub fn gateway(&self, name: &str) -> Option<&OtherGateway> {
+        self.gateways.get(name)
+    }
+
+    /// The names of the other gateways.
+    pub fn gateways(&self) -> impl Iterator<Item = &str> {
+        self.gateways.keys().map(String::as_str)
     }
 
     fn provider_of(&self, name: &str, entry: ProviderEntry) -> Result<Provider, ConnectionError> {
@@ -235,6 +289,25 @@ impl Connections {
             key: key.transpose()?,
         })
     }
+}
+
+/// Origins by name, each checked.
+fn origins(
+    variable: &'static str,
+    expected: &'static str,
+    json: &str,
+    development: bool,
+) -> Result<BTreeMap<String, String>, ConnectionError> {
+    let written: BTreeMap<String, String> = entries(variable, expected, json)?;
+    let check = |(name, origin): (String, String)| match check_origin(&origin, development) {
+        Ok(origin) => Ok((name, origin)),
+        Err(refusal) => Err(ConnectionError::Origin {
+            variable,
+            name,
+            refusal,
+        }),
+    };
+    written.into_iter().map(check).collect()
 }
 
 fn entries<T: DeserializeOwned>(

@@ -9,8 +9,10 @@
 
 pub mod access;
 pub mod agent;
+pub mod alert;
 pub mod backoff;
 pub mod breaker;
+pub mod channel;
 pub mod config;
 pub mod connections;
 pub mod conversation;
@@ -25,6 +27,7 @@ pub mod json;
 pub mod link;
 pub mod manifest;
 pub mod outgoing;
+pub mod overrides;
 pub mod platform;
 pub mod problem;
 pub mod routes;

@@ -3,14 +3,17 @@
 use crate::access::key::SECRET_BYTES;
 use crate::access::{Admission, ApiKey, Arrival, KeyState, PresentedKey, Slot, Taken};
 use crate::agent::Host;
+use crate::alert::{AlertState, Kept};
 use crate::breaker::{Breaker, Verdict, Word};
+use crate::channel::Notice;
 use crate::link::{KnownLease, LinkReport, Order};
-use crate::run::delivery::DeadLetter;
+use crate::overrides::{Proposal, Proposed, Snapshot, Version};
+use crate::run::delivery::{DeadLetter, Sent};
 use crate::run::outbox_report::{DeadEvent, Lag};
 use crate::run::status::{Watch, Watched};
 use crate::run::{Asked, Question, RunName, Told};
 use crate::telemetry::event::Event;
-use crate::telemetry::history::{Count, ExecutionRow, Filter, Window};
+use crate::telemetry::history::{Count, Ended, ExecutionRow, Filter, Totals, Window};
 use crate::telemetry::otlp;
 
 /// Storage did not answer, or not in a form that we know. Whether it did what it was asked is unknown.
@@ -186,6 +189,12 @@ pub trait Platform: Host {
     /// When the history did not answer.
     async fn agent_count(&self, agent: &str, window: Window) -> Result<Count, StorageUnavailable>;
 
+    /// What executions came to in all, and what the operator's lists hold.
+    ///
+    /// # Errors
+    /// When the history did not answer.
+    async fn totals(&self) -> Result<Totals, StorageUnavailable>;
+
     /// The runs whose events wait the longest.
     ///
     /// # Errors
@@ -213,6 +222,57 @@ pub trait Platform: Host {
     /// # Errors
     /// When the list did not answer.
     async fn remove_dead_event(&self, letter: &str) -> Result<(), StorageUnavailable>;
+
+    /// Whether overrides can be kept.
+    fn keeps_overrides(&self) -> bool;
+
+    /// The version of the overrides of this number, or the current one, as their writer has it; nothing where it is not
+    /// kept.
+    ///
+    /// # Errors
+    /// When the writer did not answer.
+    async fn overrides(&self, version: Option<u64>) -> Result<Option<Snapshot>, StorageUnavailable>;
+
+    /// The versions of the overrides that are kept, newest first.
+    ///
+    /// # Errors
+    /// When the writer did not answer.
+    async fn override_versions(&self) -> Result<Vec<Version>, StorageUnavailable>;
+
+    /// Makes a new version of the overrides, which is copied to every isolate, and told to every orchestrator, soon. Safe
+    /// to repeat.
+    ///
+    /// # Errors
+    /// When the writer did not answer. The version may have been made all the same.
+    async fn propose_overrides(&self, proposal: &Proposal) -> Result<Proposed, StorageUnavailable>;
+
+    /// How the executions of an agent, or of all agents, ended in a window.
+    ///
+    /// # Errors
+    /// When the history did not answer.
+    async fn ended(&self, agent: Option<&str>, window: Window) -> Result<Ended, StorageUnavailable>;
+
+    /// When the last execution of an agent began, in Unix milliseconds, as far as the history knows.
+    ///
+    /// # Errors
+    /// When the history did not answer.
+    async fn last_execution(&self, agent: &str) -> Result<Option<u64>, StorageUnavailable>;
+
+    /// What is kept of an alert; its beginning, under the version 0, where nothing is.
+    ///
+    /// # Errors
+    /// When the storage did not answer.
+    async fn alert(&self, id: &str) -> Result<Kept, StorageUnavailable>;
+
+    /// Keeps an alert's state in the place of the one of this version. Answers whether it did: not where another one is kept
+    /// by now.
+    ///
+    /// # Errors
+    /// When the storage did not answer. It may be kept all the same.
+    async fn keep_alert(&self, id: &str, version: u64, state: &AlertState) -> Result<bool, StorageUnavailable>;
+
+    /// Tells a channel, once.
+    async fn notify(&self, notice: &Notice) -> Sent;
 
     /// Sends one event to a destination, once.
     async fn export(&self, destination: &str, event: &Event) -> otlp::Verdict;

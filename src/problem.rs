@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::access::slots::FULL_RETRY_AFTER_MS;
 use crate::access::{Rate, RatePolicy};
+use crate::overrides::snapshot::etag;
 use crate::platform::StorageUnavailable;
 use crate::run::state::Conflict;
 use crate::schema::Violation;
@@ -46,6 +47,8 @@ pub enum Problem {
     },
     /// No agent of this name.
     UnknownAgent,
+    /// An operator has switched the agent off.
+    AgentDisabled,
     /// The idempotency key was used for another body.
     IdempotencyMismatch,
     /// The step was invoked before, with another input.
@@ -147,8 +150,23 @@ pub enum Problem {
     ApiKeyMissing,
     /// The API key is not known, or not good any more.
     ApiKeyInvalid,
+    /// `/metrics` is open to nobody: there is no token.
+    MetricsClosed,
+    /// Not the token of `/metrics`.
+    MetricsTokenInvalid,
     /// No API key of this id.
     ApiKeyUnknown,
+    /// The gateway has nowhere to keep overrides.
+    OverridesOff,
+    /// A change of the overrides does not say which version it is made of.
+    OverridesVersionRequired,
+    /// Another version of the overrides is the current one.
+    OverridesConflict {
+        /// The number of the current version.
+        current: u64,
+    },
+    /// No version of the overrides of this number is kept.
+    OverridesVersionUnknown,
     /// No orchestrator of this id.
     OrchestratorUnknown,
     /// The API key is not for this agent.
@@ -175,6 +193,7 @@ impl Problem {
             Self::MalformedJson { .. } => "json-malformed",
             Self::SchemaViolated { .. } => "schema-violated",
             Self::UnknownAgent => "agent-unknown",
+            Self::AgentDisabled => "agent-disabled",
             Self::IdempotencyMismatch => "idempotency-key-reused",
             Self::StepMismatch => "step-reused",
             Self::AttemptOutdated { .. } => "attempt-outdated",
@@ -210,7 +229,13 @@ impl Problem {
             Self::OriginNotAllowed => "origin-not-allowed",
             Self::ApiKeyMissing => "api-key-missing",
             Self::ApiKeyInvalid => "api-key-invalid",
+            Self::MetricsClosed => "metrics-closed",
+            Self::MetricsTokenInvalid => "metrics-token-invalid",
             Self::ApiKeyUnknown => "api-key-unknown",
+            Self::OverridesOff => "overrides-off",
+            Self::OverridesVersionRequired => "overrides-version-required",
+            Self::OverridesConflict { .. } => "overrides-conflict",
+            Self::OverridesVersionUnknown => "overrides-version-unknown",
             Self::OrchestratorUnknown => "orchestrator-unknown",
             Self::AgentNotAllowed => "agent-not-allowed",
             Self::RateLimited { .. } => "rate-limited",
@@ -230,12 +255,14 @@ impl Problem {
             | Self::OutboxLetterUnknown
             | Self::StateUnknown
             | Self::ApiKeyUnknown
+            | Self::OverridesVersionUnknown
+            | Self::MetricsClosed
             | Self::OrchestratorUnknown => 404,
-            Self::ApiKeyMissing | Self::ApiKeyInvalid | Self::SessionInvalid => 401,
-            Self::AgentNotAllowed | Self::OriginNotAllowed => 403,
+            Self::ApiKeyMissing | Self::ApiKeyInvalid | Self::SessionInvalid | Self::MetricsTokenInvalid => 401,
+            Self::AgentNotAllowed | Self::AgentDisabled | Self::OriginNotAllowed => 403,
             Self::StateGone => 410,
-            Self::StateConflict(_) => 412,
-            Self::PreconditionRequired => 428,
+            Self::StateConflict(_) | Self::OverridesConflict { .. } => 412,
+            Self::PreconditionRequired | Self::OverridesVersionRequired => 428,
             Self::Declined { status, .. } => *status,
             Self::RunBusy | Self::TooManySteps { .. } | Self::RateLimited { .. } => 429,
             Self::MethodNotAllowed { .. } => 405,
@@ -259,6 +286,7 @@ impl Problem {
             Self::DeadlineExceeded { .. } => 504,
             Self::StorageUnavailable | Self::Misconfigured | Self::OrchestratorUnavailable { .. } => 503,
             Self::Internal => 500,
+            Self::OverridesOff => 501,
         }
     }
 
@@ -304,6 +332,7 @@ impl Problem {
             Self::MalformedJson { .. } => "Malformed JSON",
             Self::SchemaViolated { .. } => "Schema violated",
             Self::UnknownAgent => "Unknown agent",
+            Self::AgentDisabled => "Agent switched off",
             Self::IdempotencyMismatch => "Idempotency key reused",
             Self::StepMismatch => "Step reused",
             Self::AttemptOutdated { .. } => "Attempt outdated",
@@ -339,7 +368,13 @@ impl Problem {
             Self::OriginNotAllowed => "Origin not allowed",
             Self::ApiKeyMissing => "API key missing",
             Self::ApiKeyInvalid => "API key refused",
+            Self::MetricsClosed => "Metrics closed",
+            Self::MetricsTokenInvalid => "Metrics token refused",
             Self::ApiKeyUnknown => "Unknown API key",
+            Self::OverridesOff => "No live configuration",
+            Self::OverridesVersionRequired => "Version required",
+            Self::OverridesConflict { .. } => "Overrides changed meanwhile",
+            Self::OverridesVersionUnknown => "Unknown version",
             Self::OrchestratorUnknown => "Unknown orchestrator",
             Self::AgentNotAllowed => "Agent not allowed",
             Self::RateLimited { .. } => "Too many calls",
@@ -361,6 +396,9 @@ impl Problem {
                 violations.len()
             ),
             Self::UnknownAgent => "no such agent: /.well-known/baton.json lists those that there are".into(),
+            Self::AgentDisabled => {
+                "an operator has switched this agent off: /.well-known/baton.json lists those that are there".into()
+            }
             Self::IdempotencyMismatch => {
                 "this idempotency key was used for another step, attempt or input: a new call needs a new key".into()
             }
@@ -446,7 +484,25 @@ impl Problem {
             Self::ApiKeyInvalid => {
                 "this API key is not known, or was revoked, or has expired: ask the gateway's operator for another".into()
             }
+            Self::MetricsClosed => {
+                "nobody may scrape this gateway: its operator opens it with the secret BATON_METRICS_TOKEN".into()
+            }
+            Self::MetricsTokenInvalid => {
+                "send one field Authorization: Bearer and what the operator has set as BATON_METRICS_TOKEN".into()
+            }
             Self::ApiKeyUnknown => "no API key of this id: GET /operator/api-keys lists them".into(),
+            Self::OverridesOff => {
+                "this gateway keeps no overrides: bind a KV namespace as OVERRIDES in wrangler.toml and deploy it (docs/live-configuration.md)".into()
+            }
+            Self::OverridesVersionRequired => {
+                "say which version you change: If-Match with the one ETag of GET /operator/overrides, such as \"7\". `*` is not taken: a captured call could be sent again".into()
+            }
+            Self::OverridesConflict { current } => format!(
+                "version {current} is the current one: read it with GET /operator/overrides, and change it with If-Match and its ETag"
+            ),
+            Self::OverridesVersionUnknown => {
+                "no version of this number is kept: GET /operator/overrides/versions lists those that are".into()
+            }
             Self::OrchestratorUnknown => {
                 "no orchestrator of this id is configured: GET /operator/links lists those that are".into()
             }
@@ -494,6 +550,10 @@ impl Problem {
             if let Some(etag) = &conflict.current_etag {
                 body["current_etag"] = etag.as_str().into();
             }
+        }
+        if let Self::OverridesConflict { current } = self {
+            body["current_version"] = (*current).into();
+            body["current_etag"] = etag(*current).into();
         }
         if let Self::GenerationOutdated { known } = self {
             body["known_generation"] = (*known).into();

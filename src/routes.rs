@@ -71,6 +71,8 @@ pub enum Action {
     ApiKeys,
     /// `DELETE /operator/api-keys/{key}`
     RevokeApiKey,
+    /// `GET /metrics`
+    Scrape,
     /// `GET /agents/{agent}/metrics`
     Metrics,
     /// `GET /executions`
@@ -79,6 +81,20 @@ pub enum Action {
     Outbox,
     /// `POST /operator/outbox/{letter}/resend`
     ResendEvent,
+    /// `GET /operator/overrides`
+    Overrides,
+    /// `PUT /operator/overrides/{agent}`
+    PutOverride,
+    /// `DELETE /operator/overrides/{agent}`
+    DeleteOverride,
+    /// `GET /operator/overrides/versions`
+    OverrideVersions,
+    /// `GET /operator/overrides/versions/{version}`
+    OverrideVersion,
+    /// `POST /operator/overrides/rollback`
+    RollBackOverrides,
+    /// `GET /operator/alerts`
+    Alerts,
     /// `GET /operator/links`
     Links,
     /// `GET /operator/links/{orchestrator}`
@@ -104,6 +120,9 @@ pub enum Access {
     /// Whoever presents an API key of a customer: `Authorization: Bearer`. Web pages may, too, where
     /// `BATON_CORS_ORIGINS` names their origin. Answers are not signed: the caller has no key to verify them with.
     ApiKey,
+    /// A Prometheus, with the token of `BATON_METRICS_TOKEN`: `Authorization: Bearer`. It is the operator's own business,
+    /// and no part of what the documents describe.
+    MetricsToken,
     /// Anyone with a browser: files of the operator's page. They are no part of what the documents describe.
     Page,
 }
@@ -138,7 +157,22 @@ impl Route {
     /// Whether the call's effect depends on `If-Match` and `If-None-Match`, so that a signature must cover them.
     #[must_use]
     pub fn has_preconditions(&self) -> bool {
-        self.action == Action::PutState
+        self.action == Action::PutState || self.changes_overrides()
+    }
+
+    /// Whether the call makes a new version of the overrides.
+    #[must_use]
+    pub fn changes_overrides(&self) -> bool {
+        matches!(
+            self.action,
+            Action::PutOverride | Action::DeleteOverride | Action::RollBackOverrides
+        )
+    }
+
+    /// Whether the answer says what the gateway is, so that it must not be behind what an orchestrator was told.
+    #[must_use]
+    pub fn describes_the_gateway(&self) -> bool {
+        matches!(self.action, Action::Discovery | Action::OpenApi | Action::Challenge)
     }
 
     /// Whether a browser may make the call with an operator's session in the place of a signature or an API key. Not to
@@ -148,7 +182,7 @@ impl Route {
         match self.access {
             Access::Signed { purpose, .. } => purpose == Purpose::Operate && self.action != Action::SignIn,
             Access::ApiKey => self.action == Action::QueryAgent,
-            Access::Open | Access::Page => false,
+            Access::Open | Access::Page | Access::MetricsToken => false,
         }
     }
 
@@ -162,9 +196,11 @@ impl Route {
     }
 }
 
-/// The routes that the documents describe: all but the page's.
+/// The routes that the documents describe: all but the page's, and the scraper's.
 pub fn described() -> impl Iterator<Item = &'static Route> {
-    ROUTES.iter().filter(|route| route.access != Access::Page)
+    ROUTES
+        .iter()
+        .filter(|route| !matches!(route.access, Access::Page | Access::MetricsToken))
 }
 
 /// A route that fits a request, with the values of its parameters.
@@ -285,6 +321,7 @@ mod tests {
             Ok((Action::OperatorEraseConversation, "key:k|c")),
         );
         check(Method::GET, "/operator/api-keys", Ok((Action::ApiKeys, "")));
+        check(Method::GET, "/metrics", Ok((Action::Scrape, "")));
         check(Method::GET, "/agents/a/metrics", Ok((Action::Metrics, "a")));
         check(Method::GET, "/executions", Ok((Action::Executions, "")));
         check(Method::GET, "/operator/outbox", Ok((Action::Outbox, "")));
@@ -303,5 +340,26 @@ mod tests {
             Ok((Action::OrderLink(Command::Drain), "acme")),
         );
         check(Method::GET, "/operator/links/acme/breaker", Err("POST"));
+        check(
+            Method::PUT,
+            "/operator/overrides/triage",
+            Ok((Action::PutOverride, "triage")),
+        );
+        check(
+            Method::GET,
+            "/operator/overrides/versions",
+            Ok((Action::OverrideVersions, "")),
+        );
+        check(
+            Method::GET,
+            "/operator/overrides/versions/7",
+            Ok((Action::OverrideVersion, "7")),
+        );
+        check(
+            Method::POST,
+            "/operator/overrides/rollback",
+            Ok((Action::RollBackOverrides, "")),
+        );
+        check(Method::POST, "/operator/overrides/triage", Err("PUT, DELETE"));
     }
 }

@@ -1,11 +1,13 @@
 //! The arguments, with their help: examples first, because they are what people read.
 
+mod alerts;
 mod api_keys;
 mod conversation;
 mod dead_letters;
 mod doctor;
 mod history;
 mod link;
+mod overrides;
 mod query;
 mod route;
 mod run;
@@ -20,12 +22,14 @@ use clap_complete::Shell;
 
 use crate::input::Source;
 
+pub use alerts::Alerts;
 pub use api_keys::{ApiKeys, CreateApiKey, ListApiKeys, RevokeApiKey};
 pub use conversation::{Conversation, OneConversation};
 pub use dead_letters::{DeadLetters, ListDeadLetters, ResendDeadLetter};
 pub use doctor::Doctor;
 pub use history::{Executions, Format, ListOutbox, Metrics, Outbox, ResendEvent};
 pub use link::{Link, LinkBreaker, LinkOrder, LinkStatus};
+pub use overrides::{Base, OverrideHistory, Overrides, RollBack, SetOverride, ShowOverrides, UnsetOverride};
 pub use query::Query;
 pub use route::{ExplainRoute, Route};
 pub use run::{
@@ -53,7 +57,7 @@ Gateway and key come from --gateway and --key, else from BATON_GATEWAY and BATON
 Exit codes:
   0  done: the step completed, the signature holds, nothing was found
   1  done, with a bad result: the step failed or was cancelled, a rule does not hold, manifests have findings,
-     no agent answers a text, a deployment has errors
+     no agent answers a text, a deployment has errors, an alert is firing
   2  asked wrongly: an argument, a file or the configuration
   3  the gateway refused the call
   4  no answer, or an answer whose signature does not hold";
@@ -96,7 +100,7 @@ pub enum Command {
     /// Look at a run, its state and its steps, and change them
     #[command(subcommand)]
     Run(Box<RunCommand>),
-    /// Look after callbacks that could not be delivered, with an operator's key
+    /// Look after callbacks and notices that could not be delivered, with an operator's key
     #[command(subcommand)]
     DeadLetters(DeadLetters),
     /// List the executions of agents, with an operator's key
@@ -106,12 +110,17 @@ pub enum Command {
     /// Look after events that wait for a destination or were given up, with an operator's key
     #[command(subcommand)]
     Outbox(Outbox),
+    /// Say how the alerts stand that the gateway declares, with an operator's key
+    Alerts(Alerts),
     /// Make, list and revoke the API keys of customers, with an operator's key
     #[command(subcommand)]
     ApiKeys(ApiKeys),
     /// Show and erase conversations, with an operator's key
     #[command(subcommand)]
     Conversation(Conversation),
+    /// Change agents without a deployment, and go back, with an operator's key
+    #[command(subcommand)]
+    Overrides(Overrides),
     /// Look at the links to orchestrators and command them, with an operator's key
     #[command(subcommand)]
     Link(Link),
@@ -187,11 +196,12 @@ pub struct NewKey {
     /// The key's id, which signatures name [default: orchestrator, purpose and a random part]
     #[arg(long, value_parser = key_id)]
     pub id: Option<String>,
-    /// The orchestrator that holds the key, as in BATON_ORCHESTRATORS
+    /// The orchestrator that holds the key, as in BATON_ORCHESTRATORS; for `call` the other gateway, as in BATON_GATEWAYS
     #[arg(long, default_value = "reference")]
     pub orchestrator: String,
     /// What the key signs: `invoke` for its calls to the gateway, `register` for the gateway's calls to it, `callback`
-    /// for the gateway's webhooks to its receivers, `operate` for an operator's calls
+    /// for the gateway's webhooks to its receivers, `operate` for an operator's calls, `call` for the gateway's calls to
+    /// another gateway
     #[arg(long, value_enum, value_delimiter = ',', default_value = "invoke")]
     pub purpose: Vec<PurposeArg>,
     /// The agents that it may invoke, comma-separated; `*` is all of them
@@ -336,6 +346,8 @@ pub enum PurposeArg {
     Callback,
     /// An operator's calls to the gateway
     Operate,
+    /// The gateway's calls to another gateway
+    Call,
 }
 
 impl From<PurposeArg> for Purpose {
@@ -345,6 +357,7 @@ impl From<PurposeArg> for Purpose {
             PurposeArg::Register => Self::Register,
             PurposeArg::Callback => Self::Callback,
             PurposeArg::Operate => Self::Operate,
+            PurposeArg::Call => Self::Call,
         }
     }
 }

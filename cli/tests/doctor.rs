@@ -18,7 +18,7 @@ crons = ["*/5 * * * *"]
 enabled = true
 [[migrations]]
 tag = "v1"
-new_sqlite_classes = ["RunObject", "LinkObject", "ClientObject"]
+new_sqlite_classes = ["RunObject", "LinkObject", "ClientObject", "OverridesObject"]
 [env.staging]
 routes = [{ pattern = "agents.acme.dev", custom_domain = true }]
 [env.staging.vars]
@@ -34,10 +34,16 @@ class_name = "LinkObject"
 [[env.staging.durable_objects.bindings]]
 name = "CLIENTS"
 class_name = "ClientObject"
+[[env.staging.durable_objects.bindings]]
+name = "OVERRIDES_WRITER"
+class_name = "OverridesObject"
 [[env.staging.d1_databases]]
 binding = "HISTORY"
 database_name = "history"
 database_id = "4c1f9a52-0000-4000-8000-5bb1d3a1c0de"
+[[env.staging.kv_namespaces]]
+binding = "OVERRIDES"
+id = "6f1e9a5240008000"
 "#;
 
 /// The repository, whose manifests and configuration are looked at as well.

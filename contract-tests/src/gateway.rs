@@ -18,6 +18,10 @@ use crate::keys::{Key, Keys};
 use crate::outside::{now_s, wait_for};
 use crate::ports::{free_port, is_free};
 use crate::process::{Process, tail};
+use crate::queue::Queue;
+
+/// Where the local runtime takes the word to fire the cron trigger.
+const CRON_PATH: &str = "/cdn-cgi/local/scheduled";
 
 /// What a gateway is configured with.
 #[derive(Debug, Clone, Default)]
@@ -30,8 +34,14 @@ pub struct Options {
     pub variables: Vec<(&'static str, String)>,
     /// Other secrets. wrangler's log shows variables; it does not show these.
     pub secrets: Vec<(&'static str, String)>,
+    /// The port that it listens on; a free one where it is none.
+    pub port: Option<u16>,
+    /// Workers that are bound to it: the name of each binding, and its script, a module.
+    pub bound: Vec<(&'static str, &'static str)>,
     /// Whether the operator's database is made before the gateway starts, as it is before a deployment.
     pub history: bool,
+    /// The queue that its telemetry goes through; straight from each run where it is `None`.
+    pub queue: Option<Queue>,
 }
 
 impl Options {
@@ -113,8 +123,12 @@ pub struct Gateway {
     folder: Folder,
     port: u16,
     keys: Keys,
+    /// The configurations of the Workers that are bound to it.
+    bound: Vec<PathBuf>,
     /// What `/healthz` answers once it serves.
     health: u16,
+    /// Where it finds other gateways.
+    registry: PathBuf,
 }
 
 /// The keys of a gateway that many tests share: one of every kind, all of the orchestrator `acme` but `other`.
@@ -156,25 +170,38 @@ impl Gateway {
     }
 
     fn start_until(options: Options, health: u16) -> Self {
+        let mut gateway = Self::prepared(options, health);
+        gateway.restart();
+        gateway
+    }
+
+    fn prepared(options: Options, health: u16) -> Self {
         let folder = Folder::new("gateway");
-        let port = free_port();
-        let config = configuration(port, &options);
+        let port = options.port.unwrap_or_else(free_port);
+        let mut config = configuration(port, &options);
+        let bound: Vec<_> = options
+            .bound
+            .iter()
+            .map(|(name, script)| bind(&mut config, &folder, name, script))
+            .collect();
         folder.write("wrangler.json", config.to_string());
         let keys = ("BATON_KEYS", options.keys.to_json().to_string());
         let secrets = std::iter::once(&keys).chain(&options.secrets);
         let secrets: String = secrets.map(|(name, value)| format!("{name}='{value}'\n")).collect();
         folder.write("secrets.env", secrets);
-        let mut gateway = Self {
+        let registry = options.queue.as_ref().and_then(Queue::registry);
+        let gateway = Self {
             process: None,
+            registry: registry.map_or_else(|| folder.join("registry"), Path::to_owned),
             folder,
             port,
             keys: options.keys,
+            bound,
             health,
         };
         if options.history {
             gateway.make_history();
         }
-        gateway.restart();
         gateway
     }
 
@@ -185,14 +212,69 @@ impl Gateway {
         let _ = Run::of(&mut command, self.folder.path()).expect(0);
     }
 
+    /// Writes a value into a KV namespace of a gateway that does not run, past everybody who checks it.
+    ///
+    /// # Panics
+    /// When it runs, or the value cannot be written.
+    pub fn write_kv(&self, binding: &str, key: &str, value: &str) {
+        assert!(self.process.is_none(), "the gateway runs");
+        let arguments = ["kv", "key", "put", key, value, "--binding", binding, "--local"];
+        let _ = Run::of(&mut self.wrangler(&arguments), self.folder.path()).expect(0);
+    }
+
+    /// What a KV namespace has under a key.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    #[must_use]
+    pub fn read_kv(&self, binding: &str, key: &str) -> String {
+        let arguments = ["kv", "key", "get", key, "--binding", binding, "--local"];
+        Run::of(&mut self.wrangler(&arguments), self.folder.path())
+            .expect(0)
+            .stdout
+    }
+
+    /// Starts one that nobody calls: it is waited for until it listens, and asked nothing.
+    ///
+    /// # Panics
+    /// When it does not listen.
+    #[must_use]
+    pub fn start_uncalled(options: Options) -> Self {
+        let mut gateway = Self::prepared(options, 200);
+        let process = gateway.begin();
+        wait_for("the gateway to listen", || (!is_free(gateway.port)).then_some(()));
+        gateway.process = Some(process);
+        gateway
+    }
+
+    /// Fires the cron trigger, as the platform does every five minutes, and waits for its end.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[track_caller]
+    pub fn fire_cron(&self) {
+        let request = format!("GET {CRON_PATH} HTTP/1.1\r\nhost: {}\r\n\r\n", self.authority());
+        let answer = exchange(self.port, request.as_bytes()).expect("the runtime answers");
+        assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+    }
+
+    /// Changes its database D1, while it does not run.
+    ///
+    /// # Panics
+    /// When it runs, or the statement fails.
+    pub fn change_history(&self, statement: &str) {
+        assert!(self.process.is_none(), "the gateway runs");
+        let mut command = self.wrangler(&["d1", "execute", "baton-history", "--local", "--command", statement]);
+        command.env("CI", "true");
+        let _ = Run::of(&mut command, self.folder.path()).expect(0);
+    }
+
     /// Starts it again, on the same state and with the same configuration.
     ///
     /// # Panics
     /// When it runs, or does not serve.
     pub fn restart(&mut self) {
-        assert!(self.process.is_none(), "the gateway runs");
-        wait_for("the gateway's port to be free", || is_free(self.port).then_some(()));
-        let mut process = Process::start(self.command(), &self.log_file(), self.folder.path());
+        let mut process = self.begin();
         let request = format!("GET /healthz HTTP/1.1\r\nhost: {}\r\n\r\n", self.authority());
         wait_for("the gateway to serve", || {
             process.assert_runs();
@@ -200,6 +282,12 @@ impl Gateway {
             (answer.status == self.health).then_some(())
         });
         self.process = Some(process);
+    }
+
+    fn begin(&self) -> Process {
+        assert!(self.process.is_none(), "the gateway runs");
+        wait_for("the gateway's port to be free", || is_free(self.port).then_some(()));
+        Process::start(self.command(), &self.log_file(), self.folder.path())
     }
 
     /// Kills it with SIGKILL: wrangler, workerd, all of it, at once.
@@ -223,6 +311,12 @@ impl Gateway {
     #[must_use]
     pub fn origin(&self) -> String {
         format!("http://{}", self.authority())
+    }
+
+    /// Its queue, for another gateway that hands over to it.
+    #[must_use]
+    pub fn queue(&self) -> Queue {
+        Queue::Elsewhere(self.registry.clone())
     }
 
     /// A key that it knows.
@@ -279,6 +373,10 @@ impl Gateway {
             .args(["--inspector-port", "0", "--show-interactive-dev-session=false"])
             .arg("--env-file")
             .arg(self.folder.join("secrets.env"));
+        // Beside the gateway's own, which comes first and is the one that listens.
+        for config in &self.bound {
+            command.arg("--config").arg(config);
+        }
         command
     }
 
@@ -295,12 +393,13 @@ impl Gateway {
             .arg(self.folder.join("state"))
             .current_dir(self.folder.path())
             .env("PATH", path_with(&environment.node_modules.join(".bin")))
-            // Nothing is sent anywhere, nothing is asked of the network, and gateways do not see each other.
+            // Nothing is sent anywhere, nothing is asked of the network, and gateways do not see each other, but
+            // those that share a queue.
             .env("WRANGLER_SEND_METRICS", "false")
             .env("WRANGLER_SEND_ERROR_REPORTS", "false")
             .env("CLOUDFLARE_CF_FETCH_ENABLED", "false")
             .env("WRANGLER_LOG_PATH", self.folder.join("wrangler-logs"))
-            .env("WRANGLER_REGISTRY_PATH", self.folder.join("registry"))
+            .env("WRANGLER_REGISTRY_PATH", &self.registry)
             .env("NO_COLOR", "1");
         command
     }
@@ -316,6 +415,25 @@ impl Drop for Gateway {
     }
 }
 
+/// Binds a Worker of its own to the gateway: answers where its configuration is.
+fn bind(config: &mut Value, folder: &Folder, name: &str, script: &str) -> PathBuf {
+    let service = name.to_ascii_lowercase();
+    let entry = json!({"binding": name, "service": service});
+    match config["services"].as_array_mut() {
+        Some(services) => services.push(entry),
+        None => config["services"] = json!([entry]),
+    }
+    folder.write(&format!("{service}.mjs"), script);
+    let file = format!("{service}.json");
+    let worker = json!({
+        "name": service,
+        "main": format!("{service}.mjs"),
+        "compatibility_date": config["compatibility_date"],
+    });
+    folder.write(&file, worker.to_string());
+    folder.join(&file)
+}
+
 /// The configuration that `cargo xtask test` derived, with this gateway's own variables.
 fn configuration(port: u16, options: &Options) -> Value {
     let file = &Environment::get().config;
@@ -326,6 +444,9 @@ fn configuration(port: u16, options: &Options) -> Value {
     config["vars"]["BATON_ORCHESTRATORS"] = Value::from(orchestrators).to_string().into();
     for (name, value) in &options.variables {
         config["vars"][*name] = value.as_str().into();
+    }
+    if let Some(queue) = &options.queue {
+        queue.configure(&mut config);
     }
     config
 }

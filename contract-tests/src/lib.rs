@@ -21,6 +21,7 @@ pub mod orchestrator;
 pub mod outside;
 pub mod ports;
 pub mod process;
+pub mod queue;
 pub mod receiver;
 pub mod schemas;
 pub mod server;

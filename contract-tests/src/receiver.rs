@@ -87,14 +87,25 @@ impl Received {
         self.header("webhook-id")
     }
 
-    /// The callback that it is, by the schema: Standard Webhooks, with one valid signature for each of these keys, and no
-    /// other. Text alone: `id.timestamp.body`.
+    /// The callback that it is, by the schema, with one valid signature for each of these keys.
     ///
     /// # Panics
     /// When it is none.
     #[must_use]
     #[track_caller]
     pub fn callback(&self, keys: &[&Key]) -> Value {
+        let secrets: Vec<_> = keys.iter().map(|key| key.secret.as_slice()).collect();
+        self.webhook(&secrets, "callback")
+    }
+
+    /// The message of this schema that it is: Standard Webhooks, with one valid signature for each of these secrets, and no
+    /// other. Text alone: `id.timestamp.body`.
+    ///
+    /// # Panics
+    /// When it is none.
+    #[must_use]
+    #[track_caller]
+    pub fn webhook(&self, secrets: &[&[u8]], schema: &str) -> Value {
         assert_eq!(self.method, "POST");
         assert_eq!(self.header("content-type"), "application/json");
         let id = self.id();
@@ -103,17 +114,17 @@ impl Received {
         let sent_at_s: u64 = timestamp.parse().expect("Unix seconds");
         assert!(sent_at_s.abs_diff(now_s()) <= TOLERANCE_S, "{sent_at_s}");
         let text = [format!("{id}.{timestamp}.").as_bytes(), &self.body].concat();
-        let mut expected: Vec<_> = keys
+        let mut expected: Vec<_> = secrets
             .iter()
-            .map(|key| format!("v1,{}", mac(&key.secret, &text)))
+            .map(|secret| format!("v1,{}", mac(secret, &text)))
             .collect();
         let mut found: Vec<_> = self.header("webhook-signature").split(' ').map(str::to_owned).collect();
         expected.sort();
         found.sort();
         assert_eq!(found, expected, "the signatures of {id}");
-        let callback: Value = serde_json::from_slice(&self.body).expect("JSON");
-        assert_fits("callback", &callback);
-        callback
+        let message: Value = serde_json::from_slice(&self.body).expect("JSON");
+        assert_fits(schema, &message);
+        message
     }
 }
 

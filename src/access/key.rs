@@ -57,7 +57,7 @@ pub struct SecretDigest(String);
 impl SecretDigest {
     /// Of this secret.
     #[must_use]
-    pub fn of(secret: &[u8; SECRET_BYTES]) -> Self {
+    pub fn of(secret: &[u8]) -> Self {
         Self(hex(&Sha256::digest(secret)))
     }
 

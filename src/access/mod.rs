@@ -11,6 +11,7 @@ pub mod browser;
 pub mod bucket;
 pub mod cors_origins;
 pub mod key;
+pub mod metrics_token;
 pub mod session;
 pub mod slots;
 
@@ -19,6 +20,7 @@ pub use self::browser::{SessionCookie, is_same_origin};
 pub use self::bucket::{Rate, RateLimit, RatePolicy, TokenBucket};
 pub use self::cors_origins::{CorsOriginError, CorsOrigins};
 pub use self::key::{ApiKey, KeyState, KeyText, PresentedKey, SecretDigest};
+pub use self::metrics_token::{MetricsToken, MetricsTokenError};
 pub use self::session::{SESSION_MAX_S, SESSION_S, Session};
 pub use self::slots::{Slot, Slots, Taken, slot_id};
 

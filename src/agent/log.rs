@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Context;
+use crate::telemetry::trace_context::TraceContext;
 
 /// A message has at most this many characters: the rest is cut off.
 pub const LOG_MESSAGE_MAX_CHARS: usize = 256;
@@ -22,13 +23,15 @@ impl Context<'_> {
 fn line(context: &Context<'_>, message: &str, fields: &Value) -> Value {
     let message: String = message.chars().take(LOG_MESSAGE_MAX_CHARS).collect();
     let too_large = fields.to_string().len() > LOG_FIELDS_MAX_BYTES;
+    let span = context.traceparent.and_then(TraceContext::parse);
     json!({
         "event": "agent",
         "agent": context.agent,
         "run": context.run,
         "step": context.step,
         "attempt": context.attempt,
-        "trace_id": context.traceparent.and_then(|parent| parent.split('-').nth(1)),
+        "trace_id": span.as_ref().map(TraceContext::trace_id),
+        "span_id": span.as_ref().map(TraceContext::span_id),
         "message": message,
         "fields": if too_large { &Value::Null } else { fields },
         "fields_left_out": too_large,
@@ -41,6 +44,7 @@ mod tests {
     use super::super::tests::FakeHost;
     use super::*;
     use crate::manifest::Team;
+    use crate::run::call::Behalf;
 
     fn logged(traceparent: Option<&str>, message: &str, fields: &Value) -> Value {
         let host = FakeHost::at(1_000);
@@ -53,6 +57,7 @@ mod tests {
             state: None,
             history: crate::conversation::History::none(),
             traceparent,
+            behalf: &Behalf::default(),
             team: Team::embedded(),
             host: &host,
             cancellation: &host,
@@ -69,11 +74,15 @@ mod tests {
             logged(trace, "asked the shop", &json!({"orders": 3})),
             json!({
                 "event": "agent", "agent": "triage", "run": "run_01", "step": "s1", "attempt": 2,
-                "trace_id": "0af7651916cd43dd8448eb211c80319c",
+                "trace_id": "0af7651916cd43dd8448eb211c80319c", "span_id": "b7ad6b7169203331",
                 "message": "asked the shop", "fields": {"orders": 3}, "fields_left_out": false,
             })
         );
-        assert_eq!(logged(None, "", &json!({}))["trace_id"], Value::Null);
+        let untraced = logged(None, "", &json!({}));
+        assert_eq!(
+            (&untraced["trace_id"], &untraced["span_id"]),
+            (&Value::Null, &Value::Null)
+        );
     }
 
     #[test]

@@ -61,6 +61,7 @@ fn failed(rule: &str, error: &RenderError) -> Failure {
 mod tests {
     use super::super::{Cancellation, Host, Journal, LocalBoxFuture, StateChange};
     use super::*;
+    use crate::run::call::Behalf;
     use serde_json::json;
 
     fn check(config: Value, input: Value, state: Option<Value>, expected: Result<Value, (&str, &str)>) {
@@ -93,6 +94,11 @@ mod tests {
         }
     }
 
+    static NOBODY: Behalf = Behalf {
+        orchestrator: String::new(),
+        depth: 0,
+    };
+
     fn context<'a>(state: Option<&'a Value>, journal: &'a Journal) -> Context<'a> {
         Context {
             agent: "a",
@@ -103,6 +109,7 @@ mod tests {
             state,
             history: crate::conversation::History::none(),
             traceparent: None,
+            behalf: &NOBODY,
             team: crate::manifest::Team::embedded(),
             host: &Nowhere,
             cancellation: &Nowhere,

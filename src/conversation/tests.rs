@@ -297,5 +297,8 @@ fn so_many_turns_are_kept_and_all_of_them_are_known() {
     assert_eq!((overflow[0].number, history.turns[499].number), (1, kept));
     assert_eq!(bench.ask(&Ask::Commit(next, says("next"), most)), Answer::Done);
     let said = bench.said();
-    assert_eq!((said.len() as u64, said[0].as_str(), said[999].as_str()), (kept, "2", "next"));
+    assert_eq!(
+        (said.len() as u64, said[0].as_str(), said[999].as_str()),
+        (kept, "2", "next")
+    );
 }

@@ -14,7 +14,7 @@ use crate::signature::profile;
 #[must_use]
 pub fn discovery(team: &Team, origin: &str) -> Document {
     let gateway = &team.gateway;
-    Document::new(&json!({
+    let mut manifest = json!({
         "protocol": "baton/1",
         "gateway": {
             "id": gateway.id,
@@ -53,7 +53,12 @@ pub fn discovery(team: &Team, origin: &str) -> Document {
         },
         "endpoints": endpoints(),
         "agents": visible(team).map(|manifest| agent(team, manifest)).collect::<Vec<_>>(),
-    }))
+    });
+    // Also what no other field shows, such as another prompt, makes the agents others than those that were registered.
+    if let Some(digest) = &team.overridden.digest {
+        manifest["gateway"]["overrides"] = digest.as_str().into();
+    }
+    Document::new(&manifest)
 }
 
 /// The agents that callers may know of.
@@ -68,7 +73,7 @@ fn endpoints() -> Vec<Value> {
         let access = match route.access {
             Access::Open | Access::Page => "open",
             Access::Signed { .. } => "signed",
-            Access::ApiKey => "api-key",
+            Access::ApiKey | Access::MetricsToken => "api-key",
         };
         json!({
             "method": route.method,

@@ -8,7 +8,7 @@ use super::discovery::visible;
 use crate::manifest::{Team, Visibility};
 use crate::problem::PROBLEM_JSON;
 use crate::routes::{self, Access, Action, Route};
-use crate::signature::profile::GENERATION_MAX;
+use crate::signature::profile::{DEPTH_MAX, GENERATION_MAX};
 use crate::telemetry::history::{EXECUTIONS_MAX, OUTCOMES, ROUTES as HISTORY_ROUTES};
 use crate::wire;
 
@@ -108,7 +108,8 @@ fn operation(team: &Team, route: &Route) -> Value {
         });
     }
     let mut parameters = Vec::new();
-    if route.template.contains("{agent}") {
+    // An operator changes also agents that nobody else sees.
+    if route.template.contains("{agent}") && !route.changes_overrides() {
         let may = |visibility| route.action != Action::QueryAgent || visibility == Visibility::Public;
         let agents = visible(team).filter(|agent| may(agent.visibility));
         let ids: Vec<_> = agents.map(|agent| agent.id.as_str()).collect();
@@ -119,8 +120,18 @@ fn operation(team: &Team, route: &Route) -> Value {
             "schema": {"enum": ids},
         }));
     }
-    for name in ["orchestrator", "run", "step", "delivery", "key", "letter"] {
-        if route.template.contains(&format!("{{{name}}}")) {
+    for name in [
+        "agent",
+        "orchestrator",
+        "run",
+        "step",
+        "delivery",
+        "key",
+        "letter",
+        "version",
+    ] {
+        let is_listed = parameters.iter().any(|parameter: &Value| parameter["name"] == name);
+        if route.template.contains(&format!("{{{name}}}")) && !is_listed {
             parameters.push(json!({
                 "name": name,
                 "in": "path",
@@ -148,6 +159,12 @@ fn operation(team: &Team, route: &Route) -> Value {
             "in": "header",
             "description": "The generation of the lease that the call belongs to; covered by the signature",
             "schema": {"type": "integer", "minimum": 1, "maximum": GENERATION_MAX},
+        }));
+        parameters.push(json!({
+            "name": "Baton-Depth",
+            "in": "header",
+            "description": "How many gateways the call went through, where a gateway calls; covered by the signature",
+            "schema": {"type": "integer", "minimum": 1, "maximum": DEPTH_MAX},
         }));
     }
     if route.access == Access::ApiKey {
@@ -186,6 +203,10 @@ fn own_parameters(action: Action) -> Vec<Value> {
             header("If-Match", "The ETag of the version that is replaced, or *"),
             header("If-None-Match", "* for the first version"),
         ],
+        Action::PutOverride | Action::DeleteOverride | Action::RollBackOverrides => vec![header(
+            "If-Match",
+            "The ETag of the version that is changed: the number in quotes",
+        )],
         Action::ReadState => vec![parameter(
             "version",
             "query",

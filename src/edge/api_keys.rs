@@ -4,7 +4,7 @@ use serde::Deserialize;
 use worker::Env;
 use worker::wasm_bindgen::JsValue;
 
-use super::d1::{database, number, time};
+use super::d1::{database, integer, number};
 use super::{client_object, log, object};
 use crate::access::{Admission, ApiKey, Arrival, KeyState, PresentedKey, RateLimit};
 use crate::platform::StorageUnavailable;
@@ -122,9 +122,9 @@ impl TryFrom<Row> for ApiKey {
             id: row.id,
             name: row.name,
             agents: serde_json::from_str(&row.agents)?,
-            created_at_ms: time(row.created_at_ms),
-            expires_at_ms: row.expires_at_ms.map(time),
-            revoked_at_ms: row.revoked_at_ms.map(time),
+            created_at_ms: integer(row.created_at_ms),
+            expires_at_ms: row.expires_at_ms.map(integer),
+            revoked_at_ms: row.revoked_at_ms.map(integer),
             rate: RateLimit {
                 burst: row.burst,
                 per_minute: row.per_minute,

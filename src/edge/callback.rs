@@ -40,7 +40,12 @@ pub async fn send(env: &Env, parcel: &Parcel) -> Sent {
     let Ok(request) = request else {
         return Sent::Refused("the address cannot be called".into());
     };
-    match http_client::send_and_ignore_body(&request, CALLBACK_TIMEOUT_MS).await {
+    post(&request, now_s).await
+}
+
+/// Sends a request and says what the status of its answer means: a callback's, and that of a channel.
+pub async fn post(request: &http::Request<Vec<u8>>, now_s: u64) -> Sent {
+    match http_client::send_and_ignore_body(request, CALLBACK_TIMEOUT_MS).await {
         Ok(head) if head.status().is_success() => Sent::Delivered,
         Ok(head) if head.status().as_u16() == 410 => Sent::Refused("410: the receiver wants no more of it".into()),
         Ok(head) => {
@@ -50,7 +55,10 @@ pub async fn send(env: &Env, parcel: &Parcel) -> Sent {
                 retry_after_ms: after.and_then(|field| retry_after_ms(field, now_s)),
             }
         }
-        Err(reason) => failed(reason),
+        Err(reason) => Sent::Failed {
+            reason,
+            retry_after_ms: None,
+        },
     }
 }
 

@@ -16,12 +16,12 @@ pub fn number(value: u64) -> JsValue {
     JsValue::from_f64(value as f64)
 }
 
-/// A time that we wrote, as it is read, in Unix milliseconds.
+/// A number that we wrote, such as a time, as it is read.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a time that we wrote"
+    reason = "a number that we wrote"
 )]
-pub fn time(value: f64) -> u64 {
+pub fn integer(value: f64) -> u64 {
     value as u64
 }

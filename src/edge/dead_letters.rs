@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use worker::Env;
 
-use super::d1::{database, number, time};
+use super::d1::{database, integer, number};
 use crate::run::delivery::DeadLetter;
 
 const COLUMNS: &str = "delivery, orchestrator, run, step, url, tries, last_error, dead_at_ms";
@@ -78,7 +78,7 @@ impl From<Row> for DeadLetter {
             url: row.url,
             tries: row.tries,
             last_error: row.last_error,
-            dead_at_ms: time(row.dead_at_ms),
+            dead_at_ms: integer(row.dead_at_ms),
         }
     }
 }

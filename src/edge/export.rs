@@ -4,12 +4,13 @@ use http::header::RETRY_AFTER;
 use worker::Env;
 
 use super::callback::retry_after_ms;
-use super::{clock, history, http_client};
-use crate::run::outbox::HISTORY;
+use super::{clock, history, http_client, queue};
+use crate::run::outbox::{HISTORY, QUEUE};
 use crate::signature::Stamp;
 use crate::signed_call::ANSWER_MAX_BYTES;
 use crate::telemetry::event::Event;
 use crate::telemetry::export::{Prepared, prepare};
+use crate::telemetry::history::verdict_on_rows;
 use crate::telemetry::otlp::{Verdict, verdict};
 
 /// Makes one try.
@@ -21,13 +22,16 @@ pub async fn send(env: &Env, (destination, orchestrator): (&str, &str), events: 
     if destination == HISTORY {
         return match history::write(env, events.iter().copied()).await {
             Ok(()) => Verdict::Delivered { rejected: None },
-            Err(error) => retry(error.to_string()),
+            Err(error) => verdict_on_rows(&error.to_string()),
         };
     }
     // A wrong configuration is corrected, and then it is sent.
     let Ok(config) = super::config(env) else {
         return retry("the gateway is misconfigured".into());
     };
+    if destination == QUEUE {
+        return queue::hand_over(env, config, orchestrator, events, dropped).await;
+    }
     let now_s = clock::now_ms() / 1_000;
     let stamp = Stamp {
         created_s: now_s,

@@ -10,8 +10,8 @@ use crate::run::outbox::Health;
 use crate::run::outbox_report::{DeadEvent, Lag, Report};
 use crate::telemetry::event::Event;
 use crate::telemetry::history::{
-    Count, DELETE_OLD_ATTEMPTS, DELETE_OLD_EXECUTIONS, ExecutionRow, Filter, METRICS, Parameter, WRITE_ATTEMPTS,
-    WRITE_EXECUTIONS, Window, rows_of, select,
+    self, Count, DELETE_OLD_ATTEMPTS, DELETE_OLD_EXECUTIONS, Ended, ExecutionRow, Filter, LAST_EXECUTION, METRICS,
+    Parameter, WRITE_ATTEMPTS, WRITE_EXECUTIONS, Window, rows_of, select,
 };
 
 /// So many rows are removed by one statement, and so many statements are made by one look at a table.
@@ -58,6 +58,24 @@ pub async fn count(env: &Env, agent: &str, window: Window) -> worker::Result<Cou
     let values = [agent.into(), number(window.from_ms), number(window.to_ms)];
     let rows: Vec<Count> = rows(env, METRICS, &values).await?;
     Ok(rows.into_iter().next().unwrap_or_default())
+}
+
+/// How the executions of an agent, or of all, ended in a window.
+pub async fn ended(env: &Env, agent: Option<&str>, window: Window) -> worker::Result<Ended> {
+    let mut values = vec![number(window.from_ms), number(window.to_ms)];
+    values.extend(agent.map(JsValue::from));
+    let rows: Vec<Ended> = rows(env, &history::ended(agent.is_some()), &values).await?;
+    Ok(rows.into_iter().next().unwrap_or_default())
+}
+
+/// When the last execution of an agent began.
+pub async fn last_execution(env: &Env, agent: &str) -> worker::Result<Option<u64>> {
+    #[derive(Deserialize)]
+    struct Last {
+        started_at_ms: Option<u64>,
+    }
+    let rows: Vec<Last> = rows(env, LAST_EXECUTION, &[agent.into()]).await?;
+    Ok(rows.into_iter().next().and_then(|last| last.started_at_ms))
 }
 
 /// Removes what is older than `kept_ms`, a part at a time.
@@ -162,7 +180,8 @@ pub async fn remove_dead_event(env: &Env, letter: &str) -> worker::Result<()> {
     Ok(())
 }
 
-async fn rows<T: DeserializeOwned>(env: &Env, statement: &str, values: &[JsValue]) -> worker::Result<Vec<T>> {
+/// What a statement answers.
+pub async fn rows<T: DeserializeOwned>(env: &Env, statement: &str, values: &[JsValue]) -> worker::Result<Vec<T>> {
     let result = database(env)?.prepare(statement).bind(values)?.all().await?;
     // By JSON, where D1's numbers, which are JavaScript's, are whole again.
     let rows: Vec<serde_json::Value> = result.results()?;

@@ -12,6 +12,7 @@ use super::platform::EdgePlatform;
 use crate::agent::Host as _;
 use crate::gateway::{Body, Gateway, LiveCall};
 use crate::manifest::Team;
+use crate::overrides::InForce;
 use crate::problem::Problem;
 
 /// All that is known of a request before its body is read.
@@ -92,13 +93,14 @@ pub async fn read_body(mut request: worker::Request, max_bytes: usize) -> Result
     }
 }
 
-async fn answer_live(call: Box<LiveCall>, platform: EdgePlatform, sender: UnboundedSender<Vec<u8>>) {
+async fn answer_live(call: Box<LiveCall>, (platform, team): (EdgePlatform, InForce), sender: UnboundedSender<Vec<u8>>) {
     let begun_at_ms = platform.now_ms();
     let Ok(config) = super::config(platform.env()) else {
         return;
     };
     let gateway = Gateway {
-        team: Team::embedded(),
+        team: &team,
+        declared: Team::embedded(),
         config,
     };
     // A customer who left hears nothing more.
@@ -113,7 +115,7 @@ async fn answer_live(call: Box<LiveCall>, platform: EdgePlatform, sender: Unboun
 /// lets it go on for 30 s then, and what it has handed to the run's object for as long as it takes.
 pub fn response(
     response: http::Response<Body>,
-    platform: EdgePlatform,
+    (platform, team): (EdgePlatform, InForce),
     context: &worker::Context,
 ) -> worker::Result<worker::Response> {
     let (parts, body) = response.into_parts();
@@ -133,7 +135,7 @@ pub fn response(
         }
         Body::Live(call) => {
             let (sender, parts) = unbounded();
-            context.wait_until(answer_live(call, platform, sender));
+            context.wait_until(answer_live(call, (platform, team), sender));
             worker::Response::from_stream(parts.map(Ok::<_, worker::Error>))?
         }
     };

@@ -1,5 +1,7 @@
 //! The Link object: one per orchestrator. It performs what the link's state machine asks for, and its alarm keeps
-//! the lease.
+//! the lease and sends what there is to tell of it ([`super::link_outbox`]).
+
+use std::panic::AssertUnwindSafe;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -7,7 +9,8 @@ use serde_json::json;
 use worker::{DurableObject, Env, Request, Response, SqlStorage, State, durable_object};
 
 use super::platform::EdgePlatform;
-use super::{clock, link_call, log, object};
+use super::sync_transaction::SyncTransactions;
+use super::{clock, link_call, log, object, overrides};
 use crate::breaker::{Circuit, Verdict, Word};
 use crate::config::Config;
 use crate::gateway::Gateway;
@@ -80,14 +83,21 @@ fn to(orchestrator: &str, question: &str) -> String {
 /// A link's Durable Object.
 #[durable_object]
 pub struct LinkObject {
-    state: State,
-    env: Env,
+    pub(super) state: State,
+    pub(super) env: Env,
+    /// Not what could be used after a panic by the letter of the type system. It can: it is a handle of the platform's.
+    pub(super) transactions: AssertUnwindSafe<SyncTransactions>,
 }
 
 impl DurableObject for LinkObject {
     fn new(state: State, env: Env) -> Self {
         log::report_panics();
-        Self { state, env }
+        let (state, transactions) = SyncTransactions::of(state).expect("a Durable Object has a storage");
+        Self {
+            state,
+            env,
+            transactions: AssertUnwindSafe(transactions),
+        }
     }
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
@@ -108,7 +118,7 @@ impl DurableObject for LinkObject {
             "lease" => answer(&link::known_lease(&self.link()?, clock::now_ms())),
             "view" => answer(&self.report()?),
             "order" => answer(&self.obey(&orchestrator, &serde_json::from_str(&body)?).await?),
-            "breaker" => answer(&self.hear(serde_json::from_str(&body)?)?),
+            "breaker" => answer(&self.hear(&orchestrator, serde_json::from_str(&body)?).await?),
             name => {
                 log::alarm("link", &format!("the Link object was asked for {name}"));
                 Response::error("unknown", 404)
@@ -117,17 +127,20 @@ impl DurableObject for LinkObject {
     }
 
     async fn alarm(&self) -> worker::Result<Response> {
-        if let Some(stored) = self.load()? {
-            self.advance(&stored.orchestrator).await?;
+        self.go_on().await?;
+        // What could not be told must not keep the link from its next alarm.
+        if let Err(error) = self.send_events().await {
+            log::alarm("link", &error.to_string());
         }
+        self.arm().await?;
         Response::ok("")
     }
 }
 
 /// What is kept.
 #[derive(Serialize, Deserialize)]
-struct Stored {
-    orchestrator: String,
+pub(super) struct Stored {
+    pub(super) orchestrator: String,
     link: String,
 }
 
@@ -142,6 +155,14 @@ fn answer(answer: &impl Serialize) -> worker::Result<Response> {
 }
 
 impl LinkObject {
+    /// Takes the link that is kept here on.
+    pub(super) async fn go_on(&self) -> worker::Result<()> {
+        match self.load()? {
+            Some(stored) => self.advance(&stored.orchestrator).await,
+            None => Ok(()),
+        }
+    }
+
     /// Takes the link on until it has nothing left to do now.
     async fn advance(&self, orchestrator: &str) -> worker::Result<()> {
         let config = match super::config(&self.env) {
@@ -153,10 +174,12 @@ impl LinkObject {
         };
         // An orchestrator that is no longer configured is let go: its lease ends by itself.
         let Some(orchestrator) = config.orchestrators.iter().find(|known| known.id == orchestrator) else {
-            return self.state.storage().delete_alarm().await;
+            return self.arm().await;
         };
+        let team = overrides::latest(&self.env).await;
         let gateway = Gateway {
-            team: Team::embedded(),
+            team: &team,
+            declared: Team::embedded(),
             config,
         };
         let platform = EdgePlatform::new(self.env.clone());
@@ -189,22 +212,34 @@ impl LinkObject {
                 self.advance(orchestrator).await?;
             }
             Order::Breaker(hold) => {
-                let mut circuit = self.circuit()?;
+                let before = self.circuit()?;
+                let mut circuit = before.clone();
                 circuit.hold(hold);
-                self.keep(CIRCUIT, &circuit)?;
+                self.keep_circuit(orchestrator, &before, &circuit).await?;
             }
         }
         Ok(Told::Answer(self.report()?))
     }
 
-    fn hear(&self, word: Word) -> worker::Result<Verdict> {
+    async fn hear(&self, orchestrator: &str, word: Word) -> worker::Result<Verdict> {
         let before = self.circuit()?;
         let mut circuit = before.clone();
         let permit = circuit.hear(word, clock::now_ms(), clock::random_number());
         if circuit != before {
-            self.keep(CIRCUIT, &circuit)?;
+            self.keep_circuit(orchestrator, &before, &circuit).await?;
         }
         Ok(Verdict { circuit, permit })
+    }
+
+    /// Keeps the circuit, and tells of it where that is news.
+    async fn keep_circuit(&self, orchestrator: &str, before: &Circuit, circuit: &Circuit) -> worker::Result<()> {
+        let now_ms = clock::now_ms();
+        let change = link::breaker_change(&before.view(now_ms), &circuit.view(now_ms));
+        self.keep_and_tell(orchestrator, change.as_slice(), || self.keep(CIRCUIT, circuit))?;
+        if change.is_some() {
+            self.arm().await?;
+        }
+        Ok(())
     }
 
     fn report(&self) -> worker::Result<LinkReport> {
@@ -219,7 +254,7 @@ impl LinkObject {
         Ok(self.kept(CIRCUIT)?.unwrap_or_default())
     }
 
-    fn link(&self) -> worker::Result<Link> {
+    pub(super) fn link(&self) -> worker::Result<Link> {
         let stored = self.load()?;
         Ok(stored.map_or_else(Link::default, |stored| {
             serde_json::from_str(&stored.link).unwrap_or_default()
@@ -228,14 +263,16 @@ impl LinkObject {
 
     /// One step of the state machine, kept before anything of it is performed. Answers the call to make.
     async fn step(&self, orchestrator: &str, input: Input) -> worker::Result<Option<Calling>> {
-        let (link, outputs) = link::step(self.link()?, input, clock::now_ms(), clock::random_number());
-        self.save(orchestrator, &link)?;
+        let before = self.link()?;
+        let (link, outputs) = link::step(before.clone(), input, clock::now_ms(), clock::random_number());
+        let changes = link::changes(&before, &link);
+        self.keep_and_tell(orchestrator, &changes, || self.save(orchestrator, &link))?;
         let mut call = None;
         for output in outputs {
             match output {
                 Output::Call(next) => call = Some(next),
-                Output::WakeAt(at_ms) => self.wake_at(at_ms).await?,
-                Output::Sleep => self.state.storage().delete_alarm().await?,
+                // Both are what the link that was saved says of itself.
+                Output::WakeAt(_) | Output::Sleep => self.arm().await?,
                 Output::Alarm(message) => log::alarm("link", &format!("{orchestrator}: {message}")),
             }
         }
@@ -250,7 +287,7 @@ impl LinkObject {
         Ok(sql)
     }
 
-    fn load(&self) -> worker::Result<Option<Stored>> {
+    pub(super) fn load(&self) -> worker::Result<Option<Stored>> {
         let rows: Vec<Stored> = self
             .sql()?
             .exec("SELECT orchestrator, link FROM link", None)?
@@ -277,10 +314,6 @@ impl LinkObject {
         let query = "INSERT OR REPLACE INTO kept (name, value) VALUES (?, ?)";
         self.sql()?.exec(query, values)?;
         Ok(())
-    }
-
-    async fn wake_at(&self, at_ms: u64) -> worker::Result<()> {
-        self.state.storage().set_alarm(clock::scheduled(at_ms)).await
     }
 }
 

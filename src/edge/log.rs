@@ -7,19 +7,27 @@ use serde_json::{Value, json};
 use worker::{console_error, console_log};
 
 use super::incoming::Head;
+use crate::channel::Notice;
 use crate::gateway::{Body, Record};
 use crate::invocation::Occasion;
+use crate::link::Change;
 use crate::run::StoredAnswer;
 use crate::run::call::Call;
 use crate::run::delivery::{Parcel, Sent};
 use crate::run::ledger::Commit;
-use crate::run::outbox::Batch;
-use crate::run::settlement::{Notice, Told};
+use crate::run::settlement::{self, Told};
 use crate::telemetry::otlp::Verdict;
+use crate::telemetry::trace_context::TraceContext;
 
-/// The line of a request.
-pub fn request(head: &Head, occasion: &Occasion, response: &http::Response<Body>, record: &Record, duration_ms: u64) {
-    line(&json!({
+/// The line of a request, which saw this version of the overrides.
+pub fn request(
+    head: &Head,
+    occasion: &Occasion,
+    response: &http::Response<Body>,
+    (record, overrides_version): (&Record, u64),
+    duration_ms: u64,
+) {
+    let line = json!({
         "event": "request",
         "request_id": occasion.request_id,
         "method": head.method.as_str(),
@@ -31,13 +39,15 @@ pub fn request(head: &Head, occasion: &Occasion, response: &http::Response<Body>
         "problem": record.problem,
         "key_id": record.key_id,
         "replayed": record.replayed,
+        "overrides_version": overrides_version,
         "duration_ms": duration_ms,
-    }));
+    });
+    traced(line, record.span.as_ref());
 }
 
 /// A direct call that was answered as a stream: how it ended, after the line of its request.
 pub fn live(occasion: &Occasion, record: &Record, duration_ms: u64) {
-    line(&json!({
+    let line = json!({
         "event": "answered",
         "request_id": occasion.request_id,
         "agent": record.agent,
@@ -45,29 +55,49 @@ pub fn live(occasion: &Occasion, record: &Record, duration_ms: u64) {
         "direct_route": record.direct_route,
         "problem": record.problem,
         "duration_ms": duration_ms,
-    }));
+    });
+    traced(line, record.span.as_ref());
 }
 
 /// An execution in the background, and what became of it.
 pub fn execution(call: &Call, answer: &StoredAnswer, commit: &Commit, duration_ms: u64) {
-    line(&json!({
+    let line = json!({
         "event": "execution",
         "request_id": call.request_id,
         "agent": call.agent,
         "outcome": answer.ending(),
         "commit": commit.name(),
         "duration_ms": duration_ms,
-    }));
+    });
+    traced(line, TraceContext::parse(&call.traceparent).as_ref());
 }
 
-/// A try of a callback.
-pub fn delivery(parcel: &Parcel, sent: &Sent, duration_ms: u64) {
-    let (result, reason) = match sent {
+fn result_of(sent: &Sent) -> (&'static str, Option<&String>) {
+    match sent {
         Sent::Delivered => ("delivered", None),
         Sent::Refused(reason) => ("refused", Some(reason)),
         Sent::Failed { reason, .. } => ("failed", Some(reason)),
-    };
+    }
+}
+
+/// A try to tell a channel of an alert.
+pub fn notice(notice: &Notice, sent: &Sent, duration_ms: u64) {
+    let (result, reason) = result_of(sent);
     line(&json!({
+        "event": "notice",
+        "notice": notice.id,
+        "channel": notice.channel,
+        "kind": notice.kind,
+        "result": result,
+        "reason": reason,
+        "duration_ms": duration_ms,
+    }));
+}
+
+/// A try of a callback or a notification.
+pub fn delivery(parcel: &Parcel, sent: &Sent, duration_ms: u64) {
+    let (result, reason) = result_of(sent);
+    let line = json!({
         "event": "delivery",
         "delivery": parcel.id,
         "orchestrator": parcel.orchestrator,
@@ -75,18 +105,20 @@ pub fn delivery(parcel: &Parcel, sent: &Sent, duration_ms: u64) {
         "result": result,
         "reason": reason,
         "duration_ms": duration_ms,
-    }));
+    });
+    traced(line, TraceContext::parse(&parcel.traceparent).as_ref());
 }
 
 /// A try of a settlement.
-pub fn settlement(notice: &Notice, told: &Told) {
+pub fn settlement(notice: &settlement::Notice, told: &Told) {
     let (result, reason) = match told {
         Told::Acknowledged => ("settled", None),
         Told::Conflict(reason) => ("conflict", Some(reason)),
         Told::Refused(reason) => ("refused", Some(reason)),
         Told::Failed(reason) => ("failed", Some(reason)),
     };
-    line(&json!({
+    let span = notice.traceparent.as_deref().and_then(TraceContext::parse);
+    let line = json!({
         "event": "settlement",
         "orchestrator": notice.name.orchestrator,
         "run": notice.name.run,
@@ -94,11 +126,17 @@ pub fn settlement(notice: &Notice, told: &Told) {
         "try": notice.tries,
         "result": result,
         "reason": reason,
-    }));
+    });
+    traced(line, span.as_ref());
 }
 
-/// A try to send events.
-pub fn export(batch: &Batch, verdict: &Verdict, duration_ms: u64) {
+/// A try to send so many events to a destination: which try of the run, or which request for a batch of the queue.
+pub fn export(
+    (destination, orchestrator): (&str, &str),
+    (events, tries): (usize, u64),
+    verdict: &Verdict,
+    duration_ms: u64,
+) {
     let (result, reason) = match verdict {
         Verdict::Delivered { rejected: None } => ("delivered", None),
         Verdict::Delivered {
@@ -110,14 +148,19 @@ pub fn export(batch: &Batch, verdict: &Verdict, duration_ms: u64) {
     };
     line(&json!({
         "event": "export",
-        "destination": batch.destination,
-        "orchestrator": batch.orchestrator,
-        "events": batch.events.len(),
-        "try": batch.tries,
+        "destination": destination,
+        "orchestrator": orchestrator,
+        "events": events,
+        "try": tries,
         "result": result,
         "reason": reason,
         "duration_ms": duration_ms,
     }));
+}
+
+/// A batch of the queue: so many messages, and so many events of them that go back into it.
+pub fn batch(messages: usize, again: usize, duration_ms: u64) {
+    line(&json!({"event": "batch", "messages": messages, "again": again, "duration_ms": duration_ms}));
 }
 
 /// What an operator should look at.
@@ -128,6 +171,28 @@ pub fn alarm(subject: &str, message: &str) {
 /// A call that a link made, and how it ended.
 pub fn link(orchestrator: &str, call: &str, result: &Value) {
     line(&json!({"event": "link", "orchestrator": orchestrator, "call": call, "result": result}));
+}
+
+/// A change of a link, with the span that tells of it.
+pub fn link_change(orchestrator: &str, change: &Change, span: &TraceContext) {
+    let (mut generation, mut key, mut forced) = (None, None, None);
+    match change {
+        Change::Registered { generation: number }
+        | Change::Renewed { generation: number }
+        | Change::LeaseLost { generation: number } => generation = Some(number),
+        Change::KeyChanged { key: asked } => key = asked.as_deref(),
+        Change::Breaker { forced: held, .. } => forced = Some(held),
+        Change::Refused | Change::Draining | Change::Deregistered => {}
+    }
+    let line = json!({
+        "event": "link-change",
+        "orchestrator": orchestrator,
+        "change": change.name(),
+        "generation": generation,
+        "key": key,
+        "forced": forced,
+    });
+    traced(line, Some(span));
 }
 
 /// Says where the core panicked: that is a fault of ours. The message may hold a caller's data and is left out; so this
@@ -142,6 +207,13 @@ pub fn report_panics() {
             console_error!("{}", json!({"event": "panic", "place": place}));
         }));
     });
+}
+
+/// A line of something that has a span, or could have one.
+fn traced(mut of: Value, span: Option<&TraceContext>) {
+    of["trace_id"] = span.map(TraceContext::trace_id).into();
+    of["span_id"] = span.map(TraceContext::span_id).into();
+    line(&of);
 }
 
 /// A line as it is.

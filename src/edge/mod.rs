@@ -1,9 +1,11 @@
 //! The platform: the only module that names the `worker` crate, and that reads a clock, a random source and the
 //! environment. It turns events into calls of the core, and performs what the core asks for.
 
+mod alerts;
 mod api_keys;
 mod body;
 mod callback;
+mod channel;
 mod client_object;
 mod clock;
 mod conversation_object;
@@ -16,11 +18,16 @@ mod incoming;
 mod lease;
 mod link_call;
 mod link_object;
+mod link_outbox;
 mod log;
 mod notify;
 mod object;
+mod outbox_work;
 mod outside;
+mod overrides;
+mod overrides_object;
 mod platform;
+mod queue;
 mod run_ledger;
 mod run_object;
 mod run_storage;
@@ -28,13 +35,16 @@ mod run_work;
 mod settle;
 mod slots;
 mod sync_transaction;
+mod totals;
 
 use std::cell::Cell;
 use std::sync::OnceLock;
 
-use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
+use futures_util::future::join_all;
+use worker::{Context, Env, MessageBatch, ScheduleContext, ScheduledEvent, event};
 
 use crate::access::client_address;
+use crate::alert;
 use crate::config::{Config, ConfigError};
 use crate::gateway::{Gateway, Handled};
 use crate::invocation::Occasion;
@@ -49,23 +59,50 @@ async fn fetch(request: worker::Request, env: Env, context: Context) -> worker::
     let occasion = occasion(&request);
     wake_links_once(&env, &context);
     let mut head = incoming::Head::read(&request)?;
-    let (response, record) = answer(&mut head, request, &env, &occasion).await;
-    log::request(&head, &occasion, &response, &record, clock::now_ms() - started_at_ms);
-    incoming::response(response, platform::EdgePlatform::new(env), &context)
+    let team = overrides::for_request(&env, &head.method, head.path()).await;
+    let (response, record) = answer(&mut head, request, &env, (&team, &occasion)).await;
+    let version = team.overridden.version;
+    log::request(
+        &head,
+        &occasion,
+        &response,
+        (&record, version),
+        clock::now_ms() - started_at_ms,
+    );
+    incoming::response(response, (platform::EdgePlatform::new(env), team), &context)
 }
 
-/// Cron: wakes links whose alarm was lost, and those of a gateway that nobody calls; and ends the history's oldest days.
+/// Cron: wakes links whose alarm was lost, and those of a gateway that nobody calls; looks at the alerts; and ends the
+/// history's oldest days.
 #[event(scheduled)]
 async fn scheduled(_: ScheduledEvent, env: Env, _: ScheduleContext) {
     log::report_panics();
     wake_links(&env).await;
     let Ok(config) = config(&env) else { return };
+    let team = Team::embedded();
+    alert::look(team, config, &platform::EdgePlatform::new(env.clone())).await;
+    if let Err(error) = alerts::prune(&env).await {
+        log::alarm("alert", &error.to_string());
+    }
     if let Err(error) = history::prune(&env, config.telemetry.history_ms, clock::now_ms()).await {
         log::alarm("history", &error.to_string());
     }
 }
 
-async fn answer(head: &mut incoming::Head, request: worker::Request, env: &Env, occasion: &Occasion) -> Handled {
+/// Messages of the queue that telemetry goes through.
+#[event(queue)]
+async fn queued(batch: MessageBatch<String>, env: Env, _: Context) -> worker::Result<()> {
+    log::report_panics();
+    queue::consume(&env, &batch).await;
+    Ok(())
+}
+
+async fn answer(
+    head: &mut incoming::Head,
+    request: worker::Request,
+    env: &Env,
+    (team, occasion): (&Team, &Occasion),
+) -> Handled {
     let refuse = |problem: &Problem| Gateway::refuse(problem, &occasion.request_id);
     let config = match config(env) {
         Ok(config) => config,
@@ -75,7 +112,8 @@ async fn answer(head: &mut incoming::Head, request: worker::Request, env: &Env, 
         }
     };
     let gateway = Gateway {
-        team: Team::embedded(),
+        team,
+        declared: Team::embedded(),
         config,
     };
     if let Some(mut handled) = gateway.preflight(&head.method, head.path(), &head.headers, &occasion.request_id) {
@@ -147,9 +185,11 @@ fn wake_links_once(env: &Env, context: &Context) {
 
 async fn wake_links(env: &Env) {
     let Ok(config) = config(env) else { return };
-    for orchestrator in &config.orchestrators {
+    let wakes = config.orchestrators.iter().map(|orchestrator| async move {
         if let Err(error) = link_object::wake(env, &orchestrator.id).await {
             log::alarm("link", &format!("{}: {error}", orchestrator.id));
         }
-    }
+    });
+    // Side by side: one that is silent keeps no other waiting.
+    join_all(wakes).await;
 }

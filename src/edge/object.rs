@@ -38,6 +38,12 @@ pub const CONVERSATION: Kind = Kind {
     name: "conversation",
 };
 
+/// What gives the versions of the overrides their numbers.
+pub const OVERRIDES: Kind = Kind {
+    binding: config::OVERRIDES_WRITER,
+    name: "overrides",
+};
+
 impl Kind {
     /// Asks the object of this name. A stub can be dead after a reset, so a second one is tried: what is asked must be safe
     /// to repeat. `question` is the path of the request, and a query where it has one.

@@ -7,20 +7,26 @@ use worker::Env;
 
 use super::clock::PlatformHost;
 use super::outside::EdgeOutside;
-use super::{api_keys, clock, dead_letters, export, history, http_client, lease, link_object, log, object, slots};
+use super::{
+    alerts, api_keys, channel, clock, dead_letters, export, history, http_client, lease, link_object, log, object,
+    overrides, overrides_object, slots, totals,
+};
 use crate::access::key::SECRET_BYTES;
 use crate::access::{Admission, ApiKey, Arrival, KeyState, PresentedKey, Slot, Taken};
 use crate::agent::{Host, LocalBoxFuture, Outside};
+use crate::alert::{AlertState, Kept};
 use crate::breaker::{Breaker, Verdict, Word};
+use crate::channel::Notice;
 use crate::conversation::{Answer, Ask, ConversationName, Conversations};
 use crate::link::{KnownLease, LinkReport, Order};
+use crate::overrides::{Proposal, Proposed, Snapshot, Version};
 use crate::platform::{Platform, StorageUnavailable, Unanswered};
-use crate::run::delivery::DeadLetter;
+use crate::run::delivery::{DeadLetter, Sent};
 use crate::run::outbox_report::{DeadEvent, Lag};
 use crate::run::status::{Watch, Watched};
 use crate::run::{Asked, Question, RunName, Told};
 use crate::telemetry::event::Event;
-use crate::telemetry::history::{Count, ExecutionRow, Filter, Window};
+use crate::telemetry::history::{Count, Ended, ExecutionRow, Filter, Totals, Window};
 use crate::telemetry::otlp;
 
 /// The platform as one request sees it.
@@ -203,6 +209,10 @@ impl Platform for EdgePlatform {
         listed(history::count(&self.env, agent, window).await)
     }
 
+    async fn totals(&self) -> Result<Totals, StorageUnavailable> {
+        listed(totals::read(&self.env).await)
+    }
+
     async fn outbox_lags(&self) -> Result<Vec<Lag>, StorageUnavailable> {
         listed(history::lags(&self.env).await)
     }
@@ -221,6 +231,52 @@ impl Platform for EdgePlatform {
 
     async fn remove_dead_event(&self, letter: &str) -> Result<(), StorageUnavailable> {
         listed(history::remove_dead_event(&self.env, letter).await)
+    }
+
+    fn keeps_overrides(&self) -> bool {
+        overrides::store(&self.env).is_some()
+    }
+
+    async fn overrides(&self, version: Option<u64>) -> Result<Option<Snapshot>, StorageUnavailable> {
+        match version {
+            Some(number) => overrides_object::version(&self.env, number).await,
+            None => overrides_object::current(&self.env, None).await,
+        }
+    }
+
+    async fn override_versions(&self) -> Result<Vec<Version>, StorageUnavailable> {
+        overrides_object::versions(&self.env).await
+    }
+
+    async fn propose_overrides(&self, proposal: &Proposal) -> Result<Proposed, StorageUnavailable> {
+        let proposed = overrides_object::propose(&self.env, proposal).await?;
+        if let Proposed::Made(snapshot) = &proposed {
+            overrides::made(snapshot);
+        }
+        Ok(proposed)
+    }
+
+    async fn ended(&self, agent: Option<&str>, window: Window) -> Result<Ended, StorageUnavailable> {
+        listed(history::ended(&self.env, agent, window).await)
+    }
+
+    async fn last_execution(&self, agent: &str) -> Result<Option<u64>, StorageUnavailable> {
+        listed(history::last_execution(&self.env, agent).await)
+    }
+
+    async fn alert(&self, id: &str) -> Result<Kept, StorageUnavailable> {
+        listed(alerts::read(&self.env, id).await)
+    }
+
+    async fn keep_alert(&self, id: &str, version: u64, state: &AlertState) -> Result<bool, StorageUnavailable> {
+        listed(alerts::keep(&self.env, id, version, state).await)
+    }
+
+    async fn notify(&self, notice: &Notice) -> Sent {
+        let started_at_ms = clock::now_ms();
+        let sent = channel::send(&self.env, notice).await;
+        log::notice(notice, &sent, clock::now_ms() - started_at_ms);
+        sent
     }
 
     async fn export(&self, destination: &str, event: &Event) -> otlp::Verdict {

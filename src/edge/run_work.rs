@@ -6,26 +6,26 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::future::{LocalBoxFuture, join_all, select};
+use futures_util::future::{LocalBoxFuture, select};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use worker::Delay;
+use worker::{Delay, Env};
 
 use super::notify::Notify;
+use super::outbox_work::{self, HasOutbox};
 use super::platform::EdgePlatform;
 use super::run_ledger::RunLedger;
 use super::run_object::{RunObject, Running};
-use super::{callback, clock, dead_letters, export, history, log, settle, slots};
+use super::run_storage::RunStorage;
+use super::{callback, channel, clock, dead_letters, log, overrides, settle, slots};
 use crate::agent::{Cancellation, Host, Journal};
 use crate::invocation::{Executor, before};
-use crate::manifest::Team;
-use crate::run::delivery::{self, DeadLetter, Parcel};
+use crate::run::delivery::{self, DeadLetter, Parcel, Place};
 use crate::run::ledger::Commit;
-use crate::run::outbox::{self, Batch};
 use crate::run::settlement::{self, Notice};
 use crate::run::status::{self, IsOver};
+use crate::run::transaction::Transaction;
 use crate::run::work::{self, Execution, Work};
-use crate::run::{Moment, Question, events, next_at_ms, outbox_report};
-use crate::telemetry::export::destinations;
+use crate::run::{Moment, Question, events, next_at_ms};
 
 /// How long parts of an output are gathered before they are kept, in milliseconds.
 const GATHER_MS: u64 = 50;
@@ -87,8 +87,8 @@ impl RunObject {
             Work::Execute(execution) => self.execute(*execution).await,
             Work::Deliver(parcel) => self.deliver(&parcel).await,
             Work::Settle(notice) => self.settle(&notice).await,
-            Work::Report(ordinal, letter) => self.report(ordinal, &letter).await,
-            Work::Export => self.export().await,
+            Work::Report(place, letter) => self.report(place, &letter).await,
+            Work::Export => outbox_work::export(self).await,
             Work::RemoveAll => Ok(()),
         };
         if let Err(error) = performed {
@@ -110,8 +110,10 @@ impl RunObject {
         let journal = Journal::default();
         let host = EdgePlatform::new(self.env.clone());
         let ledger = RunLedger::new(self);
+        // Kept to the end of the execution, whatever an operator changes meanwhile.
+        let team = overrides::in_force(&self.env).await;
         let executor = Executor {
-            team: Team::embedded(),
+            team: &team,
             host: &host,
             cancellation: running.as_ref(),
             journal: &journal,
@@ -183,7 +185,10 @@ impl RunObject {
 
     async fn deliver(&self, parcel: &Parcel) -> worker::Result<()> {
         let started_at_ms = clock::now_ms();
-        let sent = callback::send(&self.env, parcel).await;
+        let sent = match &parcel.notice {
+            Some(notice) => channel::send(&self.env, notice).await,
+            None => callback::send(&self.env, parcel).await,
+        };
         log::delivery(parcel, &sent, clock::now_ms() - started_at_ms);
         self.transact(|storage| delivery::sent(storage, parcel, sent, self.moment()))
     }
@@ -198,49 +203,35 @@ impl RunObject {
         Ok(())
     }
 
-    async fn export(&self) -> worker::Result<()> {
-        // A wrong configuration is corrected, and then they are sent.
-        let Ok(config) = super::config(&self.env) else {
-            return Ok(());
+    async fn report(&self, place: Place, letter: &DeadLetter) -> worker::Result<()> {
+        let subject = if place.rule.is_some() {
+            "notification"
+        } else {
+            "callback"
         };
-        let taken = self.transact(|storage| {
-            let destinations = |orchestrator: &str| destinations(config, orchestrator);
-            outbox::take(storage, destinations, self.moment())
-        })?;
-        for sent in join_all(taken.iter().map(|batch| self.send(batch))).await {
-            sent?;
-        }
-        let report = self.transact(|storage| outbox_report::report(storage, clock::now_ms()))?;
-        if let Some(report) = report {
-            history::report(&self.env, &report).await?;
-            self.transact(|storage| outbox_report::reported(storage, &report, self.moment()))?;
-        }
-        Ok(())
-    }
-
-    async fn send(&self, batch: &Batch) -> worker::Result<()> {
-        let started_at_ms = clock::now_ms();
-        let events: Vec<_> = batch.events.iter().map(|(_, event)| event).collect();
-        let place = (batch.destination.as_str(), batch.orchestrator.as_str());
-        let verdict = export::send(&self.env, place, &events, batch.dropped).await;
-        log::export(batch, &verdict, clock::now_ms() - started_at_ms);
-        let alarm = self.transact(|storage| outbox::told(storage, batch, &verdict, self.moment()))?;
-        if let Some(message) = alarm {
-            log::alarm("export", &format!("{}: {message}", batch.destination));
-        }
-        Ok(())
-    }
-
-    async fn report(&self, ordinal: u32, letter: &DeadLetter) -> worker::Result<()> {
         log::alarm(
-            "callback",
+            subject,
             &format!(
                 "{} was given up after {} tries: {}",
                 letter.delivery, letter.tries, letter.last_error
             ),
         );
         dead_letters::add(&self.env, letter).await?;
-        self.transact(|storage| delivery::reported(storage, ordinal, letter))
+        self.transact(|storage| delivery::reported(storage, place, letter))
+    }
+}
+
+impl HasOutbox for RunObject {
+    fn env(&self) -> &Env {
+        &self.env
+    }
+
+    fn decide<T>(&self, decide: impl FnOnce(&Transaction<'_, RunStorage>) -> worker::Result<T>) -> worker::Result<T> {
+        self.transact(decide)
+    }
+
+    fn now(&self) -> Moment<'_> {
+        self.moment()
     }
 }
 

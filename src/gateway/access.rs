@@ -45,7 +45,7 @@ impl Gateway<'_> {
 }
 
 /// What the one field `Authorization: Bearer` holds.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut fields = headers.get_all(AUTHORIZATION).iter();
     let field = fields.next()?.to_str().ok()?;
     let (scheme, token) = field.split_once(' ')?;

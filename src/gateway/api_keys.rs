@@ -82,7 +82,7 @@ impl Gateway<'_> {
             let message = match id.as_str() {
                 "*" if agents.len() == 1 => continue,
                 "*" => "The asterisk is all agents, and must stand alone.",
-                id => match self.team.agent(id) {
+                id => match self.declared.agent(id) {
                     Some(agent) if agent.visibility != Visibility::Internal => continue,
                     _ => "There must be an agent of this id: /.well-known/baton.json lists them.",
                 },

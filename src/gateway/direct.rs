@@ -86,6 +86,7 @@ impl Gateway<'_> {
             .authenticate(session, request.headers(), occasion, platform)
             .await?;
         record.key_id = Some(customer.key.clone());
+        record.span = Some(occasion.span());
         if admitted.route.action == Action::EraseConversation {
             let id = admitted.parameters.get("conversation");
             let reply = self.erase_own_conversation(&customer, id, platform).await?;
@@ -196,11 +197,7 @@ impl Gateway<'_> {
 
     /// An agent that customers may call, if this one may.
     fn open_agent(&self, id: &str, customer: &Customer) -> Result<&AgentManifest, Problem> {
-        let agent = self
-            .team
-            .agent(id)
-            .filter(|agent| agent.visibility == Visibility::Public);
-        let agent = agent.ok_or(Problem::UnknownAgent)?;
+        let agent = self.visible_agent(id, |visibility| visibility == Visibility::Public)?;
         customer.authorise(id)?;
         Ok(agent)
     }

@@ -53,7 +53,8 @@ impl Gateway<'_> {
         agent: &str,
         query: Option<&str>,
     ) -> Result<Acted, Problem> {
-        let agent = self.team.agent(agent).ok_or(Problem::UnknownAgent)?;
+        // Also of one that was switched off: it has a past.
+        let agent = self.declared.agent(agent).ok_or(Problem::UnknownAgent)?;
         let window = read_window(query, caller.platform.now_ms())?;
         let count = caller.platform.agent_count(&agent.id, window).await?;
         Ok(Acted::Reply(Reply::of(&Metrics::of(&agent.id, window, &count))?))

@@ -53,6 +53,7 @@ impl LiveCall {
     pub async fn answer<P: Platform>(&self, gateway: &Gateway<'_>, platform: &P, send: &dyn Fn(Vec<u8>)) -> Record {
         let mut record = Record {
             agent: Some(self.query.agent().to_owned()),
+            span: Some(self.occasion.span()),
             ..Record::default()
         };
         let live = Live::new(send, self.cursor);

@@ -4,6 +4,7 @@
 //! [`Gateway::handle`] does the rest. Neither knows what platform it runs on.
 
 mod access;
+mod alerts;
 mod api_keys;
 mod choice;
 mod conversations;
@@ -15,10 +16,12 @@ mod links;
 mod live;
 mod operator;
 mod outbox;
+mod overrides;
 mod page;
 mod preferences;
 mod reply;
 mod runs;
+mod scrape;
 mod session;
 mod slots;
 mod steps;
@@ -43,13 +46,14 @@ use crate::config::Config;
 use crate::documents::{Document, discovery, health, openapi};
 use crate::invocation::{Caller, Occasion, read_message};
 use crate::link::Order;
-use crate::manifest::{AgentManifest, Team, Visibility};
+use crate::manifest::{AgentManifest, MANIFEST_MAX_BYTES, Team, Visibility};
 use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::routes::{self, Access, Action, Parameters, Route};
 use crate::run::state::STATE_MAX_BYTES;
 use crate::run::{RunName, StoredAnswer};
 use crate::signature::{self, Policy, Purpose, Rejection, RequestView, Verified, sign_response};
+use crate::telemetry::trace_context::TraceContext;
 
 /// An open document may be kept for a minute before a client asks again.
 const OPEN_DOCUMENT_CACHING: &str = "public, max-age=60";
@@ -57,8 +61,10 @@ const OPEN_DOCUMENT_CACHING: &str = "public, max-age=60";
 /// A gateway: its agents and its configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Gateway<'a> {
-    /// What it declares.
+    /// Its agents, as operators have changed them: one request sees one version.
     pub team: &'a Team,
+    /// Its agents as they were deployed.
+    pub declared: &'a Team,
     /// What it is configured with.
     pub config: &'a Config,
 }
@@ -89,6 +95,8 @@ pub struct Record {
     pub problem: Option<&'static str>,
     /// Whether the answer was a stored one.
     pub replayed: bool,
+    /// The request's span, once its caller is known.
+    pub span: Option<TraceContext>,
 }
 
 /// A response and its record.
@@ -124,6 +132,7 @@ impl Gateway<'_> {
         let body_max_bytes = match found.route.action {
             _ if !takes_body => 0,
             Action::PutState => STATE_MAX_BYTES,
+            Action::PutOverride => MANIFEST_MAX_BYTES,
             _ => {
                 let agent = self.team.agent(found.parameters.get("agent"));
                 let max_bytes = agent.map_or(self.team.gateway.limits.body_max_bytes, |agent| {
@@ -165,6 +174,7 @@ impl Gateway<'_> {
         let (acted, known) = match self.identify(admitted, request, platform.now_ms() / 1_000) {
             Ok(known) => {
                 record.key_id = known.key_id().map(str::to_owned);
+                record.span = known.key_id().map(|_| occasion.span());
                 let caller = known.identity().map(|identity| Caller {
                     identity,
                     occasion,
@@ -179,6 +189,7 @@ impl Gateway<'_> {
                             .await
                     }
                     Access::Page => page::answer(admitted, request.headers()),
+                    Access::MetricsToken => self.scrape(request.headers(), platform).await,
                     Access::Open if admitted.route.action == Action::Session => {
                         let now_s = platform.now_ms() / 1_000;
                         Ok(Acted::Reply(self.describe_session(request, now_s)))
@@ -262,7 +273,7 @@ impl Gateway<'_> {
         let (purpose, idempotency) = match admitted.route.access {
             Access::Open if self.is_closed(admitted.route) => (Purpose::Invoke, false),
             // Of a customer it is the key that counts: `authenticate`.
-            Access::Open | Access::ApiKey | Access::Page => return Ok(None),
+            Access::Open | Access::ApiKey | Access::Page | Access::MetricsToken => return Ok(None),
             Access::Signed { purpose, idempotency } => (purpose, idempotency),
         };
         let webhook = match admitted.route.action {
@@ -312,6 +323,7 @@ impl Gateway<'_> {
             | Action::EraseConversation
             | Action::Page
             | Action::PageFile
+            | Action::Scrape
             | Action::Session => Err(Problem::Internal),
             Action::SignIn => self.sign_in(caller, request).await,
             Action::SignOut => self.sign_out(request),
@@ -352,6 +364,16 @@ impl Gateway<'_> {
                 let name = (parameter("owner"), parameter("conversation"));
                 self.erase_conversation_of(caller, name).await
             }
+            Action::Overrides => self.overrides(caller).await,
+            Action::PutOverride => self.put_override(caller, parameter("agent"), request).await,
+            Action::DeleteOverride => {
+                let agent = parameter("agent");
+                self.delete_override(caller, agent, request.headers()).await
+            }
+            Action::OverrideVersions => self.override_versions(caller).await,
+            Action::OverrideVersion => self.override_version(caller, parameter("version")).await,
+            Action::RollBackOverrides => self.roll_back_overrides(caller, request).await,
+            Action::Alerts => self.alerts(caller).await,
             Action::Links => self.links(caller).await,
             Action::Link => self.link(caller, parameter("orchestrator")).await,
             Action::OrderLink(command) => {
@@ -368,11 +390,21 @@ impl Gateway<'_> {
     /// The agent that a caller asks for, if it may.
     fn agent_for(&self, id: &str, caller: &Verified) -> Result<&AgentManifest, Problem> {
         caller.authorise(id)?;
-        let agent = self.team.agent(id).ok_or(Problem::UnknownAgent)?;
-        if agent.visibility == Visibility::Internal {
-            return Err(Problem::UnknownAgent);
+        self.visible_agent(id, |visibility| visibility != Visibility::Internal)
+    }
+
+    /// The agent of this id, where `may_see` says so of its visibility.
+    fn visible_agent(&self, id: &str, may_see: impl Fn(Visibility) -> bool) -> Result<&AgentManifest, Problem> {
+        let is_visible = |agent: &&AgentManifest| may_see(agent.visibility);
+        if let Some(agent) = self.team.agent(id).filter(is_visible) {
+            return Ok(agent);
         }
-        Ok(agent)
+        // Whoever may not see it is not told that it was switched off either.
+        let is_off = self.team.overridden.disabled.contains(id);
+        Err(match self.declared.agent(id).filter(is_visible) {
+            Some(_) if is_off => Problem::AgentDisabled,
+            _ => Problem::UnknownAgent,
+        })
     }
 
     fn answer_challenge(&self, body: &[u8]) -> Result<Reply, Problem> {

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::documents::{Document, is_known};
+use crate::overrides::snapshot::etag;
 use crate::problem::{PROBLEM_JSON, Problem};
 use crate::routes::{Access, Route};
 use crate::run::StoredAnswer;
@@ -106,7 +107,10 @@ impl Reply {
                 Some(etag) => reply.with(ETAG, etag),
                 None => reply,
             },
-            Problem::ApiKeyMissing => reply.with(WWW_AUTHENTICATE, "Bearer realm=\"baton\""),
+            Problem::OverridesConflict { current } => reply.with(ETAG, &etag(*current)),
+            Problem::ApiKeyMissing | Problem::MetricsTokenInvalid => {
+                reply.with(WWW_AUTHENTICATE, "Bearer realm=\"baton\"")
+            }
             Problem::ApiKeyInvalid => reply.with(WWW_AUTHENTICATE, "Bearer realm=\"baton\", error=\"invalid_token\""),
             Problem::RateLimited { rate, .. } => reply.rate(rate),
             Problem::TooManySteps { limit } => reply.all_slots_taken(*limit),
@@ -117,7 +121,7 @@ impl Reply {
     /// A problem with what a client needs to sign the next request right.
     pub(super) fn problem(problem: &Problem, route: &Route, request_id: &str) -> Self {
         let reply = Self::of_problem(problem, request_id);
-        if reply.status != StatusCode::UNAUTHORIZED || route.access == Access::ApiKey {
+        if reply.status != StatusCode::UNAUTHORIZED || matches!(route.access, Access::ApiKey | Access::MetricsToken) {
             return reply;
         }
         let idempotency = matches!(route.access, Access::Signed { idempotency: true, .. });

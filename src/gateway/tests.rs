@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+mod alerts;
 mod api_keys;
 #[cfg(feature = "fixtures")]
 mod conversations;
@@ -17,8 +18,10 @@ mod history;
 mod links;
 mod live;
 mod object;
+mod overrides;
 mod platform;
 mod runs;
+mod scrape;
 mod session;
 mod slots;
 #[cfg(feature = "fixtures")]
@@ -35,6 +38,7 @@ const ORIGIN: &str = "https://gw.example.com";
 
 /// An orchestrator that calls a gateway over a fake platform.
 struct Bench {
+    /// The agents as operators have changed them.
     team: Team,
     config: Config,
     platform: FakePlatform,
@@ -112,6 +116,15 @@ impl Bench {
         }
     }
 
+    fn gateway(&self) -> Gateway<'_> {
+        let is_changed = self.team.overridden.version > 0;
+        Gateway {
+            team: &self.team,
+            declared: if is_changed { Team::embedded() } else { &self.team },
+            config: &self.config,
+        }
+    }
+
     fn key(&self) -> &KeyRecord {
         self.config.keyring.get(self.signer.get()).expect("the key")
     }
@@ -157,10 +170,7 @@ impl Bench {
     }
 
     async fn handling(&self, request: &http::Request<Vec<u8>>) -> Handled {
-        let gateway = Gateway {
-            team: &self.team,
-            config: &self.config,
-        };
+        let gateway = self.gateway();
         self.nonces.set(self.nonces.get() + 1);
         let occasion = Occasion {
             request_id: format!("request-{:016}", self.nonces.get()),
@@ -297,10 +307,7 @@ fn json_depth_at_and_over_the_limit() {
 #[test]
 fn body_size_at_and_over_the_limit() {
     let bench = Bench::new();
-    let gateway = Gateway {
-        team: &bench.team,
-        config: &bench.config,
-    };
+    let gateway = bench.gateway();
     let admit = |bytes: u64| {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -3,6 +3,7 @@
 use crate::access::Session;
 use crate::platform::Platform;
 use crate::problem::Problem;
+use crate::run::call::Behalf;
 use crate::run::fence::Named;
 use crate::run::{Asked, Nonce, Question, RunName, Told, Use};
 use crate::signature::{Rejection, Verified};
@@ -24,6 +25,15 @@ pub struct Occasion {
     pub trace: Option<TraceContext>,
     /// Where the client calls from, as [`client_address`](crate::access::client_address) names it.
     pub address: String,
+}
+
+impl Occasion {
+    /// The request's own span: the same whenever it is asked for, before it is decided whether it is sampled. To be used
+    /// once the caller is known: nobody else's trace is carried on.
+    #[must_use]
+    pub fn span(&self) -> TraceContext {
+        TraceContext::child_of(self.trace.as_ref(), &self.random)
+    }
 }
 
 /// What makes a caller one that may ask.
@@ -146,6 +156,19 @@ impl<'a, P: Platform> Caller<'a, P> {
         }
     }
 
+    /// On whose behalf the caller's steps are executed.
+    #[must_use]
+    pub fn behalf(&self) -> Behalf {
+        let depth = match self.identity {
+            Identity::Signed(verified) => verified.depth(),
+            Identity::Operator(_) | Identity::Direct { .. } => 0,
+        };
+        Behalf {
+            orchestrator: self.orchestrator().to_owned(),
+            depth,
+        }
+    }
+
     /// The caller's run of this id.
     #[must_use]
     pub fn run(&self, run: &str) -> RunName {
@@ -171,9 +194,8 @@ impl<'a, P: Platform> Caller<'a, P> {
     /// The span of what this request asks for: a child of the caller's own, where it named one.
     #[must_use]
     pub fn traceparent(&self) -> String {
-        let parent = self.occasion.trace.as_ref();
-        let own = TraceContext::child_of(parent, &self.occasion.random);
-        let is_sampled = self.sampler.samples(&own, parent.is_some());
+        let own = self.occasion.span();
+        let is_sampled = self.sampler.samples(&own, self.occasion.trace.is_some());
         own.with_sampled(is_sampled).traceparent()
     }
 }

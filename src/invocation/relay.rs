@@ -68,19 +68,28 @@ impl<'a, 'e> Relay<'a, 'e> {
         let fallback = self.fallback();
         let mut stand_ins = fallback.map(|fallback| fallback.agents.iter()).unwrap_or_default();
         let mut input = self.execution.call.input.clone();
+        // Whether a further try would help the agent that was asked.
+        let mut first = None;
         loop {
             // On the heap: whatever agent it is, its future is part of this one.
             let failure = match Box::pin(contained(self.work(input))).await {
                 Ok(ending) => return Ok(ending),
                 Err(failure) => failure,
             };
-            if fallback.is_none() || self.cancelled.get() || !self.is_for_good(&failure) {
+            let is_over = self.cancelled.get() || fallback.is_none();
+            // Once somebody stands in, the agent that was asked has failed for good: a further try would begin with it.
+            if is_over || self.failed.is_empty() && !self.is_for_good(&failure) {
                 return Err(failure);
             }
             self.fails(&failure);
+            first.get_or_insert(failure.retry);
             let next = stand_ins.by_ref().find_map(|id| self.stand_in(id));
             let (Some((next, its_input)), Some(agent)) = (next, self.agent) else {
                 let answer = fallback.and_then(|fallback| fallback.answer.clone());
+                let failure = Failure {
+                    retry: first.unwrap_or(failure.retry),
+                    ..failure
+                };
                 return answer.map(Ending::StandIn).ok_or(failure);
             };
             let told = format!("{}: `{}`; {} stands in", agent.id, failure.code, next.id);
@@ -178,6 +187,7 @@ impl<'a, 'e> Relay<'a, 'e> {
                     .filter(|_| agent.state.is_some() || !call.state.is_kept()),
                 history: History::none(),
                 traceparent: Some(&span),
+                behalf: &call.behalf,
                 team: self.executor.team,
                 host: self.executor.host,
                 cancellation: self.executor.cancellation,

@@ -244,6 +244,7 @@ impl<'a, P: Platform> Invocation<'a, P> {
             fingerprint,
             agent_version: agent.version.clone(),
             retry: agent.retry.clone(),
+            notifications: agent.notifications.clone(),
             hold_ms: deadline_ms + COMMIT_GRACE_MS,
             background: mode == Mode::Background || workflow,
             workflow,
@@ -265,6 +266,7 @@ impl<'a, P: Platform> Invocation<'a, P> {
                 text: body.text,
                 traceparent: caller.traceparent(),
                 request_id: caller.occasion.request_id.clone(),
+                behalf: caller.behalf(),
             },
         })
     }

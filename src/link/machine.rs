@@ -29,8 +29,9 @@ pub fn step(mut link: Link, input: Input, now_ms: u64, random: u32) -> (Link, Ve
     (link, outputs)
 }
 
-/// When the link has to look again; nothing while it is deregistered. Never later than the lease's end.
-pub(super) fn wake_at(link: &Link) -> Option<u64> {
+/// When the link has to look again, in Unix milliseconds; nothing while it is deregistered. Never later than the lease's end.
+#[must_use]
+pub fn wake_at(link: &Link) -> Option<u64> {
     let mut at_ms = match &link.calling {
         Some(calling) => given_up_at(calling),
         None if link.standing == Standing::Deregistered => return None,

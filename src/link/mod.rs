@@ -2,8 +2,9 @@
 //!
 //! [`step`] takes what happened and the time, and answers the new state and what to do next; `edge` does it in the
 //! orchestrator's Link object and feeds the result back. [`view`] says how the link stands at a moment, whether or
-//! not an alarm rang before it. Nothing here waits, reads a clock or draws a number.
+//! not an alarm rang before it. [`changes`] says what is worth telling of a step. Nothing here waits, reads a clock or draws a number.
 
+mod change;
 mod known;
 mod machine;
 mod order;
@@ -13,8 +14,9 @@ mod view;
 
 use serde::{Deserialize, Serialize};
 
+pub use change::{Change, LINK_OUTBOX, breaker_change, changes};
 pub use known::{KnownLease, known_lease};
-pub use machine::step;
+pub use machine::{step, wake_at};
 pub use order::{LinkReport, Order, Received};
 pub use view::{LinkState, LinkView, view};
 

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::kept::Kept;
-use super::{DEADLINE_MS, Direct, HttpConfig, Memory, ModelConfig, Template, WorkflowConfig};
+use super::{
+    DEADLINE_MS, Direct, HttpConfig, Memory, ModelConfig, Notification, ServiceConfig, Template, WorkflowConfig,
+};
 use crate::schema::LazySchema;
 use crate::text::{NEGATIONS, Phrases};
 
@@ -62,6 +64,9 @@ pub struct AgentManifest {
     /// What makes a router choose this agent.
     #[serde(default, skip_serializing_if = "Routing::is_empty")]
     pub routing: Routing,
+    /// What is told to channels when a step of it has ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notifications: Vec<Notification>,
     /// How customers call it without an orchestrator.
     #[serde(default, skip_serializing_if = "Direct::is_usual")]
     pub direct: Direct,
@@ -84,6 +89,7 @@ impl AgentManifest {
             Implementation::Rules { .. } => "rules",
             Implementation::Rust { .. } => "rust",
             Implementation::Http { .. } => "http",
+            Implementation::Service { .. } => "service",
             Implementation::Model { .. } => "model",
             Implementation::Workflow { .. } => "workflow",
         }
@@ -109,7 +115,7 @@ pub struct Example {
     pub output: Option<Value>,
 }
 
-/// What runs an agent. Another kind to come, `service`, joins here.
+/// What runs an agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Implementation {
@@ -127,6 +133,11 @@ pub enum Implementation {
     Http {
         /// Where it goes, what is sent, and what the answers mean.
         http: Box<HttpConfig>,
+    },
+    /// Another Worker, or an agent of another gateway.
+    Service {
+        /// Which one.
+        service: Box<ServiceConfig>,
     },
     /// A language model.
     Model {

@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::{
-    AgentManifest, BUDGET_MS, Finding, GatewayManifest, Implementation, RUST_AGENTS, RuleState, RulesConfig, Template,
-    Visibility, budget_ms, input_of, workflow,
+    AgentManifest, Finding, GatewayManifest, Implementation, RUST_AGENTS, RuleState, RulesConfig, Template, Visibility,
+    input_of, workflow,
 };
-use super::{check_http, check_memory, check_model};
+use super::{check_adjustable, check_http, check_memory, check_notices, check_service, check_tools};
 use crate::schema::{self, LazySchema, VIOLATIONS_MAX};
-use crate::text::phrase_problem;
 
 /// What a customer might say: a template that cannot wrap this one cannot wrap any.
 const SAMPLE_TEXT: &str = "Hello, how are you?";
@@ -70,32 +69,27 @@ pub(super) fn agent(agent: &AgentManifest, file: &Path, prompt: Option<&str>, fi
                 found(format!("/http{at}"), reason);
             }
         }
-        Implementation::Model { model } => {
-            for (at, reason) in check_model::problems(agent, model, prompt) {
+        Implementation::Service { service } => {
+            for (at, reason) in check_service::problems(agent, service) {
                 found(at, reason);
             }
         }
+        // Checked with what is adjustable, below.
+        Implementation::Model { .. } => {}
         Implementation::Workflow { workflow } => workflow::check::alone(workflow, &mut found),
     }
     if let Some(text) = &agent.direct.text {
         template(text, "/direct/text", &mut found);
         check_text(agent, &mut found);
     }
-    if let Some(reason) = hedge_problem(agent) {
-        found("/direct/hedge_after_ms".into(), reason);
-    }
     if let (true, Some(answer)) = (output_fits, &agent.fallback.answer) {
         conforms(&agent.output, answer, "/fallback/answer", &mut found);
     }
-    for (name, keywords) in [
-        ("keywords", &agent.routing.keywords),
-        ("negative", &agent.routing.negative),
-    ] {
-        for (index, keyword) in keywords.iter().enumerate() {
-            if let Some(problem) = phrase_problem(&keyword.phrase) {
-                found(format!("/routing/{name}/{index}/phrase"), problem);
-            }
-        }
+    for (at, reason) in check_adjustable::problems(agent, prompt) {
+        found(at, reason);
+    }
+    for (at, reason) in check_notices::alone(agent) {
+        found(at, reason);
     }
     if agent.retry.backoff_ms > agent.retry.backoff_max_ms {
         found(
@@ -103,20 +97,6 @@ pub(super) fn agent(agent: &AgentManifest, file: &Path, prompt: Option<&str>, fi
             "must not be longer than `backoff_max_ms`".into(),
         );
     }
-}
-
-/// What is wrong with when the gateway begins beside the orchestrator.
-fn hedge_problem(agent: &AgentManifest) -> Option<String> {
-    let after_ms = agent.direct.hedge_after_ms?;
-    let budget_ms = budget_ms(agent.direct.budget_ms, agent.deadline_ms);
-    if !agent.direct.fallback {
-        return Some("the gateway begins nothing where `direct.fallback` is false: leave one of the two out".into());
-    }
-    (after_ms >= budget_ms).then(|| {
-        format!(
-            "must be shorter than the orchestrator's budget, which is {budget_ms}: `direct.budget_ms`, or {BUDGET_MS} without it, and half of `deadline_ms` at most"
-        )
-    })
 }
 
 /// Whether the input that is made of a text can be one of the agent's. What depends on the text itself, such as its
@@ -233,12 +213,8 @@ pub(super) fn team(
         if by_id.insert(&agent.id, agent).is_some() {
             found("/id", format!("another agent has the id `{}` already", agent.id));
         }
-        let limit = gateway.map(|(_, gateway)| gateway.limits.deadline_max_ms);
-        if let Some(limit) = limit.filter(|limit| agent.deadline_ms > *limit) {
-            found(
-                "/deadline_ms",
-                format!("the gateway allows {limit} at most (limits.deadline_max_ms)"),
-            );
+        if let Some(reason) = gateway.and_then(|(_, gateway)| check_adjustable::deadline_problem(agent, gateway)) {
+            found("/deadline_ms", reason);
         }
     }
     for (file, agent) in agents {
@@ -258,7 +234,7 @@ pub(super) fn team(
             findings.push(Finding { file, pointer, reason });
         }
         let of_memory = check_memory::problems(agent, &by_id);
-        for (pointer, reason) in check_model::tool_problems(agent, &by_id).into_iter().chain(of_memory) {
+        for (pointer, reason) in check_tools::problems(agent, &by_id).into_iter().chain(of_memory) {
             let file = file.clone();
             findings.push(Finding { file, pointer, reason });
         }
@@ -270,6 +246,16 @@ pub(super) fn team(
         }
     }
     let Some((file, gateway)) = gateway else { return };
+    for (file, agent) in agents {
+        for (pointer, reason) in check_notices::in_gateway(agent, gateway) {
+            let file = file.clone();
+            findings.push(Finding { file, pointer, reason });
+        }
+    }
+    for (pointer, reason) in check_notices::of_gateway(gateway, &by_id) {
+        let file = file.to_owned();
+        findings.push(Finding { file, pointer, reason });
+    }
     for (name, problem) in [
         ("default", default_problem(gateway, &by_id)),
         ("classifier", classifier_problem(gateway, &by_id)),

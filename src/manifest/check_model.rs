@@ -1,13 +1,11 @@
 //! What the schema of manifests cannot say about agents of kind `model`.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde_json::Value;
 
-use super::{AgentManifest, Implementation, ModelConfig, Role};
+use super::{AgentManifest, ModelConfig, Role};
 
 /// Functions that every template may call.
-const FUNCTIONS: [&str; 3] = ["dict", "namespace", "range"];
+pub(super) const FUNCTIONS: [&str; 3] = ["dict", "namespace", "range"];
 
 /// Checks the configuration of a model by itself: pointers within the manifest, and what is wrong there. `prompt` is the
 /// text of its prompt, as far as that can be read.
@@ -77,52 +75,4 @@ fn reference_problem(agent: &AgentManifest, path: &[String]) -> Option<String> {
     let name = path.get(1)?;
     let missing = !declared.contains_key(name);
     missing.then(|| format!("uses `{root}.{name}`, which the schema of the {root} does not declare"))
-}
-
-/// Checks the tools of a model against the team.
-pub(super) fn tool_problems(agent: &AgentManifest, by_id: &BTreeMap<&str, &AgentManifest>) -> Vec<(String, String)> {
-    let tools = tools_of(agent).iter().enumerate();
-    let problems = tools.filter_map(|(index, id)| {
-        let reason = tool_problem(agent, id, by_id)?;
-        Some((format!("/model/tools/{index}"), reason))
-    });
-    problems.collect()
-}
-
-fn tool_problem(agent: &AgentManifest, id: &str, by_id: &BTreeMap<&str, &AgentManifest>) -> Option<String> {
-    if id == agent.id {
-        return Some("an agent is not its own tool".to_owned());
-    }
-    let Some(tool) = by_id.get(id) else {
-        return Some(format!("there is no agent `{id}`"));
-    };
-    if tool.state.is_some() {
-        return Some(format!("`{id}` keeps a state: a tool has none"));
-    }
-    if tool.input.document()["type"] != "object" {
-        return Some(format!(
-            "the input of `{id}` is not of the type `object`, as that of a tool must be"
-        ));
-    }
-    reaches(id, &agent.id, by_id).then(|| format!("`{id}` comes back to `{}` by its own tools", agent.id))
-}
-
-/// Whether the tools of an agent, or theirs, lead to another one.
-fn reaches(from: &str, to: &str, by_id: &BTreeMap<&str, &AgentManifest>) -> bool {
-    let (mut seen, mut open) = (BTreeSet::from([from]), vec![from]);
-    while let Some(id) = open.pop() {
-        if id == to {
-            return true;
-        }
-        let tools = by_id.get(id).map_or(&[][..], |agent| tools_of(agent));
-        open.extend(tools.iter().map(String::as_str).filter(|id| seen.insert(id)));
-    }
-    false
-}
-
-fn tools_of(agent: &AgentManifest) -> &[String] {
-    match &agent.implementation {
-        Implementation::Model { model } => &model.tools,
-        _ => &[],
-    }
 }

@@ -1,8 +1,10 @@
 //! `gateway.json`: the gateway itself.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::{BODY_MAX_BYTES, DEADLINE_MAX_MS, JSON_DEPTH_MAX};
+use super::{AlertConfig, BODY_MAX_BYTES, ChannelConfig, DEADLINE_MAX_MS, JSON_DEPTH_MAX};
 
 /// What `gateway.json` says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +30,12 @@ pub struct GatewayManifest {
     /// Which agent answers a customer who named none.
     #[serde(default)]
     pub routing: GatewayRouting,
+    /// Where notifications and alerts go, by id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub channels: BTreeMap<String, ChannelConfig>,
+    /// What is watched over time, by id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub alerts: BTreeMap<String, AlertConfig>,
 }
 
 /// Which agent answers a customer's text where the customer named none.

@@ -8,7 +8,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::bundle::Definitions;
-use super::{AGENTS_MAX, AgentManifest, GatewayManifest, JSON_DEPTH_MAX, MANIFEST_MAX_BYTES, PROMPT_MAX_BYTES, Team};
+use super::{
+    AGENTS_MAX, AgentManifest, GatewayManifest, JSON_DEPTH_MAX, MANIFEST_MAX_BYTES, Overridden, PROMPT_MAX_BYTES, Team,
+};
 use super::{Finding, check};
 use crate::json;
 use crate::schema::{Schema, VIOLATIONS_MAX, Violation};
@@ -16,9 +18,6 @@ use crate::schema::{Schema, VIOLATIONS_MAX, Violation};
 const AGENT_SCHEMA: &str = include_str!("../../manifests/schema/agent.schema.json");
 const GATEWAY_SCHEMA: &str = include_str!("../../manifests/schema/gateway.schema.json");
 const GATEWAY_FILE: &str = "gateway.json";
-
-/// Kinds that are designed and not there yet.
-const LATER_KINDS: [&str; 1] = ["service"];
 
 /// Loads and checks `gateway.json` and every other `*.json` of a folder. Folders in it are not searched; definitions that
 /// schemas share by `$ref` may be there.
@@ -29,14 +28,15 @@ pub fn load(dir: &Path) -> Result<Team, Vec<Finding>> {
     load_with(dir, &[])
 }
 
-/// Like [`load`], with the agents of further folders, which have no `gateway.json`.
+/// Like [`load`], with the agents of further folders. What a `gateway.json` there says stands in the place of what the
+/// first one says, field by field.
 ///
 /// # Errors
 /// Everything that is wrong, in the order of the files.
 pub fn load_with(dir: &Path, more_agents: &[&Path]) -> Result<Team, Vec<Finding>> {
     let mut loader = Loader::default();
     let gateway_file = dir.join(GATEWAY_FILE);
-    let gateway = loader.gateway(&gateway_file);
+    let gateway = loader.gateway(&gateway_file, more_agents);
     loader.agents(dir);
     for dir in more_agents {
         loader.agents(dir);
@@ -51,6 +51,7 @@ pub fn load_with(dir: &Path, more_agents: &[&Path]) -> Result<Team, Vec<Finding>
                 gateway,
                 agents,
                 prompts,
+                overridden: Overridden::default(),
             })
         }
         _ => Err(loader.findings),
@@ -73,8 +74,17 @@ impl Loader {
         });
     }
 
-    fn gateway(&mut self, file: &Path) -> Option<GatewayManifest> {
-        let value = self.read(file)?;
+    fn gateway(&mut self, file: &Path, more: &[&Path]) -> Option<GatewayManifest> {
+        let mut value = self.read(file)?;
+        for file in more
+            .iter()
+            .map(|dir| dir.join(GATEWAY_FILE))
+            .filter(|file| file.exists())
+        {
+            if let (Value::Object(all), Value::Object(more)) = (&mut value, self.read(&file)?) {
+                all.extend(more);
+            }
+        }
         self.conforms(file, &value, GATEWAY_SCHEMA)?;
         self.typed(file, value)
     }
@@ -100,14 +110,6 @@ impl Loader {
 
     fn agent(&mut self, file: &Path, definitions: &mut Definitions) -> Option<()> {
         let mut value = self.read(file)?;
-        let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default();
-        if LATER_KINDS.contains(&kind) {
-            let reason = format!(
-                "agents of kind `{kind}` are not supported yet by this version; it has `rules`, `rust`, `http`, `model` and `workflow`"
-            );
-            self.found(file, "/kind", reason);
-            return None;
-        }
         self.conforms(file, &value, AGENT_SCHEMA)?;
         let before = self.findings.len();
         for pointer in schemas_of(&value) {

@@ -1,6 +1,6 @@
 //! The gateway with all its agents, checked and self-contained.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,20 @@ pub struct Team {
     /// The prompts, by agent.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub prompts: BTreeMap<String, String>,
+    /// What an operator's overrides made of it.
+    #[serde(skip)]
+    pub overridden: Overridden,
+}
+
+/// What the overrides in force made of a team, where there are any: [`crate::overrides`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overridden {
+    /// Their version; 0 where there never were any.
+    pub version: u64,
+    /// Names what is in force: the same overrides have the same digest. Nothing where none is.
+    pub digest: Option<String>,
+    /// The agents that are switched off. They are not among the team's agents.
+    pub disabled: BTreeSet<String>,
 }
 
 impl Team {

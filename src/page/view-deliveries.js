@@ -1,4 +1,4 @@
-// What the gateway tells others and could not: callbacks, and events for the history and for telemetry.
+// What the gateway tells others and could not: callbacks, notifications, and events for the history and for telemetry.
 
 import { Failure, call, path, read } from './api.js';
 import { action, announce, badge, h, section, show, table } from './dom.js';
@@ -14,7 +14,7 @@ export async function deliveries({ signal }) {
   await events.load();
   return [
     h('h1', { tabindex: '-1' }, 'Deliveries'),
-    section('Callbacks that were given up', h('p', { class: 'lead' }, 'Nobody took them for a day. Sent again, one is tried for another day.'), callbacks.node),
+    section('Callbacks and notifications that were given up', h('p', { class: 'lead' }, 'Nobody took them for a day. Sent again, one is tried for another day.'), callbacks.node),
     section('Telemetry that waits', waiting),
     section('Telemetry that was given up', events.node),
   ];
@@ -39,7 +39,7 @@ function letters(signal) {
         gone(list, letter, 'It is on its way again.');
       }, { class: 'quiet', 'aria-label': `Send again: ${letter.delivery}` }),
     ],
-    empty: 'No callback was given up.',
+    empty: 'Nothing was given up.',
   });
   return list;
 }
@@ -74,7 +74,7 @@ function lagTable(lags) {
   return table('Runs whose events wait', ['Since', 'For', 'Run', 'Health', { title: 'Events', numeric: true }, { title: 'Lost', numeric: true }, 'Last error'], lags.map((lag) => [
     moment(lag.oldest_at_ms),
     lag.destination,
-    runLink(lag),
+    lag.run ? runLink(lag) : 'many runs',
     badge(lag.health, lag.health === 'paused' ? 'bad' : 'warn'),
     count(lag.waiting),
     count(lag.dropped),
@@ -82,7 +82,9 @@ function lagTable(lags) {
   ]), 'Everything was delivered.');
 }
 
+/** The run, where it can be looked at; what a link tells is of no run. */
 function runLink({ orchestrator, run }) {
+  if (run === ':link') return `link to ${orchestrator}`;
   return h('a', { class: 'code', href: `#/runs/${encodeURIComponent(orchestrator)}/${encodeURIComponent(run)}` }, run);
 }
 

@@ -1,18 +1,21 @@
-// How the gateway stands: its links to orchestrators with their breakers, and what it is doing.
+// How the gateway stands: its links to orchestrators with their breakers, its alerts, and what it is doing.
 
 import { call, path, read } from './api.js';
-import { action, announce, badge, confirmed, facts, h, section, show } from './dom.js';
-import { duration, words } from './format.js';
+import { action, announce, badge, confirmed, facts, h, section, show, table } from './dom.js';
+import { duration, moment, words } from './format.js';
 import { executionTable } from './view-executions.js';
 
 const EVERY_MS = 5_000;
+// The gateway itself looks at them every 5 minutes.
+const ALERTS_EVERY_MS = 60_000;
 const LATEST = 10;
 
-const TONES = { registered: 'good', registering: 'busy', draining: 'busy', degraded: 'warn', refused: 'bad', closed: 'good', 'half-open': 'warn', open: 'bad' };
+const TONES = { registered: 'good', registering: 'busy', draining: 'busy', degraded: 'warn', refused: 'bad', closed: 'good', 'half-open': 'warn', open: 'bad', well: 'good', pending: 'warn', firing: 'bad' };
 
 /** The view. */
 export async function overview({ poll, signal }) {
   const links = h('div', { class: 'cards' });
+  const alerts = h('div', {});
   const latest = h('div', {});
   const renew = async () => {
     const { links: found } = await read('/operator/links', signal);
@@ -22,6 +25,10 @@ export async function overview({ poll, signal }) {
     // What somebody works on in a card is not taken away under their hands.
     if (!links.contains(document.activeElement)) await renew();
   });
+  await poll(ALERTS_EVERY_MS, alerts, async () => {
+    const { alerts: found } = await read('/operator/alerts', signal);
+    show(alerts, alertTable(found));
+  });
   await poll(EVERY_MS, latest, async () => {
     if (latest.contains(document.activeElement)) return;
     const { executions } = await read(`/executions?limit=${LATEST}`, signal);
@@ -30,6 +37,7 @@ export async function overview({ poll, signal }) {
   return [
     h('h1', {}, 'Overview'),
     section('Orchestrators', links),
+    section('Alerts', alerts),
     section('Latest executions', latest, h('p', {}, h('a', { href: '#/executions' }, 'All executions'))),
   ];
 }
@@ -64,4 +72,14 @@ function card(link, renew) {
       ['registered', 'degraded', 'registering'].includes(link.state)
         ? action('Drain', asked(`Drain the link to ${link.orchestrator}?`, 'The orchestrator is asked for no new steps, and the gateway deregisters a little later.', 'Drain', order('drain')), { class: 'quiet' })
         : action('Register', order('register'), { class: 'quiet' })));
+}
+
+function alertTable(alerts) {
+  return table('Alerts', ['Alert', 'State', 'Since', 'What was seen', 'Not told'], alerts.map((alert) => [
+    alert.alert,
+    badge(alert.state, TONES[alert.state]),
+    alert.since_ms === undefined ? '–' : moment(alert.since_ms),
+    alert.text ?? 'It was not looked at yet.',
+    alert.last_error ?? '–',
+  ]), 'The gateway declares no alerts.');
 }

@@ -21,7 +21,7 @@ const OPERATE: Access = Access::Signed {
 };
 
 /// Every route.
-pub const ROUTES: [Route; 38] = [
+pub const ROUTES: [Route; 46] = [
     Route {
         method: "GET",
         template: "/.well-known/baton.json",
@@ -332,6 +332,17 @@ pub const ROUTES: [Route; 38] = [
     },
     Route {
         method: "GET",
+        template: "/metrics",
+        action: Action::Scrape,
+        access: Access::MetricsToken,
+        summary: "Totals and states for a Prometheus, in its text format",
+        messages: Messages {
+            request: None,
+            response: None,
+        },
+    },
+    Route {
+        method: "GET",
         template: "/agents/{agent}/metrics",
         action: Action::Metrics,
         access: OPERATE,
@@ -372,6 +383,83 @@ pub const ROUTES: [Route; 38] = [
         messages: Messages {
             request: None,
             response: Some("outbox-resent"),
+        },
+    },
+    Route {
+        method: "GET",
+        template: "/operator/overrides",
+        action: Action::Overrides,
+        access: OPERATE,
+        summary: "What operators changed of agents without a deployment: the current version",
+        messages: Messages {
+            request: None,
+            response: Some("overrides"),
+        },
+    },
+    Route {
+        method: "PUT",
+        template: "/operator/overrides/{agent}",
+        action: Action::PutOverride,
+        access: OPERATE,
+        summary: "Changes an agent without a deployment, on top of the version that If-Match names",
+        messages: Messages {
+            request: Some("agent-override"),
+            response: Some("overrides"),
+        },
+    },
+    Route {
+        method: "DELETE",
+        template: "/operator/overrides/{agent}",
+        action: Action::DeleteOverride,
+        access: OPERATE,
+        summary: "Lets an agent be as it was deployed again",
+        messages: Messages {
+            request: None,
+            response: Some("overrides"),
+        },
+    },
+    Route {
+        method: "GET",
+        template: "/operator/overrides/versions",
+        action: Action::OverrideVersions,
+        access: OPERATE,
+        summary: "The versions of the overrides that are kept, newest first",
+        messages: Messages {
+            request: None,
+            response: Some("override-versions"),
+        },
+    },
+    Route {
+        method: "GET",
+        template: "/operator/overrides/versions/{version}",
+        action: Action::OverrideVersion,
+        access: OPERATE,
+        summary: "One version of the overrides",
+        messages: Messages {
+            request: None,
+            response: Some("overrides"),
+        },
+    },
+    Route {
+        method: "POST",
+        template: "/operator/overrides/rollback",
+        action: Action::RollBackOverrides,
+        access: OPERATE,
+        summary: "Puts the overrides of an earlier version in force again, as a new version",
+        messages: Messages {
+            request: Some("override-rollback"),
+            response: Some("overrides"),
+        },
+    },
+    Route {
+        method: "GET",
+        template: "/operator/alerts",
+        action: Action::Alerts,
+        access: OPERATE,
+        summary: "The alerts that the gateway declares, and how each stands",
+        messages: Messages {
+            request: None,
+            response: Some("alerts"),
         },
     },
     Route {

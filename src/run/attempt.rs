@@ -11,6 +11,7 @@ use super::child;
 use super::delivery;
 use super::events;
 use super::listening;
+use super::notification;
 use super::outbox;
 use super::outcome::Outcome;
 use super::question::Moment;
@@ -21,7 +22,7 @@ use super::telling;
 use super::timers::{self, Timer};
 use crate::agent::Failure;
 use crate::backoff::backoff_ms;
-use crate::manifest::RetryPolicy;
+use crate::manifest::{Notification, RetryPolicy};
 use crate::telemetry::event::Route;
 
 /// A run has at most this many attempts.
@@ -104,6 +105,9 @@ pub struct Attempt {
     pub workflow: bool,
     /// When it may be executed again by the run's object itself.
     pub retry: RetryPolicy,
+    /// What channels are told when it has ended.
+    #[serde(default)]
+    pub notifications: Vec<Notification>,
     /// Whether the answer lets a later attempt execute the step again.
     pub retryable: bool,
     /// Whether its answer is `cancelled`.
@@ -292,7 +296,7 @@ pub(super) fn unsettled<S: Storage>(storage: &S, now_ms: u64) -> Result<bool, S:
     Ok(false)
 }
 
-/// Ends an attempt: with this answer, once and for all. Its callback is sent from now on.
+/// Ends an attempt: with this answer, once and for all. Its callback and what channels are told is sent from now on.
 pub(super) fn end<S: Storage>(
     storage: &S,
     attempt: &mut Attempt,
@@ -316,6 +320,7 @@ pub(super) fn end<S: Storage>(
     if attempt.parent.is_none() {
         settlement::changed(storage, now_ms)?;
     }
+    notification::attempt_ended(storage, attempt, answer, now_ms)?;
     match &attempt.callback_url {
         Some(url) => delivery::create(storage, attempt.ordinal, url, now_ms),
         None => Ok(()),

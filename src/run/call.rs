@@ -5,6 +5,15 @@ use serde_json::Value;
 
 use crate::conversation::ConversationName;
 
+/// On whose behalf a step is executed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Behalf {
+    /// The orchestrator that the run belongs to: those of others may have the same id.
+    pub orchestrator: String,
+    /// How many gateways the call went through before this one, each calling the next.
+    pub depth: u32,
+}
+
 /// A step to execute.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Call {
@@ -38,6 +47,9 @@ pub struct Call {
     pub traceparent: String,
     /// The request that asked for it.
     pub request_id: String,
+    /// On whose behalf.
+    #[serde(default)]
+    pub behalf: Behalf,
 }
 
 impl Call {
@@ -64,6 +76,7 @@ impl Call {
             text: None,
             traceparent: self.traceparent.clone(),
             request_id: self.request_id.clone(),
+            behalf: self.behalf.clone(),
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::attempt::{self, ATTEMPTS_MAX, Attempt, EXECUTIONS_MAX, Phase, StoredAnswer};
-use super::call::{Call, StateSource};
+use super::call::{Behalf, Call, StateSource};
 use super::ledger::kept_for;
 use super::question::Moment;
 use super::record;
@@ -18,7 +18,7 @@ use super::telling;
 use super::work::{COMMIT_GRACE_MS, Execution};
 use crate::agent::Failure;
 use crate::conversation::ConversationName;
-use crate::manifest::RetryPolicy;
+use crate::manifest::{Notification, RetryPolicy};
 
 /// What was decided, by the workflow's step and the node.
 const DECISIONS: Table<Decision> = Table::new(DECISION);
@@ -57,6 +57,8 @@ pub struct ChildClaim {
     pub agent_version: String,
     /// Whether that is a workflow itself.
     pub workflow: bool,
+    /// What channels are told when the call has ended.
+    pub notifications: Vec<Notification>,
     /// Valid for the agent's input schema.
     pub input: Value,
     /// Digest of agent and input.
@@ -73,6 +75,8 @@ pub struct ChildClaim {
     pub parent_span: Option<String>,
     /// The request that asked for the workflow.
     pub request_id: String,
+    /// On whose behalf.
+    pub behalf: Behalf,
 }
 
 /// What a claim of a call came to.
@@ -166,6 +170,7 @@ impl ChildClaim {
             hedge: false,
             // The workflow itself tries again.
             retry: RetryPolicy::default(),
+            notifications: self.notifications.clone(),
             retryable: false,
             cancelled: false,
             callback_url: None,
@@ -211,6 +216,7 @@ impl ChildClaim {
             text: None,
             traceparent: attempt.traceparent.clone(),
             request_id: self.request_id.clone(),
+            behalf: self.behalf.clone(),
         };
         Ok(Child::Granted(Box::new(Execution {
             ordinal: attempt.ordinal,

@@ -21,7 +21,7 @@ use super::storage::Storage;
 use super::telling;
 use crate::conversation::ConversationName;
 use crate::direct::NOBODY;
-use crate::manifest::RetryPolicy;
+use crate::manifest::{Notification, RetryPolicy};
 use crate::telemetry::event::Route;
 
 /// A caller is never told to wait longer than this before it asks again, in milliseconds.
@@ -44,6 +44,9 @@ pub struct ClaimRequest {
     pub agent_version: String,
     /// The agent's retry policy.
     pub retry: RetryPolicy,
+    /// What channels are told when the attempt has ended.
+    #[serde(default)]
+    pub notifications: Vec<Notification>,
     /// How long the claim is held, in milliseconds: the deadline and a grace for the commit.
     pub hold_ms: u64,
     /// Whether the run's object is to execute it, and not the one who asks.
@@ -273,6 +276,7 @@ impl ClaimRequest {
             workflow: self.workflow,
             hedge: self.hedge,
             retry: self.retry.clone(),
+            notifications: self.notifications.clone(),
             retryable: false,
             cancelled: false,
             callback_url: self.callback_url.clone(),

@@ -13,7 +13,7 @@
 //! | [`handoff`] | to whom the run was handed |
 //! | [`fence`] | which lease of its orchestrator a call may belong to |
 //! | [`events`] | what an execution tells while it lasts |
-//! | [`delivery`] | callbacks on their way |
+//! | [`delivery`] | callbacks and notices on their way |
 //! | [`listening`] | what is told of steps in a Worker, while a customer listens |
 //! | [`conversing`] | to which conversation of a customer the run belongs |
 //! | [`coordination`] | who coordinates the run: its orchestrator, another one, or the gateway |
@@ -34,6 +34,7 @@ pub mod handoff;
 pub mod ledger;
 pub mod listening;
 mod nonce;
+mod notification;
 pub mod outbox;
 pub mod outbox_report;
 pub mod outcome;

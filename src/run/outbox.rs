@@ -3,6 +3,9 @@
 //! An event is a row, written in the transaction of the change that it tells of. Each destination has its own place in the
 //! rows, its own waits and its own health; a row goes when the last destination has it. The outbox is bounded: when it is
 //! full, the oldest event goes, and is counted. Callbacks are no part of it ([`super::delivery`]), so none is ever dropped.
+//!
+//! Where a queue is bound, it is the one destination of all runs: what it has accepted is on its way to the others by
+//! [`crate::telemetry::queue`].
 
 mod progress;
 
@@ -12,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::progress::Health;
 use self::progress::Progress;
-use super::question::Moment;
+use super::question::{Moment, RunName};
 use super::record;
 use super::storage::{Storage, Table, delete_all};
 use super::timers::{self, Timer};
@@ -61,6 +64,11 @@ pub const HISTORY: &str = "history";
 pub const RECEIVER: &str = "otlp";
 /// The orchestrator's own telemetry endpoint.
 pub const ORCHESTRATOR: &str = "orchestrator";
+/// The queue, which takes events to all others.
+pub const QUEUE: &str = "queue";
+
+/// Why an event was given up that is too old, where nothing is known of its last try.
+pub(crate) const NO_TRY_ENDED: &str = "no try came to an end within a day";
 
 /// The outbox but for its events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,12 +118,26 @@ pub(super) fn tell<S: Storage>(
     what: What,
     now_ms: u64,
 ) -> Result<(), S::Error> {
-    let Some(run) = record::find(storage)? else {
-        return Ok(());
-    };
+    match record::find(storage)? {
+        Some(run) => tell_of(storage, &run.name, (traceparent, parent_span), what, now_ms),
+        None => Ok(()),
+    }
+}
+
+/// Puts an event into the outbox of this name, whether or not there is a run: a link has an outbox as well, and no run.
+///
+/// # Errors
+/// When the storage fails.
+pub fn tell_of<S: Storage>(
+    storage: &S,
+    name: &RunName,
+    (traceparent, parent_span): (&str, Option<&str>),
+    what: What,
+    now_ms: u64,
+) -> Result<(), S::Error> {
     let mut state = STATES.get(storage, ONLY)?.unwrap_or_else(|| State {
-        orchestrator: run.name.orchestrator.clone(),
-        run: run.name.run.clone(),
+        orchestrator: name.orchestrator.clone(),
+        run: name.run.clone(),
         first: 0,
         next: 0,
         dropped: 0,
@@ -123,10 +145,10 @@ pub(super) fn tell<S: Storage>(
         report_at_ms: None,
     });
     let event = Event {
-        id: event_id(&run.name.object(), state.next, now_ms),
+        id: event_id(&name.object(), state.next, now_ms),
         at_ms: now_ms,
-        orchestrator: run.name.orchestrator,
-        run: run.name.run,
+        orchestrator: name.orchestrator.clone(),
+        run: name.run.clone(),
         traceparent: traceparent.to_owned(),
         parent_span: parent_span.map(str::to_owned),
         what,
@@ -185,7 +207,7 @@ pub fn take<S: Storage>(
             if old > 0 {
                 let given_up: Vec<_> = events.drain(..old).collect();
                 let reason = progress.last_error.clone();
-                let reason = reason.unwrap_or_else(|| "no try came to an end within a day".to_owned());
+                let reason = reason.unwrap_or_else(|| NO_TRY_ENDED.to_owned());
                 progress.next = given_up[old - 1].0 + 1;
                 outbox_report::bury(storage, &mut state, destination.name, &given_up, &reason, now_ms)?;
             }
@@ -248,14 +270,8 @@ pub fn told<S: Storage>(
                 alarm = Some(format!("it does not take executions: {}", shortened(reason)));
             }
             progress.failures = progress.failures.saturating_add(1);
-            let wait_ms = backoff_ms(
-                EXPORT_BACKOFF_MS,
-                EXPORT_BACKOFF_MAX_MS,
-                progress.failures,
-                moment.random,
-            );
-            let asked_ms = retry_after_ms.unwrap_or(0).min(EXPORT_RETRY_AFTER_MAX_MS);
-            progress.failed(Health::Failing, reason, now_ms + wait_ms.max(asked_ms));
+            let wait_ms = wait_ms(progress.failures, *retry_after_ms, moment.random);
+            progress.failed(Health::Failing, reason, now_ms + wait_ms);
         }
         Verdict::Paused { reason } => {
             if progress.health != Health::Paused {
@@ -283,6 +299,13 @@ pub fn told<S: Storage>(
     state.destinations.insert(batch.destination.clone(), progress);
     save(storage, state, now_ms)?;
     Ok(alarm)
+}
+
+/// How long to wait after so many failures in a row, in milliseconds: at least as long as the receiver asked for.
+#[must_use]
+pub(crate) fn wait_ms(failures: u32, retry_after_ms: Option<u64>, random: u32) -> u64 {
+    let own_ms = backoff_ms(EXPORT_BACKOFF_MS, EXPORT_BACKOFF_MAX_MS, failures, random);
+    own_ms.max(retry_after_ms.unwrap_or(0).min(EXPORT_RETRY_AFTER_MAX_MS))
 }
 
 /// Saves the outbox, removes the events that every destination has, and sets the timer for what comes next.

@@ -14,7 +14,7 @@ pub const DEAD_EVENTS_MAX: usize = 512;
 /// So many of them are reported at once.
 const REPORTED_AT_ONCE: usize = 100;
 /// How long until a report that failed is tried again, in milliseconds.
-const REPORT_AGAIN_MS: u64 = 60_000;
+pub(crate) const REPORT_AGAIN_MS: u64 = 60_000;
 
 const PREFIX: &str = "outbox-dead/";
 const DEAD: Table<DeadEvent> = Table::new(PREFIX);
@@ -34,14 +34,27 @@ pub struct DeadEvent {
     pub dead_at_ms: u64,
 }
 
-/// What waits in a run for one destination.
+impl DeadEvent {
+    /// An event that was given up for this destination.
+    pub(crate) fn of(destination: &str, event: &Event, reason: &str, now_ms: u64) -> Self {
+        Self {
+            letter: format!("{}.{destination}", event.id),
+            destination: destination.to_owned(),
+            event: event.clone(),
+            reason: shortened(reason),
+            dead_at_ms: now_ms,
+        }
+    }
+}
+
+/// What waits for one destination: in a run, or on its way through the queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lag {
     /// For which destination.
     pub destination: String,
-    /// Whose run it is.
+    /// Whose run it is; empty where events of all orchestrators wait.
     pub orchestrator: String,
-    /// The run's id.
+    /// The run's id; empty where events of many runs wait.
     pub run: String,
     /// How the destination is.
     pub health: Health,
@@ -51,7 +64,7 @@ pub struct Lag {
     pub oldest_at_ms: u64,
     /// Why the last try failed.
     pub last_error: Option<String>,
-    /// How many events of the run were lost so far.
+    /// How many events of these runs were lost so far.
     pub dropped: u64,
 }
 
@@ -84,13 +97,7 @@ pub(super) fn bury<S: Storage>(
             continue;
         }
         room -= 1;
-        let dead = DeadEvent {
-            letter: format!("{}.{destination}", event.id),
-            destination: destination.to_owned(),
-            event: event.clone(),
-            reason: shortened(reason),
-            dead_at_ms: now_ms,
-        };
+        let dead = DeadEvent::of(destination, event, reason, now_ms);
         DEAD.put(storage, &dead.letter, &dead)?;
         state.report_at_ms.get_or_insert(now_ms);
     }

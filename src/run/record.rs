@@ -160,7 +160,7 @@ impl Question for Forget {
 
 #[cfg(test)]
 mod tests {
-    use super::super::delivery::{Sent, reported, sent};
+    use super::super::delivery::{Place, Sent, reported, sent};
     use super::super::ledger::{Claim, ClaimRequest, Commit};
     use super::super::nonce::Nonce;
     use super::super::question::{Asked, Told};
@@ -211,7 +211,7 @@ mod tests {
         };
         bench.now_ms += LOOK_AGAIN_MS - 1;
         assert_eq!(bench.work(), None);
-        bench.transact(|storage| reported(storage, 1, &letter).unwrap());
+        bench.transact(|storage| reported(storage, Place::callback(1), &letter).unwrap());
         bench.now_ms += LOOK_AGAIN_MS;
         assert_eq!(bench.work(), Some(Work::RemoveAll));
     }

@@ -106,6 +106,8 @@ pub struct Notice {
     pub tries: u32,
     /// The message `settlement`.
     pub body: Value,
+    /// The span of what the run did last, which its `settlement` is a part of.
+    pub traceparent: Option<String>,
 }
 
 /// How a try ended.
@@ -193,6 +195,7 @@ pub(super) fn begin<S: Storage>(storage: &S, now_ms: u64) -> Result<Option<Notic
     settlement.tries += 1;
     SETTLEMENTS.put(storage, ONLY, &settlement)?;
     timers::set(storage, Timer::Settle, now_ms + 2 * SETTLE_TIMEOUT_MS)?;
+    let traceparent = attempts.last().map(|attempt| attempt.traceparent.clone());
     let mut steps = Vec::new();
     // The calls of a workflow are the gateway's own business: its step has the answer.
     for attempt in attempts.into_iter().filter(|attempt| attempt.parent.is_none()) {
@@ -224,6 +227,7 @@ pub(super) fn begin<S: Storage>(storage: &S, now_ms: u64) -> Result<Option<Notic
         edition: settlement.edition,
         tries: settlement.tries,
         body,
+        traceparent,
     }))
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::attempt::{self, Attempt, Phase, StoredAnswer};
-use super::delivery::{self, DeliveryStatus};
+use super::delivery::{self, DeliveryStatus, Place};
 use super::events::{self, Numbered};
 use super::handoff::{self, Handoff};
 use super::question::{Moment, Question, RunName};
@@ -89,7 +89,7 @@ pub(super) fn of<S: Storage>(storage: &S, attempt: &Attempt) -> Result<StepStatu
         ended_at_ms: attempt.ended_at_ms,
         answer: attempt::answer(storage, attempt.ordinal)?.map(Shown::from),
         late_answer: attempt::late_answer(storage, attempt.ordinal)?.map(Shown::from),
-        callback: delivery::status(storage, attempt.ordinal)?,
+        callback: delivery::status(storage, Place::callback(attempt.ordinal))?,
     })
 }
 

@@ -31,6 +31,9 @@ struct Answer {
 
 #[derive(Deserialize)]
 struct Failed {
+    /// Who; empty for the step itself.
+    #[serde(default)]
+    agent: String,
     code: String,
 }
 
@@ -48,14 +51,17 @@ impl Answer {
         })
     }
 
-    /// How the last agent's work ended, whatever the answer is.
-    fn end_of_work(&self) -> Ending {
-        match self.failed.last() {
-            Some(failed) if self.stand_in => Ending {
-                outcome: "failed".to_owned(),
-                error_code: Some(failed.code.clone()),
-            },
-            _ => self.ending(),
+    /// How the work of the agent ended that was at work last, whatever the answer is. `asked` is the one that was asked.
+    fn end_of_work(&self, asked: &str) -> Ending {
+        if !self.stand_in {
+            return self.ending();
+        }
+        let last = self.hops.last().map_or(asked, |hop| hop.to.as_str());
+        // Who was passed over has failed as well, and did not work.
+        let failed = self.failed.iter().rfind(|failed| failed.agent == last);
+        Ending {
+            outcome: "failed".to_owned(),
+            error_code: failed.map(|failed| failed.code.clone()),
         }
     }
 
@@ -107,7 +113,9 @@ pub(super) fn execution_ended<S: Storage>(
     now_ms: u64,
 ) -> Result<(), S::Error> {
     let read = answer.map(Answer::read);
-    let ending = read.as_ref().map_or_else(Ending::lost, Answer::end_of_work);
+    let ending = read
+        .as_ref()
+        .map_or_else(Ending::lost, |answer| answer.end_of_work(&attempt.agent));
     let lost = ending.error_code == Ending::lost().error_code;
     let (hops, usage) = read.map(|read| (read.hops, read.usage)).unwrap_or_default();
     let ended = What::ExecutionEnded {

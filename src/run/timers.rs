@@ -1,5 +1,6 @@
 //! When a run has to be looked at again: one row per timer, and an index by time.
 
+use super::delivery::Place;
 use super::storage::{Storage, Table};
 
 /// By name: when it is due, in Unix milliseconds.
@@ -10,14 +11,14 @@ const DUE: Table<()> = Table::new("due/");
 /// What a timer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Timer {
-    /// An attempt is to be begun. The number is the attempt's ordinal, here and below.
+    /// An attempt is to be begun. The number is the attempt's ordinal, here and in the next one.
     Begin(u32),
     /// An attempt's claim ends.
     ClaimEnd(u32),
-    /// A callback is to be sent.
-    Deliver(u32),
+    /// A callback or a notice is to be sent.
+    Deliver(Place),
     /// A dead letter is to be reported to the operator.
-    Report(u32),
+    Report(Place),
     /// The run is to be settled with its orchestrator.
     Settle,
     /// Events are to be sent, or the operator is to be told of them.
@@ -31,8 +32,8 @@ impl Timer {
         match self {
             Self::Begin(ordinal) => format!("begin/{ordinal:06}"),
             Self::ClaimEnd(ordinal) => format!("claim-end/{ordinal:06}"),
-            Self::Deliver(ordinal) => format!("deliver/{ordinal:06}"),
-            Self::Report(ordinal) => format!("report/{ordinal:06}"),
+            Self::Deliver(place) => format!("deliver/{place}"),
+            Self::Report(place) => format!("report/{place}"),
             Self::Settle => "settle".to_owned(),
             Self::Export => "export".to_owned(),
             Self::Expire => "expire".to_owned(),
@@ -46,13 +47,12 @@ impl Timer {
             "settle" => return Some(Self::Settle),
             _ => {}
         }
-        let (kind, ordinal) = name.split_once('/')?;
-        let ordinal = ordinal.parse().ok()?;
+        let (kind, which) = name.split_once('/')?;
         match kind {
-            "begin" => Some(Self::Begin(ordinal)),
-            "claim-end" => Some(Self::ClaimEnd(ordinal)),
-            "deliver" => Some(Self::Deliver(ordinal)),
-            "report" => Some(Self::Report(ordinal)),
+            "begin" => Some(Self::Begin(which.parse().ok()?)),
+            "claim-end" => Some(Self::ClaimEnd(which.parse().ok()?)),
+            "deliver" => Some(Self::Deliver(Place::parse(which)?)),
+            "report" => Some(Self::Report(Place::parse(which)?)),
             _ => None,
         }
     }
@@ -139,14 +139,14 @@ mod tests {
     #[test]
     fn timers_come_in_the_order_of_their_times() {
         let storage = MemoryStorage::default();
-        set(&storage, Timer::Deliver(2), 30).unwrap();
+        set(&storage, Timer::Deliver(Place::callback(2)), 30).unwrap();
         set(&storage, Timer::Begin(1), 20).unwrap();
         set(&storage, Timer::Expire, 10).unwrap();
         set(&storage, Timer::Expire, 40).unwrap();
         clear(&storage, Timer::Begin(1)).unwrap();
         assert_eq!(next_at_ms(&storage), Ok(Some(30)));
         assert_eq!(take_due(&storage, 29), Ok(None));
-        assert_eq!(take_due(&storage, 50), Ok(Some(Timer::Deliver(2))));
+        assert_eq!(take_due(&storage, 50), Ok(Some(Timer::Deliver(Place::callback(2)))));
         assert_eq!(take_due(&storage, 50), Ok(Some(Timer::Expire)));
         assert_eq!(take_due(&storage, 50), Ok(None));
         assert!(storage.keys().is_empty());
@@ -168,8 +168,8 @@ mod tests {
         for timer in [
             Timer::Begin(0),
             Timer::ClaimEnd(1),
-            Timer::Deliver(999_999),
-            Timer::Report(7),
+            Timer::Deliver(Place::callback(999_999)),
+            Timer::Report(Place::notice(7, 2)),
             Timer::Settle,
             Timer::Export,
             Timer::Expire,

@@ -5,7 +5,7 @@
 use super::attempt::{self, Phase};
 use super::call::Call;
 use super::conversing;
-use super::delivery::{self, DeadLetter, Parcel};
+use super::delivery::{self, DeadLetter, Parcel, Place};
 use super::ledger::{conflict_of, kept_for};
 use super::outcome::outdated;
 use super::question::Moment;
@@ -28,10 +28,10 @@ const EXPORT_AGAIN_MS: u64 = 30_000;
 pub enum Work {
     /// Execute this, then commit under its generation.
     Execute(Box<Execution>),
-    /// Send a callback, then say how it ended with [`delivery::sent`].
+    /// Send a callback or a notice, then say how it ended with [`delivery::sent`].
     Deliver(Box<Parcel>),
     /// Put a dead letter on the operator's list, then say so with [`delivery::reported`].
-    Report(u32, Box<DeadLetter>),
+    Report(Place, Box<DeadLetter>),
     /// Settle the run with its orchestrator, then say how it ended with [`settlement::told`].
     Settle(Box<Notice>),
     /// Send events: take them with [`super::outbox::take`], and what the operator is to be told with
@@ -91,12 +91,12 @@ pub fn next<S: Storage>(storage: &S, executor: &str, now_ms: u64, random: u32) -
                 claim_ended(storage, ordinal, moment)?;
                 None
             }
-            Timer::Deliver(ordinal) => {
-                delivery::begin(storage, ordinal, now_ms)?.map(|parcel| Work::Deliver(Box::new(parcel)))
+            Timer::Deliver(place) => {
+                delivery::begin(storage, place, now_ms)?.map(|parcel| Work::Deliver(Box::new(parcel)))
             }
-            Timer::Report(ordinal) => {
-                let letter = delivery::report(storage, ordinal, now_ms)?;
-                letter.map(|letter| Work::Report(ordinal, Box::new(letter)))
+            Timer::Report(place) => {
+                let letter = delivery::report(storage, place, now_ms)?;
+                letter.map(|letter| Work::Report(place, Box::new(letter)))
             }
             Timer::Settle => settlement::begin(storage, now_ms)?.map(|notice| Work::Settle(Box::new(notice))),
             Timer::Export => {

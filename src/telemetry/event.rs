@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::trace_context::TraceContext;
+use crate::link::Change;
 use crate::signature::digest::hex_digest;
 
 /// Something that happened.
@@ -13,9 +14,9 @@ pub struct Event {
     pub id: String,
     /// When, in Unix milliseconds.
     pub at_ms: u64,
-    /// The owner of the run.
+    /// The owner of the run, or whose link it is.
     pub orchestrator: String,
-    /// The run's id.
+    /// The run's id; [`LINK_OUTBOX`](crate::link::LINK_OUTBOX) where it is a link's.
     pub run: String,
     /// The span of what it belongs to: the step's own, or the request's.
     pub traceparent: String,
@@ -99,6 +100,8 @@ pub enum What {
         /// Whether it arrived.
         delivered: bool,
     },
+    /// The link to an orchestrator changed: an event of the link's own outbox, and of no run.
+    LinkChanged(Change),
     /// What was done in the orchestrator's place was settled with it, or was given up.
     SettlementEnded {
         /// How often it was tried.
@@ -222,6 +225,7 @@ impl What {
             Self::TakenOver { .. } => "taken_over",
             Self::CallbackEnded { .. } => "callback_ended",
             Self::SettlementEnded { .. } => "settlement_ended",
+            Self::LinkChanged(_) => "link_changed",
         }
     }
 }
@@ -235,7 +239,8 @@ impl Event {
                 subject, ending, hops, ..
             } => ending.is_error() || subject.route == Route::Fallback || hops.iter().any(|hop| hop.error.is_some()),
             What::AttemptEnded { subject, ending, .. } => ending.is_error() || subject.route == Route::Fallback,
-            What::TakenOver { .. } => true,
+            // Of a link there are few, and no head of a trace to decide about them.
+            What::TakenOver { .. } | What::LinkChanged(_) => true,
             What::CallbackEnded { delivered, .. } => !delivered,
             What::SettlementEnded { status, .. } => status != "acknowledged",
             What::ExecutionBegan { .. } | What::HandedOff { .. } => false,

@@ -8,7 +8,9 @@
 //! | [`names`] | every attribute's name, and the version of the conventions |
 //! | [`span`] | the spans that an event is told as |
 //! | [`sampling`] | which of them are told |
+//! | [`prometheus`] | what a Prometheus that scrapes the gateway is told |
 //! | [`otlp`] | their two encodings, and what a receiver's answer means |
+//! | [`queue`] | the way through a queue, which gathers the events of many runs |
 //! | [`settings`] | where they go, by the standard variables |
 //! | [`history`] | the rows that an event is kept as, and the questions that they answer |
 
@@ -17,6 +19,8 @@ pub mod export;
 pub mod history;
 pub mod names;
 pub mod otlp;
+pub mod prometheus;
+pub mod queue;
 pub mod sampling;
 pub mod settings;
 pub mod span;

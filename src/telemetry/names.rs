@@ -59,6 +59,14 @@ pub const TAKEOVER_REASON: &str = "baton.takeover.reason";
 pub const DELIVERY: &str = "baton.delivery";
 /// How often something was tried.
 pub const TRIES: &str = "baton.tries";
+/// What changed in a link.
+pub const LINK_CHANGE: &str = "baton.link.change";
+/// The generation of its lease.
+pub const LINK_GENERATION: &str = "baton.link.generation";
+/// The id of the key that the gateway is asked to sign with.
+pub const LINK_KEY: &str = "baton.link.key";
+/// Whether the operator holds the breaker so.
+pub const BREAKER_FORCED: &str = "baton.breaker.forced";
 /// How many events of the run were dropped so far, because its outbox was full.
 pub const DROPPED: &str = "baton.outbox.dropped_events";
 /// [`GENAI_CONVENTIONS`].

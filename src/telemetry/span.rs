@@ -3,6 +3,7 @@
 use super::event::{Ending, Event, Hop, Route, Subject, Usage, What, agent_span};
 use super::names;
 use super::trace_context::TraceContext;
+use crate::link::Change;
 
 /// A span, in no encoding yet.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,6 +110,7 @@ pub fn spans_of(event: &Event) -> Vec<Span> {
             span.fail_if(!delivered, "callback-dead");
             vec![span]
         }
+        What::LinkChanged(change) => vec![teller.link(change)],
         What::SettlementEnded {
             tries,
             since_ms,
@@ -133,10 +135,10 @@ struct Teller<'e> {
 impl Teller<'_> {
     fn span(&self, name: String, kind: Kind, context: TraceContext, started_at_ms: u64) -> Span {
         let event = self.event;
-        let mut attributes = vec![
-            (names::EVENT, event.id.as_str().into()),
-            (names::RUN, event.run.as_str().into()),
-        ];
+        let mut attributes = vec![(names::EVENT, event.id.as_str().into())];
+        if !matches!(event.what, What::LinkChanged(_)) {
+            attributes.push((names::RUN, event.run.as_str().into()));
+        }
         if event.orchestrator != crate::direct::NOBODY {
             attributes.push((names::ORCHESTRATOR, event.orchestrator.as_str().into()));
         }
@@ -159,6 +161,23 @@ impl Teller<'_> {
         let mut span = self.span(name.to_owned(), kind, context, since_ms);
         span.parent = Some(self.own.span_id().to_owned());
         span.attributes.extend(attributes);
+        span
+    }
+
+    /// A change of a link, as a moment.
+    fn link(&self, change: &Change) -> Span {
+        let mut span = self.span("link".to_owned(), Kind::Internal, self.own.clone(), self.event.at_ms);
+        span.attributes.push((names::LINK_CHANGE, change.name().into()));
+        match change {
+            Change::Registered { generation } | Change::Renewed { generation } | Change::LeaseLost { generation } => {
+                span.attributes
+                    .push((names::LINK_GENERATION, Value::Number(*generation)));
+            }
+            Change::KeyChanged { key: Some(key) } => span.attributes.push((names::LINK_KEY, key.as_str().into())),
+            Change::Breaker { forced, .. } => span.attributes.push((names::BREAKER_FORCED, Value::Flag(*forced))),
+            Change::KeyChanged { key: None } | Change::Refused | Change::Draining | Change::Deregistered => {}
+        }
+        span.fail_if(change.is_error(), change.name());
         span
     }
 

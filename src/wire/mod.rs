@@ -18,6 +18,8 @@ macro_rules! schemas {
 
 schemas![
     "agent-metrics",
+    "agent-override",
+    "alerts",
     "api-key-created",
     "api-key-request",
     "api-keys",
@@ -35,9 +37,13 @@ schemas![
     "lease",
     "link",
     "links",
+    "notice",
     "openapi",
     "outbox",
     "outbox-resent",
+    "override-rollback",
+    "override-versions",
+    "overrides",
     "problem",
     "query",
     "query-answer",

@@ -99,6 +99,7 @@ impl Running<'_> {
             agent: agent.id.clone(),
             agent_version: agent.version.clone(),
             workflow: agent.is_workflow(),
+            notifications: agent.notifications.clone(),
             input: input.clone(),
             fingerprint: fingerprint.to_owned(),
             conversation: call.conversation.clone(),
@@ -107,6 +108,7 @@ impl Running<'_> {
             traceparent: span.map_or_else(|| self.span.to_owned(), |span| span.traceparent()),
             parent_span: own.map(|own| own.span_id().to_owned()),
             request_id: call.request_id.clone(),
+            behalf: call.behalf.clone(),
         }
     }
 

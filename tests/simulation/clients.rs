@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use baton::manifest::RetryPolicy;
+use baton::manifest::{Notification, RetryPolicy};
 use baton::run::RunName;
-use baton::run::call::{Call, StateSource};
+use baton::run::call::{Behalf, Call, StateSource};
 use baton::run::delivery::{DeliveryState, Resend};
 use baton::run::handoff::{HandOffRequest, Handed, HandedOff, Handoff};
 use baton::run::ledger::{Claim, ClaimRequest};
@@ -13,7 +13,7 @@ use baton::run::settlement::Takeover;
 use baton::run::state::{Expected, Put, PutState, Read, ReadState};
 use baton::run::status::{Cancel, Cursor, Watch};
 use baton::run::work::Execution;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::model::answered;
 use crate::world::{Job, World, body};
@@ -143,6 +143,7 @@ impl Clients {
                 text: None,
                 traceparent: String::new(),
                 request_id: String::new(),
+                behalf: Behalf::default(),
             },
             agent_version: "1".into(),
             retry: RetryPolicy {
@@ -150,6 +151,7 @@ impl Clients {
                 backoff_ms: 500,
                 backoff_max_ms: 5_000,
             },
+            notifications: (step != "s3").then(notification).into_iter().collect(),
             hold_ms: HOLD_MS,
             background: world.random.percent(60),
             callback_url: (step != "s2").then(|| "https://orchestrator.example/callback".into()),
@@ -355,4 +357,13 @@ fn using(world: &World) -> Use {
         name: RunName::new("o", "r"),
         retention_ms: world.retention_ms,
     }
+}
+
+/// Tells a channel of every end.
+fn notification() -> Notification {
+    let rule = json!({
+        "name": "any", "channel": "ops", "outcomes": ["completed", "handed_off", "failed", "cancelled"],
+        "message": "{{ outcome }}",
+    });
+    serde_json::from_value(rule).expect("a notification")
 }

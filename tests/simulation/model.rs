@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use baton::run::attempt::{Attempt, EXECUTIONS_MAX, Phase};
 use baton::run::call::{Call, StateSource};
-use baton::run::delivery::{DeadLetter, Parcel};
+use baton::run::delivery::{DeadLetter, Parcel, Place};
 use baton::run::ledger::CommitRequest;
 use baton::run::settlement::{Notice, Settlement, SettlementStatus};
 use baton::run::state::{self, Kept, Read, ReadState, Version};
@@ -31,8 +31,8 @@ pub struct Model {
     last_version: u64,
     /// Receipts by the handoffs' keys.
     handoffs: BTreeMap<(Incarnation, String), String>,
-    /// By attempt: its callback's id.
-    callbacks: BTreeMap<Id, String>,
+    /// What was told of attempts: the deliveries' ids.
+    deliveries: BTreeMap<(Incarnation, Place), String>,
     received: BTreeMap<String, String>,
     acknowledged: BTreeSet<String>,
     /// What the run says of its settlement, once it was taken over.
@@ -81,7 +81,8 @@ impl Model {
         for (_, row) in self.news(storage, "settlement/") {
             self.settlement = Some(serde_json::from_str(&row).unwrap());
         }
-        let ordinal = |key: &str| -> u32 { key.split_once('/').unwrap().1.parse().unwrap() };
+        // A notice's key goes on with its rule's number.
+        let ordinal = |key: &str| -> u32 { key.split(['/', '-']).nth(1).unwrap().parse().unwrap() };
         let tables = ["attempt/", "answer/", "delivery/"];
         let news = tables.into_iter().flat_map(|table| self.news(storage, table));
         let ordinals: BTreeSet<u32> = news.map(|(key, _)| ordinal(&key)).collect();
@@ -163,11 +164,17 @@ impl Model {
         self.by_key.insert(key, attempt.ordinal);
         let delivery = row("delivery");
         if let Some(delivery) = &delivery {
-            self.has_callback(id, delivery["id"].as_str().unwrap());
+            self.has_delivery((id.0, Place::callback(id.1)), delivery["id"].as_str().unwrap());
         }
         assert_eq!(
             delivery.is_some(),
             attempt.phase == Phase::Ended && attempt.callback_url.is_some(),
+            "{attempt:?}"
+        );
+        let notice = storage.get(&format!("delivery/{}", Place::notice(ordinal, 0))).unwrap();
+        assert_eq!(
+            notice.is_some(),
+            attempt.phase == Phase::Ended && !attempt.notifications.is_empty(),
             "{attempt:?}"
         );
         let is_delivered = delivery.is_some_and(|delivery| delivery["state"] == "delivered");
@@ -300,25 +307,30 @@ impl Model {
         );
     }
 
-    /// The receiver got a callback; whether it accepts it.
+    /// The receiver got a callback or a notice; whether it accepts it.
     pub fn received(&mut self, incarnation: Incarnation, parcel: &Parcel, accepts: bool) {
-        let body: Value = serde_json::from_str(&parcel.body).unwrap();
-        let id = self
-            .callbacks
-            .entry((incarnation, parcel.ordinal))
-            .or_insert(parcel.id.clone());
-        assert_eq!(id, &parcel.id, "an attempt has two callbacks");
-        let known = self.received.entry(parcel.id.clone()).or_insert(parcel.body.clone());
-        assert_eq!(known, &parcel.body, "a callback's tries differ");
-        if let Some(seen) = self.attempts.get(&(incarnation, parcel.ordinal))
+        self.has_delivery((incarnation, parcel.place), &parcel.id);
+        let content = match &parcel.notice {
+            Some(notice) => serde_json::to_string(notice).unwrap(),
+            None => parcel.body.clone(),
+        };
+        let known = self.received.entry(parcel.id.clone()).or_insert(content.clone());
+        assert_eq!(known, &content, "a delivery's tries differ");
+        if let Some(seen) = self.attempts.get(&(incarnation, parcel.place.ordinal))
             && let Some(answer) = &seen.answer
         {
-            assert_eq!(
-                answer, &body["data"]["answer"]["body"],
-                "a callback tells another answer"
-            );
             let ending = answer["status"].as_str().unwrap_or("failed");
-            assert_eq!(body["type"], format!("step.{ending}"));
+            match &parcel.notice {
+                Some(notice) => assert_eq!(notice.text, ending, "a notice tells another outcome"),
+                None => {
+                    let body: Value = serde_json::from_str(&parcel.body).unwrap();
+                    assert_eq!(
+                        answer, &body["data"]["answer"]["body"],
+                        "a callback tells another answer"
+                    );
+                    assert_eq!(body["type"], format!("step.{ending}"));
+                }
+            }
         }
         if accepts {
             self.acknowledged.insert(parcel.id.clone());
@@ -326,14 +338,23 @@ impl Model {
     }
 
     /// The operator's list got a dead letter.
-    pub fn listed(&mut self, incarnation: Incarnation, ordinal: u32, letter: &DeadLetter) {
-        self.has_callback((incarnation, ordinal), &letter.delivery);
+    pub fn listed(&mut self, incarnation: Incarnation, place: Place, letter: &DeadLetter) {
+        self.has_delivery((incarnation, place), &letter.delivery);
         self.letters.insert(letter.delivery.clone(), letter.clone());
     }
 
-    fn has_callback(&mut self, attempt: Id, id: &str) {
-        let first = self.callbacks.entry(attempt).or_insert(id.to_owned());
-        assert_eq!(first, id, "an attempt has two callbacks");
+    fn has_delivery(&mut self, place: (Incarnation, Place), id: &str) {
+        let first = self.deliveries.entry(place).or_insert(id.to_owned());
+        assert_eq!(first, id, "one place has two deliveries");
+    }
+
+    /// What was to be told of an attempt that ended was delivered, or is on the operator's list. Answers its id.
+    fn is_told(&self, place: (Incarnation, Place)) -> &str {
+        let delivery = self.deliveries.get(&place);
+        let delivery = delivery.unwrap_or_else(|| panic!("it was never sent: {place:?}"));
+        let told = self.acknowledged.contains(delivery) || self.letters.contains_key(delivery);
+        assert!(told, "neither delivered nor on the operator's list: {place:?}");
+        delivery
     }
 
     /// Nothing is under way in the run any more: everything that was promised was done.
@@ -356,13 +377,13 @@ impl Model {
                 !attempt.background || attempt.phase == Phase::Ended,
                 "never ended: {attempt:?}"
             );
+            if attempt.phase == Phase::Ended && !attempt.notifications.is_empty() {
+                let _ = self.is_told((id.0, Place::notice(id.1, 0)));
+            }
             if attempt.callback_url.is_none() {
                 continue;
             }
-            let callback = self.callbacks.get(id);
-            let callback = callback.unwrap_or_else(|| panic!("its callback was never sent: {attempt:?}"));
-            let told = self.acknowledged.contains(callback) || self.letters.contains_key(callback);
-            assert!(told, "neither delivered nor on the operator's list: {attempt:?}");
+            let callback = self.is_told((id.0, Place::callback(id.1)));
             if seen.is_delivered {
                 assert!(self.acknowledged.contains(callback), "delivered to nobody: {attempt:?}");
             }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use baton::run::call::StateSource;
-use baton::run::delivery::{DeadLetter, Parcel, Sent};
+use baton::run::delivery::{DeadLetter, Parcel, Place, Sent};
 use baton::run::events::{self, Event};
 use baton::run::ledger::{Commit, CommitRequest, StateWrite};
 use baton::run::settlement::Notice;
@@ -44,7 +44,7 @@ pub struct World {
     /// What the object's instance is at, and would not know of after it was killed.
     pub executing: Vec<Job>,
     pub delivering: Vec<Shipment>,
-    pub reporting: Vec<(Incarnation, u32, DeadLetter, bool)>,
+    pub reporting: Vec<(Incarnation, Place, DeadLetter, bool)>,
     /// Events that have arrived, by their ids.
     history: BTreeMap<String, telemetry::Event>,
     pub settling: Vec<(Incarnation, Notice)>,
@@ -247,7 +247,7 @@ impl World {
                 parcel: *parcel,
                 sent: None,
             }),
-            Work::Report(ordinal, letter) => self.reporting.push((incarnation, ordinal, *letter, false)),
+            Work::Report(place, letter) => self.reporting.push((incarnation, place, *letter, false)),
             Work::Settle(notice) => {
                 self.model.noticed(&notice);
                 self.settling.push((incarnation, *notice));

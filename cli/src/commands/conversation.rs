@@ -39,7 +39,7 @@ fn erase(args: &OneConversation, style: Style) -> Result<Report, Failure> {
         return Ok(if args.call.json {
             report
         } else {
-            report.note("nothing of the conversation is kept; its runs have a retention of their own".to_owned())
+            report.note("nothing of the conversation is kept; its runs have a retention of their own")
         });
     }
     show::report(&answer, args.call.json, style, |_| {

@@ -10,7 +10,9 @@ use http::{Method, Request, Response, StatusCode};
 use super::manifest;
 use crate::args::{CallOptions, Doctor};
 use crate::doctor::deployment::{self, Deployment};
-use crate::doctor::{Diagnosis, Finding, Severity, bindings, clock, keys, live, reach, secrets, variables};
+use crate::doctor::{
+    Diagnosis, Finding, Severity, bindings, channels, clock, keys, live, queue, reach, secrets, variables,
+};
 use crate::input::read_text;
 use crate::output::{Exit, Failure, Report, Style};
 use crate::signed::Caller;
@@ -82,8 +84,16 @@ fn configured(args: &Doctor, team: Option<&Team>, diagnosis: &mut Diagnosis) -> 
             .ok_or_else(|| Failure::usage(format!("{file} has no environment `{name}`, only: {}", all.join(", "))))?;
         diagnosis.add(format!("{name}: variables"), variables::check(&deployment));
         diagnosis.add(format!("{name}: bindings"), bindings::check(&deployment));
+        diagnosis.add(format!("{name}: queue"), queue::check(&deployment));
         diagnosis.add(format!("{name}: migrations"), bindings::check_migrations(&deployment));
         diagnosis.add(format!("{name}: routes and triggers"), reach::check(&deployment));
+        if let Some(team) = team.filter(|team| !team.gateway.channels.is_empty()) {
+            let text = args.secrets_file.as_deref().map(read_text).transpose()?;
+            let secrets = text
+                .as_ref()
+                .map(|text| secrets::value(text, channels::SECRETS).unwrap_or("{}"));
+            diagnosis.add(format!("{name}: channels"), channels::check(&deployment, team, secrets));
+        }
         if let Some(secrets) = &args.secrets_file {
             let findings = check_keys(&deployment, secrets, team, args)?;
             diagnosis.add(format!("{name}: keys"), findings);

@@ -1,5 +1,6 @@
 //! One module per command.
 
+pub mod alerts;
 pub mod api_keys;
 pub mod completions;
 pub mod conversation;
@@ -11,6 +12,7 @@ pub mod keys;
 pub mod link;
 pub mod manifest;
 pub mod outbox;
+pub mod overrides;
 pub mod query;
 pub mod route;
 pub mod run;

@@ -38,6 +38,17 @@ fn list(args: &ListOutbox, style: Style) -> Result<Report, Failure> {
     })
 }
 
+/// Whose events wait: a run's, or what is on its way through the queue.
+fn whose(lag: &Value) -> String {
+    let named = |name: &str| lag[name].as_str().is_some_and(|text| !text.is_empty());
+    let orchestrator = text(&lag["orchestrator"]);
+    match (named("run"), named("orchestrator")) {
+        (true, _) => format!("run {}  of {orchestrator}", text(&lag["run"])),
+        (false, true) => format!("many runs  of {orchestrator}"),
+        (false, false) => "many runs".to_owned(),
+    }
+}
+
 fn describe(waiting: &[Value], letters: &[Value], next: &Value, style: Style) -> String {
     let mut out = String::new();
     if waiting.is_empty() {
@@ -49,14 +60,13 @@ fn describe(waiting: &[Value], letters: &[Value], next: &Value, style: Style) ->
             .map(|_| format!(": {}", text(&lag["last_error"])));
         let _ = writeln!(
             out,
-            "{}  {}{}  {} events since {}  run {}  of {}",
+            "{}  {}{}  {} events since {}  {}",
             style.heading(&text(&lag["destination"])),
             style.bad(&text(&lag["health"])),
             error.unwrap_or_default(),
             text(&lag["waiting"]),
             moment(&lag["oldest_at_ms"]).unwrap_or_default(),
-            text(&lag["run"]),
-            text(&lag["orchestrator"]),
+            whose(lag),
         );
     }
     if letters.is_empty() {
@@ -107,6 +117,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn whose_events_wait() {
+        let check = |orchestrator: &str, run: &str, expected: &str| {
+            assert_eq!(whose(&json!({"orchestrator": orchestrator, "run": run})), expected);
+        };
+        check("acme", "r", "run r  of acme");
+        check("acme", "", "many runs  of acme");
+        check("", "", "many runs");
+    }
 
     #[test]
     fn lists() {

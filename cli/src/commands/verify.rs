@@ -108,6 +108,15 @@ impl Demand {
                     agent: None,
                     note: Some("this route is open: the gateway asks for no signature there"),
                 },
+                Access::MetricsToken => Self {
+                    purpose: Purpose::Invoke,
+                    idempotency: false,
+                    preconditions: false,
+                    agent: None,
+                    note: Some(
+                        "this route takes the secret BATON_METRICS_TOKEN: the gateway asks for no signature there",
+                    ),
+                },
                 Access::ApiKey => Self {
                     purpose: Purpose::Invoke,
                     idempotency: false,

@@ -165,6 +165,9 @@ new_sqlite_classes = ["RunObject", "LinkObject"]
 [[migrations]]
 tag = "v2"
 new_sqlite_classes = ["ClientObject"]
+[[migrations]]
+tag = "v3"
+new_sqlite_classes = ["OverridesObject"]
 [[d1_databases]]
 binding = "HISTORY"
 [ai]
@@ -180,10 +183,16 @@ class_name = "LinkObject"
 [[env.staging.durable_objects.bindings]]
 name = "CLIENTS"
 class_name = "ClientObject"
+[[env.staging.durable_objects.bindings]]
+name = "OVERRIDES_WRITER"
+class_name = "OverridesObject"
 [[env.staging.d1_databases]]
 binding = "HISTORY"
 database_name = "history-staging"
 database_id = "0f"
+[[env.staging.kv_namespaces]]
+binding = "OVERRIDES"
+id = "0f"
 [env.production]
 "#;
 
@@ -229,6 +238,11 @@ database_id = "0f"
             ("database_id = \"0f\"", "database_id = \"00000000-0000\""),
             &[(Error, "`wrangler d1 create history-staging`")],
         );
+        found(
+            check,
+            ("\nid = \"0f\"", "\nid = \"0000\""),
+            &[(Error, "`wrangler kv namespace create OVERRIDES`")],
+        );
         found(check, ("database_id = \"0f\"", ""), &[(Warning, "it is not set")]);
         found(
             check,
@@ -257,7 +271,7 @@ database_id = "0f"
             ),
             &[(Error, "none creates the class ClientObject with SQLite")],
         );
-        let own = "[[env.staging.migrations]]\ntag = \"v1\"\nnew_sqlite_classes = [\"RunObject\", \"LinkObject\", \"ClientObject\"]\n[env.production]";
+        let own = "[[env.staging.migrations]]\ntag = \"v1\"\nnew_sqlite_classes = [\"RunObject\", \"LinkObject\", \"ClientObject\", \"OverridesObject\"]\n[env.production]";
         found(
             check_migrations,
             ("[env.production]", own),

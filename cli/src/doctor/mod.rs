@@ -4,10 +4,12 @@
 //! the calls.
 
 pub mod bindings;
+pub mod channels;
 pub mod clock;
 pub mod deployment;
 pub mod keys;
 pub mod live;
+pub mod queue;
 pub mod reach;
 pub mod secrets;
 pub mod variables;

@@ -13,7 +13,12 @@ use super::deployment::Deployment;
 /// The variable of the keys.
 pub const KEYS: &str = "BATON_KEYS";
 /// What the Worker reads that no file of the project may hold.
-const SECRETS: [&str; 3] = [KEYS, "BATON_SECRETS", "OTEL_EXPORTER_OTLP_HEADERS"];
+const SECRETS: [&str; 4] = [
+    KEYS,
+    "BATON_SECRETS",
+    "BATON_METRICS_TOKEN",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+];
 const ENVIRONMENT: &str = "BATON_ENVIRONMENT";
 /// The variable of the gateway's own addresses.
 pub const ORIGINS: &str = "BATON_ORIGINS";
@@ -278,10 +283,7 @@ BATON_ORCHESTRATORS = '[{"id":"acme","url":"https://plans.acme.dev"}]'
         );
         found(
             ("BATON_ORIGINS =", "BATON_ORIGIN = \"a\"\nBATON_ORIGINS ="),
-            &[(
-                Warning,
-                "reads BATON_CORS_ORIGINS, BATON_ENVIRONMENT, BATON_HISTORY_DAYS",
-            )],
+            &[(Warning, "reads BATON_CORS_ORIGINS, BATON_ENVIRONMENT, BATON_GATEWAYS")],
         );
         found(
             ("BATON_ORIGINS =", "BATON_RUN_RETENTION_S = 60\nBATON_ORIGINS ="),

@@ -33,7 +33,8 @@ pub fn describe(body: &Value, status: u16, headers: &HeaderMap, style: Style) ->
             text(&error["schema"])
         );
     }
-    match body["current_version"].as_u64() {
+    let is_of_a_state = body["code"] != "overrides-conflict";
+    match body["current_version"].as_u64().filter(|_| is_of_a_state) {
         Some(0) => out.push_str("there is no state yet: --create writes the first\n"),
         Some(version) => {
             let etag = text(&body["current_etag"]);

@@ -23,11 +23,23 @@ fn configuration(environment: &Environment) -> Map<String, Value> {
     configuration
 }
 
+/// The queue as docs/telemetry.md has it, to be copied.
+fn documented_queue() -> Value {
+    let documented = fs::read_to_string(repository().join("docs/telemetry.md")).expect("docs/telemetry.md");
+    let block = documented.split("```toml\n").find(|block| block.starts_with("[[env."));
+    let block = block
+        .and_then(|block| block.split("```").next())
+        .expect("a block of TOML");
+    toml::from_str(block).expect("TOML")
+}
+
 #[test]
 fn every_environment_can_be_deployed() {
     let environment = Environment::get();
     let folder = Folder::new("deploy");
-    let configuration = configuration(environment);
+    let mut configuration = configuration(environment);
+    // One with a queue, the others without: it is optional.
+    configuration["env"]["production"]["queues"] = documented_queue()["env"]["production"]["queues"].clone();
     let file = folder.write("wrangler.json", Value::from(configuration.clone()).to_string());
     let environments = configuration["env"].as_object().expect("environments");
     let mut names: Vec<_> = environments.keys().map(String::as_str).collect();
@@ -52,6 +64,8 @@ fn every_environment_can_be_deployed() {
             "env.RUNS (RunObject)",
             "env.LINKS (LinkObject)",
             "env.CLIENTS (ClientObject)",
+            "env.OVERRIDES_WRITER (OverridesObject)",
+            "env.OVERRIDES (00000000000000000000000000000000)",
         ] {
             assert!(said.contains(binding), "{name} lacks {binding}: {said}");
         }
@@ -61,6 +75,8 @@ fn every_environment_can_be_deployed() {
             said.contains(&format!("env.BATON_ENVIRONMENT (\"{name}\")")),
             "{name}: {said}"
         );
+        let queue = format!("env.TELEMETRY (baton-telemetry-{name})");
+        assert_eq!(said.contains(&queue), name == "production", "{name}: {said}");
         let module = folder.join(name).join("index.js");
         assert!(module.is_file(), "{name}: no Worker was bundled: {said}");
     }

@@ -59,7 +59,7 @@ fn an_agents_own_line_says_where_it_comes_from() {
         .signed_by_baton(key("first"));
     let output = &step.send().completed()["output"];
     assert_eq!(*output, json!({ "text": "Guten Tag, Ada!", "visit": 2 }));
-    let line = wait_for("the agent's line", || {
+    let mut line = wait_for("the agent's line", || {
         let mut events = shared().events().into_iter();
         events.find(|event| event["event"] == "agent" && event["step"] == "s2" && event["run"] == body["run"])
     });
@@ -67,7 +67,36 @@ fn an_agents_own_line_says_where_it_comes_from() {
         "event": "agent", "agent": "greet", "run": body["run"], "step": "s2", "attempt": 1, "trace_id": trace_id,
         "message": "greeted", "fields": { "language": "de", "visit": 2 }, "fields_left_out": false,
     });
+    let span_id = line.as_object_mut().and_then(|line| line.remove("span_id"));
+    assert!(is_span_id(&span_id.unwrap_or_default()), "{line}");
     assert_eq!(line, expected);
+}
+
+fn is_span_id(value: &Value) -> bool {
+    let text = value.as_str().unwrap_or_default();
+    text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// A request is a span of its caller's trace, once its caller is proved; nobody else puts a trace into the log.
+#[test]
+fn a_request_is_logged_with_its_span() {
+    let (trace_id, parent) = ("0af7651916cd43dd8448eb211c80319d", "b7ad6b7169203331");
+    let traceparent = format!("00-{trace_id}-{parent}-01");
+    let line_of = |answer: &Answer| shared().log_line(answer.header("x-request-id").expect("a request id"));
+    let mine = body(json!({ "text": "hi" }));
+    let step = |path: &str| Message::step(&shared(), path, &mine).header("traceparent", &traceparent);
+    let line = line_of(&step("echo").signed_by_baton(key("first")).send());
+    assert_eq!(line["trace_id"], trace_id, "{line}");
+    assert!(is_span_id(&line["span_id"]) && line["span_id"] != parent, "{line}");
+    let unproved = Message::step(&shared(), "echo", &mine)
+        .line("traceparent", &traceparent)
+        .send();
+    let line = line_of(&unproved);
+    assert_eq!(
+        (&line["trace_id"], &line["span_id"]),
+        (&Value::Null, &Value::Null),
+        "{line}"
+    );
 }
 
 #[test]

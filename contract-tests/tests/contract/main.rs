@@ -3,14 +3,18 @@
 //! One binary, so that its tests share one gateway wherever they need none of their own.
 
 mod agents;
+mod alerts;
 mod api_keys;
 mod cli;
 mod configuration;
+mod cron;
 mod deploy;
 mod direct;
 mod documents;
 mod links;
 mod log;
+mod notifications;
+mod overrides;
 mod page;
 mod registration;
 mod restarts;

@@ -11,6 +11,8 @@ use contract_tests::gateway::{Configured, Gateway, Options};
 use contract_tests::keys::{Key, Keys};
 use contract_tests::message::Message;
 use contract_tests::orchestrator::Orchestrator;
+use contract_tests::outside::{fresh, wait_for};
+use contract_tests::receiver::{Reaction, Receiver};
 use serde_json::json;
 
 /// Longer than these tests take.
@@ -42,7 +44,12 @@ fn gateway() -> &'static Gateway {
 /// Has a scenario of this name played.
 #[track_caller]
 fn play(scenario: &str) {
-    let gateway = gateway();
+    play_at(gateway(), scenario);
+}
+
+/// Has it played at this gateway's page.
+#[track_caller]
+fn play_at(gateway: &Gateway, scenario: &str) {
     let key = |id: &str| {
         let record = gateway.key(id).record();
         json!({ "id": id, "secret": record["secret"] })
@@ -100,6 +107,46 @@ fn holding_a_breaker() {
 #[test]
 fn every_view() {
     play("every_view");
+}
+
+/// A real receiver refuses the events of one step, a real gateway gives them up, and an operator sends them again.
+#[test]
+fn events_that_were_given_up() {
+    const TRACES: &str = "/v1/traces";
+    const POISON: &str = "poison-step";
+    let receiver = Receiver::start();
+    receiver.plan(TRACES, [Reaction::StatusIfBodyHas(400, POISON.to_owned())]);
+    let gateway = Gateway::start(Options {
+        keys: Keys::new([
+            Key::new("invoke-1", "acme", "invoke"),
+            Key::new("operator-1", "acme", "operate"),
+        ]),
+        variables: vec![
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.origin()),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json".to_owned()),
+        ],
+        history: true,
+        ..Options::default()
+    });
+    for step in ["well", POISON] {
+        let body = json!({ "run": fresh(), "step": step, "input": { "actions": [] } });
+        let message = Message::step(&gateway, "script", &body).signed(gateway.key("invoke-1"));
+        let _ = message.send().completed();
+    }
+    wait_for("the events on the operator's list", || {
+        let outbox = Message::new(&gateway, "GET", "/operator/outbox").signed(gateway.key("operator-1"));
+        let outbox = outbox.send().message(200, "outbox");
+        (outbox["dead_letters"].as_array()?.len() == 2).then_some(())
+    });
+    play_at(&gateway, "an_event_that_is_refused_again");
+    receiver.plan(TRACES, [Reaction::Status(200)]);
+    let before = receiver.received(TRACES).len();
+    play_at(&gateway, "events_that_are_sent_again");
+    let received = receiver.received(TRACES);
+    assert_eq!(received.len(), before + 2, "each was sent once");
+    for event in &received[before..] {
+        assert!(String::from_utf8_lossy(&event.body).contains(POISON));
+    }
 }
 
 #[test]

@@ -236,7 +236,17 @@ fn every_endpoint_of_the_manifest_exists() {
     for endpoint in endpoints {
         let text = |name: &str| endpoint[name].as_str().expect("text");
         let mut path = text("path").replace("{agent}", "triage");
-        for parameter in ["{run}", "{step}", "{delivery}", "{key}", "{letter}", "{orchestrator}"] {
+        for parameter in [
+            "{run}",
+            "{step}",
+            "{delivery}",
+            "{key}",
+            "{letter}",
+            "{orchestrator}",
+            "{version}",
+            "{conversation}",
+            "{owner}",
+        ] {
             path = path.replace(parameter, "one%20of%2Fthem");
         }
         assert!(!path.contains('{'), "a parameter that this test does not know: {path}");

@@ -11,8 +11,8 @@ fn an_erasure_wins_over_turns_that_had_begun() {
         ..seat(key)
     };
     let (working, waiting) = (begun("2"), begun("3"));
-    history(bench.open(&working));
-    assert_eq!(bench.open(&waiting), Answer::Waiting { epoch: 0 });
+    history(bench.open(&seat("2")));
+    assert_eq!(bench.open(&seat("3")), Answer::Waiting { epoch: 0 });
     assert_eq!(bench.ask(&Ask::Erase), Answer::Done);
     assert!(bench.storage.keys().iter().all(|key| key.starts_with("head/")));
     assert_eq!(bench.ask(&Ask::Show), Answer::Kept(None));
@@ -69,8 +69,10 @@ fn a_step_that_is_executed_again_does_not_come_back() {
         |_, _| {},
     ];
     for before in befores {
-        let mut bench = Bench::default();
-        bench.now_ms = 10;
+        let mut bench = Bench {
+            now_ms: 10,
+            ..Bench::default()
+        };
         before(&bench, &accepted(9));
         bench.ask(&Ask::Erase);
         bench.now_ms = ERASURE_FENCE_MS - 1;

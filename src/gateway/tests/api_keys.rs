@@ -34,10 +34,7 @@ fn fits(schema: &str, value: &Value) {
 }
 
 fn authenticate_from(bench: &Bench, address: &str, field: Option<&str>) -> Result<(Customer, Rate), Problem> {
-    let gateway = Gateway {
-        team: &bench.team,
-        config: &bench.config,
-    };
+    let gateway = bench.gateway();
     let mut headers = HeaderMap::new();
     if let Some(field) = field {
         headers.insert(AUTHORIZATION, field.parse().expect("a field"));

@@ -106,6 +106,7 @@ fn a_step_in_the_background_that_was_accepted_before_an_erasure_leaves_nothing_b
                 input: json!("secret"),
                 state: StateSource::None,
                 conversation: Some(name.clone()),
+                behalf: call::Behalf::default(),
                 deadline_ms: 1_000,
                 follow_handoffs: false,
                 tries_max: 1,

@@ -22,10 +22,7 @@ fn listen(world: &World, mut request: http::Request<Vec<u8>>) -> (Told, Record) 
     let Body::Live(call) = response.into_body() else {
         panic!("no live call")
     };
-    let gateway = Gateway {
-        team: &world.bench.team,
-        config: &world.bench.config,
-    };
+    let gateway = world.bench.gateway();
     let sent = RefCell::new(Vec::new());
     let record = block_on(call.answer(&gateway, &world.bench.platform, &|part| sent.borrow_mut().extend(part)));
     let text = String::from_utf8(sent.take()).expect("text");

@@ -9,18 +9,21 @@ use super::{NOW_S, object};
 use crate::access::key::SECRET_BYTES;
 use crate::access::{AddressState, Admission, ApiKey, Arrival, KeyState, PresentedKey, Slot, Slots, Taken};
 use crate::agent::{Host, LocalBoxFuture};
+use crate::alert::{AlertState, Kept};
 use crate::breaker::{Breaker, Circuit, Verdict, Word};
+use crate::channel::Notice;
 use crate::conversation::{self, ConversationName, Conversations};
 use crate::link::{self, Input, KnownLease, Link, LinkReport, Order, Received};
+use crate::overrides::{Proposal, Proposed, Snapshot, Version, versions};
 use crate::platform::{Platform, StorageUnavailable, Unanswered};
-use crate::run::delivery::DeadLetter;
+use crate::run::delivery::{DeadLetter, Sent};
 use crate::run::outbox_report::{DeadEvent, Lag};
 use crate::run::status::{Watch, Watched};
 use crate::run::storage::{Corrupt, MemoryStorage};
 use crate::run::transaction::Transaction;
 use crate::run::{Asked, Question, RunName, Told, ask};
 use crate::telemetry::event::Event;
-use crate::telemetry::history::{Count, ExecutionRow, Filter, Window};
+use crate::telemetry::history::{Count, Ended, ExecutionRow, Filter, Totals, Window};
 use crate::telemetry::otlp;
 
 /// How a call to storage fails. The dangerous one is the second: an error, and yet it is done.
@@ -65,6 +68,21 @@ pub(super) struct FakePlatform {
     /// How many secrets were given.
     pub(super) secrets: Cell<u8>,
     pub(super) history: RefCell<History>,
+    /// What the writer of the overrides keeps; nothing where there is none.
+    pub(super) overrides: Option<MemoryStorage>,
+    pub(super) watched: RefCell<AlertsWatched>,
+}
+
+/// What alerts see, what is kept of them, and what channels were told.
+#[derive(Default)]
+pub(super) struct AlertsWatched {
+    pub(super) ended: Ended,
+    pub(super) kept: HashMap<String, Kept>,
+    pub(super) notified: Vec<Notice>,
+    /// How often somebody else is faster than who keeps an alert's state.
+    pub(super) contended: usize,
+    /// What channels answer, the last one first; then they take what they are told.
+    pub(super) answers: Vec<Sent>,
 }
 
 /// What the history and the outbox's lists answer, and what was asked of them.
@@ -73,6 +91,8 @@ pub(super) struct History {
     pub(super) executions: Vec<ExecutionRow>,
     pub(super) asked: Vec<(Filter, Option<(u64, String)>)>,
     pub(super) count: Count,
+    /// None where D1 does not answer.
+    pub(super) totals: Option<Totals>,
     pub(super) lags: Vec<Lag>,
     pub(super) dead: Vec<DeadEvent>,
     pub(super) exported: Vec<String>,
@@ -122,6 +142,15 @@ impl FakePlatform {
             addresses: RefCell::default(),
             secrets: Cell::new(0),
             history: RefCell::default(),
+            overrides: Some(MemoryStorage::default()),
+            watched: RefCell::default(),
+        }
+    }
+
+    /// Lets what goes on beside it go on, where the platform thinks.
+    async fn step_aside(&self) {
+        if self.thinks.get() {
+            object::once_pending().await;
         }
     }
 
@@ -137,6 +166,24 @@ impl FakePlatform {
         }
         let mut links = self.links.borrow_mut();
         let done = act(links.entry(orchestrator.to_owned()).or_default(), self.now_ms.get());
+        if fault == Fault::AfterDoing {
+            Err(StorageUnavailable)
+        } else {
+            Ok(done)
+        }
+    }
+
+    /// Asks or changes what the writer of the overrides keeps.
+    fn with_overrides<T>(
+        &self,
+        act: impl FnOnce(&MemoryStorage) -> Result<T, Corrupt>,
+    ) -> Result<T, StorageUnavailable> {
+        let fault = self.faults.borrow_mut().pop().unwrap_or(Fault::None);
+        if fault == Fault::BeforeDoing {
+            return Err(StorageUnavailable);
+        }
+        let storage = self.overrides.as_ref().expect("a writer");
+        let done = act(storage).expect("rows that we wrote");
         if fault == Fault::AfterDoing {
             Err(StorageUnavailable)
         } else {
@@ -365,6 +412,10 @@ impl Platform for FakePlatform {
         Ok(self.history.borrow().count)
     }
 
+    async fn totals(&self) -> Result<Totals, StorageUnavailable> {
+        self.history.borrow().totals.clone().ok_or(StorageUnavailable)
+    }
+
     async fn outbox_lags(&self) -> Result<Vec<Lag>, StorageUnavailable> {
         Ok(self.history.borrow().lags.clone())
     }
@@ -383,6 +434,28 @@ impl Platform for FakePlatform {
         Ok(())
     }
 
+    fn keeps_overrides(&self) -> bool {
+        self.overrides.is_some()
+    }
+
+    async fn overrides(&self, version: Option<u64>) -> Result<Option<Snapshot>, StorageUnavailable> {
+        let found = self.with_overrides(|storage| match version {
+            Some(number) => versions::at(storage, number),
+            None => versions::current(storage).map(Some),
+        })?;
+        Ok(again(&found))
+    }
+
+    async fn override_versions(&self) -> Result<Vec<Version>, StorageUnavailable> {
+        self.with_overrides(versions::list)
+    }
+
+    async fn propose_overrides(&self, proposal: &Proposal) -> Result<Proposed, StorageUnavailable> {
+        let now_ms = self.now_ms.get();
+        let proposed = self.with_overrides(|storage| versions::propose(storage, &again(proposal), now_ms))?;
+        Ok(again(&proposed))
+    }
+
     async fn export(&self, _: &str, event: &Event) -> otlp::Verdict {
         let mut history = self.history.borrow_mut();
         history.exported.push(event.id.clone());
@@ -390,6 +463,58 @@ impl Platform for FakePlatform {
             .verdicts
             .pop()
             .unwrap_or(otlp::Verdict::Delivered { rejected: None })
+    }
+
+    async fn ended(&self, _: Option<&str>, _: Window) -> Result<Ended, StorageUnavailable> {
+        self.step_aside().await;
+        Ok(self.watched.borrow().ended)
+    }
+
+    async fn last_execution(&self, _: &str) -> Result<Option<u64>, StorageUnavailable> {
+        Ok(None)
+    }
+
+    async fn alert(&self, id: &str) -> Result<Kept, StorageUnavailable> {
+        self.step_aside().await;
+        let kept = self.watched.borrow().kept.get(id).cloned();
+        Ok(kept.map_or_else(Kept::default, |kept| Kept {
+            version: kept.version,
+            state: again(&kept.state),
+        }))
+    }
+
+    async fn keep_alert(&self, id: &str, version: u64, state: &AlertState) -> Result<bool, StorageUnavailable> {
+        self.step_aside().await;
+        let fault = self.faults.borrow_mut().pop().unwrap_or(Fault::None);
+        if fault == Fault::BeforeDoing {
+            return Err(StorageUnavailable);
+        }
+        let mut watched = self.watched.borrow_mut();
+        if watched.contended > 0 {
+            watched.contended -= 1;
+            return Ok(false);
+        }
+        let kept = watched.kept.entry(id.to_owned()).or_default();
+        let fits = kept.version == version;
+        if fits {
+            *kept = Kept {
+                version: version + 1,
+                state: again(state),
+            };
+        }
+        if fault == Fault::AfterDoing {
+            Err(StorageUnavailable)
+        } else {
+            Ok(fits)
+        }
+    }
+
+    async fn notify(&self, notice: &Notice) -> Sent {
+        self.step_aside().await;
+        self.now_ms.set(self.now_ms.get() + self.slowness_ms.get());
+        let mut watched = self.watched.borrow_mut();
+        watched.notified.push(again(notice));
+        watched.answers.pop().unwrap_or(Sent::Delivered)
     }
 
     async fn admit_client(

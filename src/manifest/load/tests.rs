@@ -2,6 +2,7 @@
 
 mod direct;
 mod kinds;
+mod notices;
 
 use super::*;
 use crate::manifest::{
@@ -18,12 +19,20 @@ fn findings(files: &[(&str, String)]) -> Vec<String> {
 
 /// The same, with this `routing` of the gateway.
 fn findings_with(routing: Value, files: &[(&str, String)]) -> Vec<String> {
+    findings_of(&json!({ "routing": routing }), files)
+}
+
+/// The same, with these fields of the gateway.
+fn findings_of(gateway_fields: &Value, files: &[(&str, String)]) -> Vec<String> {
     static FOLDERS: AtomicUsize = AtomicUsize::new(0);
     let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
     let dir = std::env::temp_dir().join(format!("baton-manifests-{}-{number}", std::process::id()));
     std::fs::create_dir_all(dir.join("shared")).unwrap();
-    let gateway = json!({"id": "g", "version": "1.0.0", "title": "G", "description": "G.",
-        "limits": {"deadline_max_ms": 60000}, "routing": routing});
+    let mut gateway = json!({"id": "g", "version": "1.0.0", "title": "G", "description": "G.",
+        "limits": {"deadline_max_ms": 60000}});
+    for (field, value) in gateway_fields.as_object().unwrap() {
+        gateway[field] = value.clone();
+    }
     std::fs::write(dir.join("gateway.json"), gateway.to_string()).unwrap();
     for (name, text) in files {
         std::fs::write(dir.join(name), text).unwrap();
@@ -58,7 +67,11 @@ fn check(agents: &[(String, String)], expected: &[&str]) {
         .iter()
         .map(|(name, text)| (name.as_str(), text.clone()))
         .collect();
-    let found = findings(&files);
+    check_found(&findings(&files), expected);
+}
+
+#[track_caller]
+fn check_found(found: &[String], expected: &[&str]) {
     assert_eq!(found.len(), expected.len(), "{found:#?}");
     for (found, expected) in found.iter().zip(expected) {
         assert!(found.starts_with(expected), "{found}\nis not: {expected}");
@@ -99,7 +112,7 @@ fn everything_that_is_wrong_is_named() {
             ),
             agent("d", json!({"colour": "red", "limits": {"size": 1}, "deadline_ms": 1})),
             agent("e", json!({"kind": "rust", "rust": {"name": "triage"}})),
-            agent("f", json!({"kind": "service"})),
+            agent("f", json!({"kind": "magic"})),
             ("g.json".to_owned(), "{\"id\":\n{\"x\":1,\"x\":2}}".to_owned()),
         ],
         &[
@@ -118,7 +131,7 @@ fn everything_that_is_wrong_is_named() {
             "d.json#/deadline_ms: The number must be 100 at least.",
             "d.json#/colour: a manifest has no such field",
             "e.json#/rules: No value is allowed here.",
-            "f.json#/kind: agents of kind `service` are not supported yet",
+            "f.json#/kind: ",
             "g.json#/id/x: line 2, column 10: the object has this key twice",
             "c.json#/deadline_ms: the gateway allows 60000 at most",
         ],

@@ -45,6 +45,7 @@ fn told_of(events: &[Event]) -> Vec<String> {
         What::TakenOver { reason } => format!("taken over {reason}"),
         What::CallbackEnded { delivered, .. } => format!("callback {delivered}"),
         What::SettlementEnded { status, .. } => format!("settlement {status}"),
+        What::LinkChanged(change) => change.name().into(),
     };
     events.iter().map(word).collect()
 }
@@ -472,4 +473,21 @@ fn a_forgotten_run_still_tells_what_happened() {
     end(&bench, &batch, &delivered());
     bench.now_ms = 2 * RETENTION_MS;
     assert_eq!(bench.work(), Some(Work::RemoveAll));
+}
+
+/// A link's outbox is one like a run's, without a run.
+#[test]
+fn what_is_no_run_has_an_outbox_as_well() {
+    let bench = Bench::default();
+    let name = RunName::new("acme", crate::link::LINK_OUTBOX);
+    let told = What::LinkChanged(crate::link::Change::Refused);
+    bench.transact(|storage| tell_of(storage, &name, ("00-1-2-01", None), told, bench.now_ms).unwrap());
+    assert_eq!(next_in_ms(&bench), Some(EXPORT_AFTER_MS));
+    let batch = batch(&bench, &[RECEIVER]);
+    assert_eq!(
+        (batch.orchestrator.as_str(), batch.events[0].1.run.as_str()),
+        ("acme", ":link")
+    );
+    end(&bench, &batch, &delivered());
+    assert_eq!(next_in_ms(&bench), None);
 }

@@ -1,3 +1,4 @@
+use super::super::call::Behalf;
 use super::super::child::{Child, ChildClaim, Hold};
 use super::super::coordination::TakeOver;
 use super::super::ledger::ClaimRequest;
@@ -60,6 +61,7 @@ fn call(bench: &Bench, parent: &Execution) -> Execution {
         agent: "redact".into(),
         agent_version: "1.0.0".into(),
         workflow: false,
+        notifications: Vec::new(),
         input: Value::Null,
         fingerprint: "f".into(),
         conversation: None,
@@ -68,6 +70,7 @@ fn call(bench: &Bench, parent: &Execution) -> Execution {
         traceparent: CALL_SPAN.into(),
         parent_span: Some(WORKFLOW_SPAN.into()),
         request_id: "req".into(),
+        behalf: Behalf::default(),
     };
     match bench.transact(|storage| claim.answer(storage, bench.moment("instance")).unwrap()) {
         Child::Granted(execution) => *execution,
@@ -171,11 +174,17 @@ fn an_answer_that_stood_ready_is_no_success_of_the_agent() {
             status: 200,
             body: body.to_owned(),
         });
-        let (work, attempt) = (answer.end_of_work(), answer.ending());
+        let (work, attempt) = (answer.end_of_work("a"), answer.ending());
         (work.outcome, work.error_code, attempt.outcome)
     };
-    let stood_in = r#"{"status":"completed","stand_in":true,"failed":[{"code":"a"},{"code":"b"}]}"#;
-    assert_eq!(told(stood_in), ("failed".into(), Some("b".into()), "completed".into()));
-    let answered = r#"{"status":"completed","failed":[{"code":"a"}]}"#;
+    let stood_in = r#"{"status":"completed","stand_in":true,"failed":[{"agent":"a","code":"boom"},{"agent":"b","code":"input-not-accepted"}]}"#;
+    assert_eq!(
+        told(stood_in),
+        ("failed".into(), Some("boom".into()), "completed".into())
+    );
+    let second = r#"{"status":"completed","stand_in":true,"hops":[{"agent":"a","error":"boom","to":"c"}],
+        "failed":[{"agent":"a","code":"boom"},{"agent":"c","code":"late"}]}"#;
+    assert_eq!(told(second), ("failed".into(), Some("late".into()), "completed".into()));
+    let answered = r#"{"status":"completed","failed":[{"agent":"a","code":"boom"}]}"#;
     assert_eq!(told(answered), ("completed".into(), None, "completed".into()));
 }

@@ -5,16 +5,23 @@
 mod query;
 mod sql;
 mod table;
+mod totals;
 
-pub use self::query::{Count, EXECUTIONS_MAX, Filter, Metrics, OUTCOMES, ROUTES, Window};
+pub use self::query::{Count, EXECUTIONS_MAX, Ended, Filter, Metrics, OUTCOMES, ROUTES, Window};
 pub use self::sql::{
-    DELETE_OLD_ATTEMPTS, DELETE_OLD_EXECUTIONS, METRICS, Parameter, WRITE_ATTEMPTS, WRITE_EXECUTIONS, select,
+    DELETE_OLD_ATTEMPTS, DELETE_OLD_EXECUTIONS, LAST_EXECUTION, METRICS, Parameter, WRITE_ATTEMPTS, WRITE_EXECUTIONS,
+    ended, select,
 };
 pub use self::table::{csv, json_lines};
+pub use self::totals::{
+    DEAD_CALLBACKS, DURATION_BOUNDS_MS, DeadCallbacks, EXECUTION_TOTALS, ExecutionTotal, LONGER_MS, OUTBOX_TOTALS,
+    OutboxTotal, Totals,
+};
 
 use serde::{Deserialize, Serialize};
 
 use super::event::{Event, Subject, What, agent_span};
+use super::otlp::Verdict;
 use super::trace_context::TraceContext;
 use crate::run::RunName;
 use crate::signature::digest::hex_digest;
@@ -171,10 +178,30 @@ pub fn rows_of<'e>(events: impl IntoIterator<Item = &'e Event>) -> Rows {
             What::HandedOff { .. }
             | What::TakenOver { .. }
             | What::CallbackEnded { .. }
+            | What::LinkChanged(_)
             | What::SettlementEnded { .. } => {}
         }
     }
     rows
+}
+
+/// What an error of the database means for the rows that it did not take. What they are refused for will not go away: they
+/// are divided, so that one of them does not hold up those of other runs. All else, such as a database that does not answer
+/// or is not migrated, is waited for.
+#[must_use]
+pub fn verdict_on_rows(error: &str) -> Verdict {
+    const REFUSALS: [&str; 3] = ["SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG"];
+    let reason = error.to_owned();
+    match REFUSALS.iter().any(|refusal| error.contains(refusal)) {
+        true => Verdict::Refused {
+            reason,
+            divisible: true,
+        },
+        false => Verdict::Retry {
+            reason,
+            retry_after_ms: None,
+        },
+    }
 }
 
 fn trace_of(event: &Event) -> Option<TraceContext> {

@@ -75,6 +75,19 @@ pub struct Count {
     pub attempts_retried: u64,
 }
 
+/// How the executions of a window ended, as [`super::ended`] answers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+pub struct Ended {
+    /// How many ended.
+    pub count: u64,
+    /// How many of them failed or were lost.
+    pub wrong: u64,
+    /// 95 in 100 took no longer, in milliseconds; nothing where none ended.
+    pub p95_ms: Option<u64>,
+    /// 99 in 100 took no longer, in milliseconds.
+    pub p99_ms: Option<u64>,
+}
+
 /// The message `agent-metrics`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Metrics {

@@ -57,6 +57,35 @@ SELECT count(*) AS count,
   (SELECT count(*) FROM tried WHERE executions > 1) AS attempts_retried
 FROM ended";
 
+/// The statement that says how the executions that began from `?1` on and before `?2` ended, of the agent `?3` where one is
+/// asked for: an [`Ended`](super::Ended). Two statements, so that an index fits.
+#[must_use]
+pub fn ended(of_one_agent: bool) -> String {
+    let agent = if of_one_agent { " AND agent = ?3" } else { "" };
+    let percentile = |percent: u32| {
+        format!(
+            "(SELECT duration_ms FROM ended ORDER BY duration_ms LIMIT 1
+    OFFSET (SELECT (count(*) * {percent} + 99) / 100 - 1 FROM ended)) AS p{percent}_ms"
+        )
+    };
+    let (p95, p99) = (percentile(95), percentile(99));
+    format!(
+        "\
+WITH ended AS MATERIALIZED (
+  SELECT outcome, duration_ms FROM executions
+  WHERE started_at_ms >= ?1 AND started_at_ms < ?2{agent} AND outcome IS NOT NULL
+)
+SELECT count(*) AS count,
+  count(*) FILTER (WHERE outcome IN ('failed', 'lost')) AS wrong,
+  {p95},
+  {p99}
+FROM ended"
+    )
+}
+
+/// When the last execution of the agent `?1` began.
+pub const LAST_EXECUTION: &str = "SELECT max(started_at_ms) AS started_at_ms FROM executions WHERE agent = ?1";
+
 /// Removes at most `?2` executions that began before `?1`.
 pub const DELETE_OLD_EXECUTIONS: &str = "\
 DELETE FROM executions WHERE id IN (SELECT id FROM executions WHERE started_at_ms < ?1 ORDER BY started_at_ms LIMIT ?2)";

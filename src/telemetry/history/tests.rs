@@ -8,20 +8,22 @@ use crate::telemetry::event::{Ending, Hop, Route, Usage};
 
 const HOUR_MS: u64 = 3_600_000;
 
-fn database() -> Connection {
+pub(super) fn database() -> Connection {
     let database = Connection::open_in_memory().expect("SQLite");
     for migration in [
         include_str!("../../../migrations/0001_executions.sql"),
         include_str!("../../../migrations/0002_dead_letters.sql"),
         include_str!("../../../migrations/0003_api_keys.sql"),
         include_str!("../../../migrations/0004_history.sql"),
+        include_str!("../../../migrations/0005_alerts.sql"),
+        include_str!("../../../migrations/0006_totals.sql"),
     ] {
         database.execute_batch(migration).expect("a migration");
     }
     database
 }
 
-fn write(database: &Connection, events: &[Event]) {
+pub(super) fn write(database: &Connection, events: &[Event]) {
     let rows = rows_of(events);
     let json = |rows: serde_json::Result<String>| rows.expect("JSON");
     let executions = json(serde_json::to_string(&rows.executions));
@@ -55,7 +57,7 @@ fn subject(route: Route) -> Subject {
     }
 }
 
-fn began(run: &str, at_ms: u64) -> Event {
+pub(super) fn began(run: &str, at_ms: u64) -> Event {
     let what = What::ExecutionBegan {
         subject: subject(Route::Orchestrated),
         execution: 1,
@@ -64,7 +66,7 @@ fn began(run: &str, at_ms: u64) -> Event {
     event(run, at_ms, what)
 }
 
-fn ended(run: &str, started_at_ms: u64, duration_ms: u64, outcome: &str, route: Route) -> Event {
+pub(super) fn ended(run: &str, started_at_ms: u64, duration_ms: u64, outcome: &str, route: Route) -> Event {
     let what = What::ExecutionEnded {
         subject: subject(route),
         execution: 1,
@@ -316,6 +318,35 @@ fn metrics_are_of_what_ended_in_the_window() {
     assert_eq!((p50, p95, p99), (Some(50), Some(95), Some(99)));
     assert_eq!((metrics.tokens.input, metrics.tokens.output), (Some(300), None));
     assert_eq!((metrics.attempts.count, metrics.attempts.retried), (2, 1));
+    let ended = |agent: Option<&str>| {
+        let mut statement = database.prepare(&super::ended(agent.is_some())).expect("a statement");
+        let mut parameters = vec![
+            bound(&Parameter::Number(window.from_ms)),
+            bound(&Parameter::Number(window.to_ms)),
+        ];
+        parameters.extend(agent.map(|agent| bound(&Parameter::Text(agent.to_owned()))));
+        let row = statement.query_row(params_from_iter(parameters), |row| {
+            Ok(Ended {
+                count: row.get("count")?,
+                wrong: row.get("wrong")?,
+                p95_ms: row.get("p95_ms")?,
+                p99_ms: row.get("p99_ms")?,
+            })
+        });
+        row.expect("a row")
+    };
+    let all = Ended {
+        count: 100,
+        wrong: 10,
+        p95_ms: Some(95),
+        p99_ms: Some(99),
+    };
+    assert_eq!(
+        (ended(None), ended(Some("triage")), ended(Some("redact"))),
+        (all, all, Ended::default())
+    );
+    let last = |agent: &str| database.query_row(LAST_EXECUTION, [agent], |row| row.get::<_, Option<u64>>(0));
+    assert_eq!((last("triage"), last("redact")), (Ok(Some(2 * HOUR_MS)), Ok(None)));
     let none = Metrics::of("redact", window, &count("redact"));
     assert_eq!((none.count, none.success_rate, none.duration_ms.p50), (0, None, None));
 }
@@ -388,6 +419,18 @@ fn every_question_has_its_index() {
         !metrics.contains("SCAN executions") && !metrics.contains("SCAN attempts"),
         "{metrics}"
     );
+    for (statement, parameters, index) in [
+        (super::ended(false), &window[1..], "executions_by_time"),
+        (
+            super::ended(true),
+            &[Parameter::Number(1), Parameter::Number(2), Parameter::Text("a".into())],
+            "executions_by_agent",
+        ),
+        (LAST_EXECUTION.to_owned(), &window[..1], "executions_by_agent"),
+    ] {
+        let plan = plan(&statement, parameters);
+        assert!(plan.contains(index) && !plan.contains("SCAN executions"), "{plan}");
+    }
     for (statement, index) in [
         (DELETE_OLD_EXECUTIONS, "executions_by_time"),
         (DELETE_OLD_ATTEMPTS, "attempts_by_time"),
@@ -412,6 +455,28 @@ fn what_is_old_goes_a_part_at_a_time() {
     assert_eq!(delete(DELETE_OLD_EXECUTIONS, 2, 9), 0);
     assert_eq!(delete(DELETE_OLD_ATTEMPTS, 2, 9), 1);
     assert_eq!(names(&runs(&database, &Filter::default(), None, 9)), ["r2"]);
+}
+
+#[test]
+fn rows_that_are_refused_are_divided_and_all_else_is_waited_for() {
+    let check = |error: &str, is_refused: bool| {
+        let verdict = verdict_on_rows(error);
+        let divided = matches!(verdict, Verdict::Refused { divisible: true, .. });
+        assert_eq!(divided, is_refused, "{verdict:?}");
+        assert_eq!(matches!(verdict, Verdict::Retry { .. }), !is_refused, "{verdict:?}");
+    };
+    check(
+        "D1_ERROR: CHECK constraint failed: attempt >= 1: SQLITE_CONSTRAINT",
+        true,
+    );
+    check(
+        "D1_ERROR: cannot store TEXT value in INTEGER column: SQLITE_CONSTRAINT",
+        true,
+    );
+    check("D1_ERROR: datatype mismatch: SQLITE_MISMATCH", true);
+    check("D1_ERROR: string or blob too big: SQLITE_TOOBIG", true);
+    check("D1_ERROR: no such table: executions: SQLITE_ERROR", false);
+    check("D1_ERROR: Network connection lost.", false);
 }
 
 #[test]

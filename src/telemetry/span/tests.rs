@@ -226,3 +226,34 @@ fn an_event_has_so_many_spans_at_most() {
     let most = vec![hop; crate::invocation::HOPS_MAX + crate::manifest::FALLBACK_AGENTS_MAX];
     assert_eq!(spans_of(&execution(completed(), most)).len(), SPANS_MAX);
 }
+
+#[test]
+fn a_change_of_a_link_is_a_span_of_its_own_and_of_no_run() {
+    let changed = |change| {
+        let event = Event {
+            parent_span: None,
+            ..event(What::LinkChanged(change))
+        };
+        spans_of(&event).remove(0)
+    };
+    let span = changed(Change::LeaseLost { generation: 3 });
+    assert_eq!(
+        (span.name.as_str(), span.parent.as_deref(), span.is_error),
+        ("link", None, true)
+    );
+    assert_eq!((span.started_at_ms, span.ended_at_ms), (1_100, 1_100));
+    let attributes: Vec<_> = span.attributes.iter().map(|(name, _)| *name).collect();
+    assert_eq!(
+        attributes,
+        [
+            names::EVENT,
+            names::ORCHESTRATOR,
+            names::LINK_CHANGE,
+            names::LINK_GENERATION,
+            names::ERROR_TYPE
+        ]
+    );
+    let key = Some("k2".to_owned());
+    let span = changed(Change::KeyChanged { key });
+    assert!(!span.is_error && span.attributes.contains(&(names::LINK_KEY, "k2".into())));
+}

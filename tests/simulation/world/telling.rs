@@ -70,14 +70,14 @@ impl World {
 
     /// A report goes on: onto the operator's list, and that it is there is taken down.
     pub fn report(&mut self, index: usize) {
-        let (incarnation, ordinal, letter, is_listed) = self.reporting.remove(index);
+        let (incarnation, place, letter, is_listed) = self.reporting.remove(index);
         if !is_listed {
             self.count("a dead letter is listed");
-            self.model.listed(incarnation, ordinal, &letter);
-            self.reporting.push((incarnation, ordinal, letter, true));
+            self.model.listed(incarnation, place, &letter);
+            self.reporting.push((incarnation, place, letter, true));
             return;
         }
         // Should it be lost, it is reported again.
-        let _ = self.transact(|storage| delivery::reported(storage, ordinal, &letter));
+        let _ = self.transact(|storage| delivery::reported(storage, place, &letter));
     }
 }

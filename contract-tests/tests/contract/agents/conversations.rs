@@ -119,7 +119,7 @@ fn a_customer_finds_its_own_conversation_and_no_others_and_erases_it() {
     // The same id, another caller: a customer, and an orchestrator.
     assert_eq!(ask(&bob, "three"), 1);
     let text = format!("{conversation}: four");
-    step(world, "remember", &conversation, &text).send().completed();
+    let _ = step(world, "remember", &conversation, &text).send().completed();
     assert_eq!(said(&world.models.asked(&text)[0]).len(), 1);
     // Nor does anybody else erase it.
     assert_eq!(erase(&bob), 204);
@@ -132,7 +132,7 @@ fn a_customer_finds_its_own_conversation_and_no_others_and_erases_it() {
 fn a_conversation_ends_by_itself() {
     let (world, conversation) = (world(), fresh());
     world.models.plan(&conversation, [says("Bye.")]);
-    step(world, "remember-briefly", &conversation, &conversation)
+    let _ = step(world, "remember-briefly", &conversation, &conversation)
         .send()
         .completed();
     wait_for("the conversation to end", || {
@@ -147,7 +147,7 @@ fn what_does_not_fit_is_summarised() {
     world.models.plan(&conversation, [says("Noted.")]);
     for text in ["My parcel is lost.", "It was red.", "It came from Oslo."] {
         let text = format!("{text} ({conversation})");
-        step(world, "remember-little", &conversation, &text).send().completed();
+        let _ = step(world, "remember-little", &conversation, &text).send().completed();
     }
     let asked = world.models.asked(&conversation);
     let last = said(asked.last().expect("a request"));
@@ -163,7 +163,7 @@ fn a_gateway_that_is_killed_in_the_middle_of_a_turn_loses_none_that_ended() {
     let text = |number: u32| format!("{conversation}: message {number}");
     world.models.plan(&text(2), [Act::Stalls("{\"answer\": \"It ")]);
     world.models.plan(&text(1), [says("Noted.")]);
-    step(&world, "remember", &conversation, &text(1)).send().completed();
+    let _ = step(&world, "remember", &conversation, &text(1)).send().completed();
     let interrupted = step(&world, "remember", &conversation, &text(2));
     // Its answer never comes.
     world.models.plan(&text(1), [Act::Stalls("{\"answer\": \"It ")]);
@@ -175,7 +175,7 @@ fn a_gateway_that_is_killed_in_the_middle_of_a_turn_loses_none_that_ended() {
     world.gateway.restart();
     world.models.plan(&text(1), [says("Noted.")]);
     // It waits until the turn that died is given up.
-    step(&world, "remember", &conversation, &text(3)).send().completed();
+    let _ = step(&world, "remember", &conversation, &text(3)).send().completed();
     let asked = world.models.asked(&text(3));
     assert_eq!(said(&asked[0]), [text(1), text(3)]);
 }
@@ -241,7 +241,7 @@ fn what_waits_while_its_conversation_is_erased_is_answered_and_not_kept() {
     let outcome = waiting.join().expect("no panic").expect("an answer");
     assert_eq!(outcome["output"]["answer"], "Noted.");
     kept(world, "orchestrator:acme", &conversation).problem(404, "conversation-unknown");
-    step(world, "remember", &conversation, &text(3)).send().completed();
+    let _ = step(world, "remember", &conversation, &text(3)).send().completed();
     assert_eq!(said(&world.models.asked(&text(3))[0]), [text(3)]);
 }
 
@@ -250,7 +250,7 @@ fn an_operator_sees_and_erases_a_conversation_from_the_command_line() {
     let (world, conversation) = (world(), fresh());
     world.models.plan(&conversation, [says("Noted.")]);
     let text = format!("{conversation}: my parcel is lost");
-    step(world, "remember", &conversation, &text).send().completed();
+    let _ = step(world, "remember", &conversation, &text).send().completed();
     let folder = Folder::new("cli");
     let baton = |verb: &str, more: &[&str]| {
         let arguments = [&["conversation", verb, &conversation, "--orchestrator", "acme"], more].concat();
@@ -265,5 +265,10 @@ fn an_operator_sees_and_erases_a_conversation_from_the_command_line() {
     assert_fits("conversation", &kept);
     let _ = baton("erase", &[]).expect(0);
     let gone = baton("show", &[]).expect(3);
-    assert!(gone.stdout.contains("conversation-unknown"), "{}{}", gone.stdout, gone.stderr);
+    assert!(
+        gone.stdout.contains("conversation-unknown"),
+        "{}{}",
+        gone.stdout,
+        gone.stderr
+    );
 }

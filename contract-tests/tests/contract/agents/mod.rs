@@ -2,8 +2,10 @@
 
 mod conversations;
 mod front_desk;
+mod gateways;
 mod http;
 mod models;
+mod services;
 
 use std::sync::OnceLock;
 

@@ -4,9 +4,9 @@ use contract_tests::gateway::Gateway;
 use contract_tests::message::Message;
 use contract_tests::outside::{fresh, wait_for};
 use contract_tests::receiver::{Reaction, Receiver};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{gateway, invoke, nobody, operate, outbox, step};
+use super::{events, gateway, invoke, nobody, operate, outbox, step};
 
 const TRACES: &str = "/v1/traces";
 
@@ -17,25 +17,11 @@ fn stage(reaction: Reaction) -> (Receiver, Gateway) {
     (receiver, gateway)
 }
 
-/// The ids of the events that arrived, one for each of their spans.
-fn events(receiver: &Receiver, except: &str) -> Vec<String> {
-    let mut events = Vec::new();
-    for received in receiver.received(TRACES) {
-        let text = String::from_utf8_lossy(&received.body).into_owned();
-        if text.contains(except) {
-            continue;
-        }
-        let body: Value = serde_json::from_str(&text).expect("JSON");
-        for span in body["resourceSpans"][0]["scopeSpans"][0]["spans"]
-            .as_array()
-            .expect("spans")
-        {
-            let attributes = span["attributes"].as_array().expect("attributes");
-            let event = attributes.iter().find(|attribute| attribute["key"] == "baton.event");
-            events.push(event.expect("an event")["value"]["stringValue"].to_string());
-        }
-    }
-    events
+/// The events that arrived, but for those that came together with this text.
+fn arrived(receiver: &Receiver, except: &str) -> Vec<String> {
+    let mut received = receiver.received(TRACES);
+    received.retain(|received| !String::from_utf8_lossy(&received.body).contains(except));
+    events(&received)
 }
 
 #[test]
@@ -60,7 +46,7 @@ fn a_poison_batch_is_split_and_only_its_culprit_is_given_up() {
         assert_eq!(letter["destination"], "otlp");
     }
     let arrived = wait_for("all others", || {
-        let arrived = events(&receiver, POISON);
+        let arrived = arrived(&receiver, POISON);
         (arrived.len() >= 2 * names.len()).then_some(arrived)
     });
     let unique: std::collections::BTreeSet<_> = arrived.iter().collect();
@@ -88,7 +74,7 @@ fn a_batch_that_is_too_large_is_halved() {
     }
     let batches = wait_for("the halves", || {
         let received = receiver.received(TRACES);
-        (events(&receiver, "no such text").len() >= 8).then_some(received)
+        (events(&received).len() >= 8).then_some(received)
     });
     assert!(batches.len() >= 3, "one that was refused, and its halves");
     assert_eq!(outbox(&gateway)["dead_letters"], json!([]));

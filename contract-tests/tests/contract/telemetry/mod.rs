@@ -1,17 +1,27 @@
-//! Telemetry on its way: at a real collector, at a receiver that refuses, and in the history.
+//! Telemetry on its way: at a real collector, at a receiver that refuses, and in the history; straight from the runs, and
+//! through a queue.
 
 mod delivery;
+mod links;
 mod outage;
+mod queue;
+mod scrape;
 mod traces;
 
 use contract_tests::gateway::{Configured, Gateway, Options};
 use contract_tests::keys::{Key, Keys};
 use contract_tests::message::Message;
+use contract_tests::outside::wait_for;
+use contract_tests::receiver::Received;
 use serde_json::{Value, json};
 
 /// A gateway whose telemetry goes to this endpoint.
 fn gateway(endpoint: &str, protocol: &str, orchestrator: Configured) -> Gateway {
-    Gateway::start(Options {
+    Gateway::start(options(endpoint, protocol, orchestrator))
+}
+
+fn options(endpoint: &str, protocol: &str, orchestrator: Configured) -> Options {
+    Options {
         keys: Keys::new([
             Key::new("first", "acme", "invoke"),
             Key::new("register", "acme", "register"),
@@ -25,7 +35,8 @@ fn gateway(endpoint: &str, protocol: &str, orchestrator: Configured) -> Gateway 
         ],
         secrets: vec![("OTEL_EXPORTER_OTLP_HEADERS", "x-api-key=abc%20def".to_owned())],
         history: true,
-    })
+        ..Options::default()
+    }
 }
 
 fn nobody() -> Configured {
@@ -53,4 +64,46 @@ fn outbox(gateway: &Gateway) -> Value {
     operate(gateway, "GET", "/operator/outbox", "")
         .send()
         .message(200, "outbox")
+}
+
+/// The ids of the events in these requests, one for each of their spans.
+fn events<'r>(received: impl IntoIterator<Item = &'r Received>) -> Vec<String> {
+    let mut events = Vec::new();
+    for received in received {
+        let body: Value = serde_json::from_slice(&received.body).expect("JSON");
+        let spans = body["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array();
+        for span in spans.expect("spans") {
+            let attributes = span["attributes"].as_array().expect("attributes");
+            let event = attributes.iter().find(|attribute| attribute["key"] == "baton.event");
+            events.push(event.expect("an event")["value"]["stringValue"].to_string());
+        }
+    }
+    events
+}
+
+/// Waits for so many executions that have ended in the history, and answers them. There are no more.
+#[track_caller]
+fn ended_executions(gateway: &Gateway, count: usize) -> Vec<Value> {
+    let rows = wait_for("the executions in the history", || {
+        let rows = history(gateway);
+        (rows.len() >= count && rows.iter().all(|row| !row["outcome"].is_null())).then_some(rows)
+    });
+    assert_eq!(rows.len(), count, "none is there twice");
+    rows
+}
+
+/// All executions of the history, page by page.
+fn history(gateway: &Gateway) -> Vec<Value> {
+    let mut rows = Vec::new();
+    let mut query = "limit=500".to_owned();
+    loop {
+        let page = operate(gateway, "GET", "/executions", &query)
+            .send()
+            .message(200, "executions");
+        rows.extend(page["executions"].as_array().expect("rows").iter().cloned());
+        let Some(next) = page["next"].as_str() else {
+            return rows;
+        };
+        query = format!("limit=500&cursor={next}");
+    }
 }

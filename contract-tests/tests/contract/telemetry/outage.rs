@@ -1,14 +1,15 @@
-//! The collector is down for hundreds of steps, and the runtime is killed twice meanwhile: everything arrives.
+//! The collector is down for hundreds of steps, and the runtime is killed twice meanwhile: everything arrives, straight from
+//! the runs and through a queue.
 
 use std::collections::BTreeSet;
 use std::thread;
 
 use contract_tests::collector::Collector;
-use contract_tests::gateway::Gateway;
+use contract_tests::gateway::{Gateway, Options};
 use contract_tests::outside::wait_for;
-use serde_json::Value;
+use contract_tests::queue::Queue;
 
-use super::{gateway, nobody, operate, step};
+use super::{ended_executions, gateway, history, nobody, options, step};
 
 /// Over so many runs.
 const RUNS: usize = 25;
@@ -39,35 +40,20 @@ fn name(run: usize) -> String {
     format!("outage-{run:03}")
 }
 
-/// All executions of the history, page by page.
-fn history(gateway: &Gateway) -> Vec<Value> {
-    let mut rows = Vec::new();
-    let mut query = "limit=500".to_owned();
-    loop {
-        let page = operate(gateway, "GET", "/executions", &query)
-            .send()
-            .message(200, "executions");
-        rows.extend(page["executions"].as_array().expect("rows").iter().cloned());
-        let Some(next) = page["next"].as_str() else {
-            return rows;
-        };
-        query = format!("limit=500&cursor={next}");
-    }
+/// Has the steps of all runs invoked, while the gateway is killed twice.
+fn invoke_between_deaths(gateway: &mut Gateway) {
+    invoke_third(gateway, 0);
+    gateway.kill_hard();
+    gateway.restart();
+    invoke_third(gateway, 1);
+    gateway.kill_hard();
+    gateway.restart();
+    invoke_third(gateway, 2);
 }
 
-#[test]
-fn five_hundred_steps_outlive_the_collector_and_the_runtime() {
-    let mut collector = Collector::new();
-    let mut gateway = gateway(&collector.endpoint(), "http/protobuf", nobody());
-    invoke_third(&gateway, 0);
-    gateway.kill_hard();
-    gateway.restart();
-    invoke_third(&gateway, 1);
-    gateway.kill_hard();
-    gateway.restart();
-    invoke_third(&gateway, 2);
-    collector.start();
-
+/// All steps are at the collector, and once in this gateway's history.
+#[track_caller]
+fn assert_all_arrived(collector: &Collector, gateway: &Gateway) {
     let expected: BTreeSet<(String, String)> = (0..RUNS)
         .flat_map(|run| (0..STEPS).map(move |number| (format!("Str({})", name(run)), format!("Str(s{number})"))))
         .collect();
@@ -89,14 +75,38 @@ fn five_hundred_steps_outlive_the_collector_and_the_runtime() {
     let ids: BTreeSet<_> = spans.iter().map(|span| &span.id).collect();
     assert_eq!(ids.len(), 2 * RUNS * STEPS, "an attempt and an execution for each step");
 
-    let rows = wait_for("every step in the history", || {
-        let rows = history(&gateway);
-        (rows.len() >= RUNS * STEPS && rows.iter().all(|row| !row["outcome"].is_null())).then_some(rows)
-    });
-    assert_eq!(rows.len(), RUNS * STEPS, "none is there twice");
+    let rows = ended_executions(gateway, RUNS * STEPS);
     let steps: BTreeSet<_> = rows
         .iter()
         .map(|row| (row["run"].to_string(), row["step"].to_string()))
         .collect();
     assert_eq!(steps.len(), RUNS * STEPS);
+}
+
+#[test]
+fn five_hundred_steps_outlive_the_collector_and_the_runtime() {
+    let mut collector = Collector::new();
+    let mut gateway = gateway(&collector.endpoint(), "http/protobuf", nobody());
+    invoke_between_deaths(&mut gateway);
+    collector.start();
+    assert_all_arrived(&collector, &gateway);
+}
+
+#[test]
+fn five_hundred_steps_outlive_the_collector_and_the_runtime_of_their_runs_through_a_queue() {
+    let mut collector = Collector::new();
+    let options = options(&collector.endpoint(), "http/protobuf", nobody());
+    // The platform's queue survives the runtime; the local one lives in the memory of whoever consumes it.
+    let consuming = Gateway::start(Options {
+        queue: Some(Queue::Own),
+        ..options.clone()
+    });
+    let mut handing_over = Gateway::start(Options {
+        queue: Some(consuming.queue()),
+        ..options
+    });
+    invoke_between_deaths(&mut handing_over);
+    collector.start();
+    assert_all_arrived(&collector, &consuming);
+    assert!(history(&handing_over).is_empty(), "nothing went straight from the runs");
 }

@@ -127,6 +127,61 @@ fn calls_of_others_are_checked() {
     );
 }
 
+#[test]
+fn services_are_checked() {
+    let served = |id: &str, service: Value, changes: Value| {
+        let mut all = json!({"kind": "service", "rules": null, "service": service});
+        for (field, value) in changes.as_object().unwrap() {
+            all[field] = value.clone();
+        }
+        agent(id, all)
+    };
+    let gateway = json!({"gateway": "east", "agent": "triage"});
+    let worker = json!({"binding": "CRM", "method": "GET", "path": "/a"});
+    let with = |service: &Value, field: &str, value: Value| {
+        let mut service = service.clone();
+        service[field] = value;
+        service
+    };
+    check(
+        &[
+            served("a", gateway.clone(), json!({})),
+            served("b", worker.clone(), json!({"state": {"type": "object"}})),
+            served("c", gateway.clone(), json!({"state": {"type": "object"}})),
+            served("d", with(&gateway, "path", json!("/a")), json!({})),
+            served("e", json!({"gateway": "east"}), json!({})),
+            served("f", with(&gateway, "binding", json!("CRM")), json!({})),
+            served("g", with(&worker, "agent", json!("triage")), json!({})),
+            served("h", json!({"binding": "CRM"}), json!({})),
+            served("i", with(&worker, "body", json!(1)), json!({})),
+            served("j", with(&worker, "origin", json!("crm")), json!({})),
+            served("k", with(&worker, "retries", json!(RETRIES_MAX + 1)), json!({})),
+            served("l", with(&worker, "binding", json!("A B")), json!({})),
+            served(
+                "m",
+                with(&gateway, "gateway", json!("https://east.example.com")),
+                json!({}),
+            ),
+            agent("n", json!({ "service": gateway })),
+        ],
+        &[
+            "c.json#/state: an agent of another gateway keeps its state there",
+            "d.json#/service",
+            "e.json#/service: The property \"agent\" is required.",
+            "f.json#/service",
+            "g.json#/service/agent: No value is allowed here.",
+            "h.json#/service: The property \"method\" is required.",
+            "h.json#/service: The property \"path\" is required.",
+            "i.json#/service/body: a GET has no body",
+            "j.json#/service/origin: a manifest has no such field",
+            "k.json#/service/retries: ",
+            "l.json#/service/binding: ",
+            "m.json#/service/gateway: ",
+            "n.json#/service: No value is allowed here.",
+        ],
+    );
+}
+
 fn modelled(id: &str, model: Value, changes: Value) -> (String, String) {
     let mut all = json!({"provider": "openai", "model": "m", "instructions": "Do.",
         "messages": [{"role": "user", "content": "{{ input.n }}"}]});
