@@ -280,7 +280,7 @@ pub(super) fn opened<S: Storage>(storage: &S) -> Result<Vec<u32>, S::Error> {
 /// holds, or a delivery.
 pub(super) fn unsettled<S: Storage>(storage: &S, now_ms: u64) -> Result<bool, S::Error> {
     if !OPEN.list(storage, "", 1)?.is_empty()
-        || delivery::any_pending(storage)?
+        || timers::any_delivery(storage)?
         || settlement::is_pending(storage)?
         || outbox::is_pending(storage)?
     {

@@ -71,6 +71,8 @@ pub(super) struct FakePlatform {
     /// What the writer of the overrides keeps; nothing where there is none.
     pub(super) overrides: Option<MemoryStorage>,
     pub(super) watched: RefCell<AlertsWatched>,
+    /// The orchestrator whose Link object does not answer.
+    pub(super) silent_link: Cell<Option<&'static str>>,
 }
 
 /// What alerts see, what is kept of them, and what channels were told.
@@ -144,6 +146,7 @@ impl FakePlatform {
             history: RefCell::default(),
             overrides: Some(MemoryStorage::default()),
             watched: RefCell::default(),
+            silent_link: Cell::default(),
         }
     }
 
@@ -363,6 +366,9 @@ impl Platform for FakePlatform {
     }
 
     async fn link(&self, orchestrator: &str) -> Result<LinkReport, StorageUnavailable> {
+        if self.silent_link.get() == Some(orchestrator) {
+            return Err(StorageUnavailable);
+        }
         self.with_link(orchestrator, |kept, now_ms| again(&kept.report(now_ms)))
     }
 
