@@ -84,7 +84,8 @@ async fn scheduled(_: ScheduledEvent, env: Env, _: ScheduleContext) {
     if let Err(error) = alerts::prune(&env).await {
         log::alarm("alert", &error.to_string());
     }
-    if let Err(error) = history::prune(&env, config.telemetry.history_ms, clock::now_ms()).await {
+    let kept_ms = (config.telemetry.history_ms, config.run_retention_ms);
+    if let Err(error) = history::prune(&env, kept_ms, clock::now_ms()).await {
         log::alarm("history", &error.to_string());
     }
 }

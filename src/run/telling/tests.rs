@@ -188,3 +188,21 @@ fn an_answer_that_stood_ready_is_no_success_of_the_agent() {
     let answered = r#"{"status":"completed","failed":[{"agent":"a","code":"boom"}]}"#;
     assert_eq!(told(answered), ("completed".into(), None, "completed".into()));
 }
+
+#[test]
+fn the_version_is_that_of_what_was_executed() {
+    let bench = Bench::default();
+    bench.ask("o", background("k", 1));
+    let body = r#"{"status":"completed","agent_version":"1.0.0+override.1f0e2d3c"}"#;
+    let mut commit = commit_of(&bench.execution(), "", false);
+    commit.answer.body = body.to_owned();
+    bench.ask("instance", commit);
+    let version = |event: &Event| match &event.what {
+        What::ExecutionEnded { subject, .. } | What::AttemptEnded { subject, .. } => {
+            Some(subject.agent_version.clone())
+        }
+        _ => None,
+    };
+    let versions: Vec<_> = events(&bench).iter().filter_map(version).collect();
+    assert_eq!(versions, ["1.0.0+override.1f0e2d3c"; 2]);
+}

@@ -9,8 +9,8 @@ mod totals;
 
 pub use self::query::{Count, EXECUTIONS_MAX, Ended, Filter, Metrics, OUTCOMES, ROUTES, Window};
 pub use self::sql::{
-    DELETE_OLD_ATTEMPTS, DELETE_OLD_EXECUTIONS, LAST_EXECUTION, METRICS, Parameter, WRITE_ATTEMPTS, WRITE_EXECUTIONS,
-    ended, select,
+    DELETE_OLD_ATTEMPTS, DELETE_OLD_EXECUTIONS, DELETE_OLD_LETTERS, LAST_EXECUTION, METRICS, Parameter, WRITE_ATTEMPTS,
+    WRITE_EXECUTIONS, WRITE_LAG, ended, select,
 };
 pub use self::table::{csv, json_lines};
 pub use self::totals::{

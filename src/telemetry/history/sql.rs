@@ -27,6 +27,21 @@ SELECT value ->> 'id', value ->> 'orchestrator', value ->> 'run', value ->> 'ste
 FROM json_each(?1) WHERE true
 ON CONFLICT (id) DO NOTHING";
 
+/// Removes callbacks and notices that were given up before `?1`, so many at most (`?2`), the oldest first.
+pub const DELETE_OLD_LETTERS: &str = "\
+DELETE FROM dead_letters WHERE delivery IN
+  (SELECT delivery FROM dead_letters WHERE dead_at_ms < ?1 ORDER BY dead_at_ms LIMIT ?2)";
+
+/// Writes how a destination (`?1`) stands to what an orchestrator's (`?2`) run (`?3`) has for it: health, waiting events,
+/// since when, the last error, and lost events (`?4` to `?8`). Without a run it is the queue's, of which each batch sees a
+/// part: there the oldest time stands until the row is removed, for what is older still waits.
+pub const WRITE_LAG: &str = "\
+INSERT INTO outbox_lags (destination, orchestrator, run, health, waiting, oldest_at_ms, last_error, dropped)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+ON CONFLICT (destination, orchestrator, run) DO UPDATE SET health = excluded.health, waiting = excluded.waiting,
+  oldest_at_ms = CASE excluded.run WHEN '' THEN min(oldest_at_ms, excluded.oldest_at_ms) ELSE excluded.oldest_at_ms END,
+  last_error = excluded.last_error, dropped = excluded.dropped";
+
 /// What the executions of an agent (`?1`) that began from `?2` on and before `?3` come to, in one row: a
 /// [`Count`](super::Count). Percentiles are nearest-rank: the value that so many in a hundred do not exceed.
 pub const METRICS: &str = "\

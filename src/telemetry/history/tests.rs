@@ -496,3 +496,45 @@ fn who_stands_in_does_not_make_up_for_the_failure_of_the_agent_that_was_asked() 
     );
     assert!(stood_in.is_notable(), "told whatever the sampling");
 }
+
+#[test]
+fn the_queues_line_says_since_when_the_oldest_waits_and_a_runs_line_what_it_says_last() {
+    let database = database();
+    let write = |run: &str, oldest_at_ms: i64| {
+        let row = ("otlp", "", run, "failing", 1, oldest_at_ms, "status 503", 0);
+        database.execute(WRITE_LAG, row).expect("a line");
+    };
+    for run in ["", "r"] {
+        write(run, 100);
+        // A later batch of the queue sees fresh events alone.
+        write(run, 200);
+    }
+    let oldest = |run: &str| -> i64 {
+        let query = "SELECT oldest_at_ms FROM outbox_lags WHERE run = ?";
+        database.query_row(query, [run], |row| row.get(0)).expect("a line")
+    };
+    assert_eq!((oldest(""), oldest("r")), (100, 200));
+}
+
+#[test]
+fn old_letters_go_the_oldest_first_and_notices_are_no_callbacks() {
+    let database = database();
+    for (delivery, url, dead_at_ms) in [
+        ("a", "https://o.example/", 1),
+        ("b", "channel:ops", 2),
+        ("c", "https://o.example/", 3),
+    ] {
+        let row = (delivery, "o", "r", "s", url, 1, "410", dead_at_ms);
+        let query = "INSERT INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+        database.execute(query, row).expect("a letter");
+    }
+    let count = || -> u64 {
+        database
+            .query_row(DEAD_CALLBACKS, [], |row| row.get(0))
+            .expect("a count")
+    };
+    assert_eq!(count(), 2);
+    assert_eq!(database.execute(DELETE_OLD_LETTERS, (3, 1)).expect("a statement"), 1);
+    assert_eq!(count(), 1, "the oldest, which was a callback");
+    assert_eq!(database.execute(DELETE_OLD_LETTERS, (3, 9)).expect("a statement"), 1);
+}

@@ -19,6 +19,8 @@ use crate::telemetry::span::spans_of;
 pub const REQUESTS_MAX: u64 = 32;
 /// After so long no further request is made for a shipment, in milliseconds: whoever waits for it waits no longer.
 pub const SHIP_MAX_MS: u64 = 60_000;
+/// The history takes so many events at most in one statement: its rows are one parameter, which D1 bounds at 2 MB.
+pub const HISTORY_MAX_EVENTS: usize = 1_000;
 
 /// Where one request goes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -236,24 +238,26 @@ impl<'m> Shipment<'m> {
         old
     }
 
-    /// As few parts as they fit into, the first one last. Rows of the history have no spans, and go in one.
+    /// As few parts as they fit into, the first one last.
     fn parts_from(&self, first: usize) -> Vec<Range<usize>> {
         let mut parts: Vec<Range<usize>> = Vec::new();
-        let mut spans = 0;
+        let is_history = self.place.destination == HISTORY;
+        let max = if is_history {
+            HISTORY_MAX_EVENTS
+        } else {
+            BATCH_MAX_SPANS
+        };
+        let mut size = 0;
         for (index, entry) in self.entries.iter().enumerate().skip(first) {
-            let own = if self.place.destination == HISTORY {
-                0
-            } else {
-                spans_of(&entry.event).len()
-            };
+            let own = if is_history { 1 } else { spans_of(&entry.event).len() };
             match parts.last_mut() {
-                Some(part) if spans + own <= BATCH_MAX_SPANS => {
+                Some(part) if size + own <= max => {
                     part.end = index + 1;
-                    spans += own;
+                    size += own;
                 }
                 _ => {
                     parts.push(index..index + 1);
-                    spans = own;
+                    size = own;
                 }
             }
         }
