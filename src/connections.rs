@@ -1,12 +1,16 @@
 //! What the operator configured for agents that reach the outside: origins by name, providers of models, other gateways,
 //! secrets.
 
+mod prices;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use self::prices::PriceEntry;
+pub use self::prices::{COST_MAX_MICROS, PRICE_MAX, PRICES_MAX, Price};
 use crate::outgoing::{Refusal, check_origin};
 use crate::signature::{KeyRecord, Keyring, Purpose};
 
@@ -58,6 +62,17 @@ pub struct Provider {
     pub path: String,
     /// The key that it wants; nothing for one that wants none.
     pub key: Option<Secret>,
+    /// What its models cost, by their names, as far as the operator says.
+    pub prices: BTreeMap<String, Price>,
+}
+
+impl Provider {
+    /// What so many tokens of a model cost, in millionths of the operator's unit of currency; nothing without a price.
+    #[must_use]
+    pub fn cost_micros(&self, model: &str, input_tokens: u64, output_tokens: u64) -> Option<u64> {
+        let price = self.prices.get(model)?;
+        Some(price.cost_micros(input_tokens, output_tokens))
+    }
 }
 
 /// Another gateway, whose agents are called by signed steps.
@@ -127,6 +142,14 @@ pub enum ConnectionError {
     ProviderKey(String, String),
     #[error("BATON_MODELS: the base_url of `{0}` has a query or a fragment: leave them out")]
     ProviderUrl(String),
+    #[error("BATON_MODELS: `{provider}`, price of `{model}`: `{member}` must be {expected}, per million tokens", expected = prices::EXPECTED)]
+    Price {
+        provider: String,
+        model: String,
+        member: &'static str,
+    },
+    #[error("BATON_MODELS: `{provider}` has {count} prices, at most {PRICES_MAX} are allowed")]
+    TooManyPrices { provider: String, count: usize },
 }
 
 #[derive(Deserialize)]
@@ -135,6 +158,8 @@ struct ProviderEntry {
     api: Option<Api>,
     base_url: Option<String>,
     key: Option<String>,
+    #[serde(default)]
+    prices: BTreeMap<String, PriceEntry>,
 }
 
 impl Connections {
@@ -287,6 +312,7 @@ impl Connections {
             origin,
             path: path.trim_end_matches('/').to_owned(),
             key: key.transpose()?,
+            prices: prices::check(name, entry.prices)?,
         })
     }
 }

@@ -76,6 +76,28 @@ fn what_is_wrong_is_named() {
         &[("BATON_MODELS", r#"{"openai": {"base_url": "http://127.0.0.1:1/v1"}}"#)],
         "write https",
     );
+    let priced = |price: &str| format!(r#"{{"anthropic": {{"prices": {{"large": {price}}}}}}}"#);
+    check(&[("BATON_MODELS", &priced(r#"{"input": 0.25, "output": 2}"#))], "ok");
+    check(
+        &[("BATON_MODELS", &priced(r#"{"input": 0.25, "output": -2}"#))],
+        "`anthropic`, price of `large`: `output` must be a number from 0 to 10000000",
+    );
+    check(
+        &[("BATON_MODELS", &priced(r#"{"input": 0.0000001, "output": 2}"#))],
+        "`input` must be",
+    );
+    check(
+        &[("BATON_MODELS", &priced(r#"{"input": 1}"#))],
+        "BATON_MODELS: expected",
+    );
+    let prices = |count: usize| {
+        let prices: Vec<_> = (0..count)
+            .map(|n| format!(r#""m{n}": {{"input": 1, "output": 1}}"#))
+            .collect();
+        format!(r#"{{"openai": {{"prices": {{{}}}}}}}"#, prices.join(","))
+    };
+    check(&[("BATON_MODELS", &prices(PRICES_MAX))], "ok");
+    check(&[("BATON_MODELS", &prices(PRICES_MAX + 1))], "`openai` has 65 prices");
     let many = |count: usize| {
         let entries: Vec<_> = (0..count).map(|n| format!(r#""S{n}": "x""#)).collect();
         format!("{{{}}}", entries.join(","))

@@ -171,6 +171,7 @@ impl Conversation<'_> {
                 model: model.to_owned(),
                 input_tokens: reply.input_tokens,
                 output_tokens: reply.output_tokens,
+                cost_micros: provider.cost_micros(model, reply.input_tokens, reply.output_tokens),
             });
             match reply.end {
                 Some(End::Cut) => {

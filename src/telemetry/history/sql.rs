@@ -1,4 +1,4 @@
-//! The history's statements: SQLite's SQL, for the tables of `migrations/0004_history.sql`. They are here and not in
+//! The history's statements: SQLite's SQL, for the tables of `migrations/0004_history.sql` and those after it. They are here and not in
 //! `edge`, so that the tests can run them.
 
 use super::query::{Filter, RUNNING};
@@ -7,14 +7,16 @@ use super::query::{Filter, RUNNING};
 /// order: an end stands, whatever comes after it.
 pub const WRITE_EXECUTIONS: &str = "\
 INSERT INTO executions (id, orchestrator, run, step, attempt, execution, agent, agent_version, route, outcome, error_code,
-  started_at_ms, duration_ms, claimed_until_ms, input_tokens, output_tokens, trace_id, span_id)
+  started_at_ms, duration_ms, claimed_until_ms, input_tokens, output_tokens, cost_micros, trace_id, span_id)
 SELECT value ->> 'id', value ->> 'orchestrator', value ->> 'run', value ->> 'step', value ->> 'attempt',
   value ->> 'execution', value ->> 'agent', value ->> 'agent_version', value ->> 'route', value ->> 'outcome',
   value ->> 'error_code', value ->> 'started_at_ms', value ->> 'duration_ms', value ->> 'claimed_until_ms',
-  value ->> 'input_tokens', value ->> 'output_tokens', value ->> 'trace_id', value ->> 'span_id'
+  value ->> 'input_tokens', value ->> 'output_tokens', value ->> 'cost_micros',
+  value ->> 'trace_id', value ->> 'span_id'
 FROM json_each(?1) WHERE true
 ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, error_code = excluded.error_code,
-  duration_ms = excluded.duration_ms, input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens
+  duration_ms = excluded.duration_ms, input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens,
+  cost_micros = excluded.cost_micros
 WHERE executions.outcome IS NULL AND excluded.outcome IS NOT NULL";
 
 /// Writes the attempts of a JSON array (`?1`) of [`AttemptRow`](super::AttemptRow)s. Safe to repeat.
@@ -46,7 +48,7 @@ ON CONFLICT (destination, orchestrator, run) DO UPDATE SET health = excluded.hea
 /// [`Count`](super::Count). Percentiles are nearest-rank: the value that so many in a hundred do not exceed.
 pub const METRICS: &str = "\
 WITH ended AS MATERIALIZED (
-  SELECT outcome, route, duration_ms, input_tokens, output_tokens FROM executions
+  SELECT outcome, route, duration_ms, input_tokens, output_tokens, cost_micros FROM executions
   WHERE agent = ?1 AND started_at_ms >= ?2 AND started_at_ms < ?3 AND outcome IS NOT NULL
 ), tried AS MATERIALIZED (
   SELECT executions FROM attempts WHERE agent = ?1 AND accepted_at_ms >= ?2 AND accepted_at_ms < ?3
@@ -68,6 +70,7 @@ SELECT count(*) AS count,
     OFFSET (SELECT (count(*) * 99 + 99) / 100 - 1 FROM ended)) AS p99_ms,
   sum(input_tokens) AS input_tokens,
   sum(output_tokens) AS output_tokens,
+  sum(cost_micros) AS cost_micros,
   (SELECT count(*) FROM tried) AS attempts,
   (SELECT count(*) FROM tried WHERE executions > 1) AS attempts_retried
 FROM ended";

@@ -42,7 +42,7 @@ fn new_world() -> World {
         ModelServer::start(MODEL_KEY),
         ModelServer::start(MODEL_KEY),
     );
-    let providers = json!({
+    let mut providers = json!({
         "chat": provider("openai-chat", &models),
         "responses": provider("openai-responses", &models),
         "claude": provider("anthropic", &models),
@@ -50,6 +50,7 @@ fn new_world() -> World {
         // What the sample team's `support` asks.
         "openai": provider("openai-responses", &models),
     });
+    providers["chat"]["prices"] = json!({"chat-model": {"input": 0.25, "output": 2}});
     let secrets = json!({"MODEL_KEY": MODEL_KEY, "CRM_TOKEN": CRM_TOKEN});
     let gateway = Gateway::start(Options {
         variables: vec![
