@@ -20,6 +20,9 @@ pub const LINKS: &str = "LINKS";
 /// The binding of the Client objects.
 pub const CLIENTS: &str = "CLIENTS";
 
+/// The binding of the Conversation objects.
+pub const CONVERSATIONS: &str = "CONVERSATIONS";
+
 /// The binding of the D1 database.
 pub const HISTORY: &str = "HISTORY";
 
@@ -33,11 +36,12 @@ pub const OVERRIDES: &str = "OVERRIDES";
 pub const TELEMETRY: &str = "TELEMETRY";
 
 /// The Durable Objects that have to be bound: binding and class.
-pub const DURABLE_OBJECTS: [(&str, &str); 4] = [
+pub const DURABLE_OBJECTS: [(&str, &str); 5] = [
     (RUNS, "RunObject"),
     (LINKS, "LinkObject"),
     (CLIENTS, "ClientObject"),
     (OVERRIDES_WRITER, "OverridesObject"),
+    (CONVERSATIONS, "ConversationObject"),
 ];
 
 /// At most this many orchestrators may be configured.
@@ -130,7 +134,7 @@ pub struct Config {
     pub metrics_token: Option<MetricsToken>,
     /// What is told of runs, and where it goes: the variables that begin with `OTEL_`, and `BATON_HISTORY_DAYS`.
     pub telemetry: Settings,
-    /// What agents reach outside: `BATON_HTTP_ORIGINS`, `BATON_MODELS`, `BATON_SECRETS`.
+    /// What agents reach outside: `BATON_HTTP_ORIGINS`, `BATON_MODELS`, `BATON_GATEWAYS`, `BATON_SECRETS`.
     pub connections: Connections,
 }
 
@@ -197,10 +201,11 @@ impl Config {
         let orchestrators = variable("BATON_ORCHESTRATORS").unwrap_or_else(|| "[]".into());
         let environment = Environment::of(variable("BATON_ENVIRONMENT"));
         let telemetry = Settings::read(&variable, environment.is_development())?;
-        let connections = Connections::read(&variable, environment.is_development())?;
+        let keyring = Keyring::parse(&keys)?;
+        let connections = Connections::read(&variable, &keyring, environment.is_development())?;
         Ok(Self {
             connections,
-            keyring: Keyring::parse(&keys)?,
+            keyring,
             origins: Origins::parse(&origins)?,
             orchestrators: read_orchestrators(&orchestrators, &environment)?,
             environment,

@@ -1,4 +1,7 @@
-//! What the operator configured for agents that reach the outside: origins by name, providers of models, secrets.
+//! What the operator configured for agents that reach the outside: origins by name, providers of models, other gateways,
+//! secrets.
+
+mod prices;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,13 +9,16 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use self::prices::PriceEntry;
+pub use self::prices::{COST_MAX_MICROS, PRICE_MAX, PRICES_MAX, Price};
 use crate::outgoing::{Refusal, check_origin};
+use crate::signature::{KeyRecord, Keyring, Purpose};
 
-/// At most this many secrets, origins or providers are configured, each.
+/// At most this many secrets, origins, providers or gateways are configured, each.
 pub const CONNECTIONS_MAX: usize = 64;
 /// A secret has at most this many bytes.
 pub const SECRET_MAX_BYTES: usize = 4096;
-/// A name of a secret, an origin or a provider has at most this many bytes.
+/// A name of a secret, an origin, a provider or a gateway has at most this many bytes.
 pub const NAME_MAX_BYTES: usize = 63;
 
 /// A secret that agents send in a header field. Nothing shows it.
@@ -56,6 +62,36 @@ pub struct Provider {
     pub path: String,
     /// The key that it wants; nothing for one that wants none.
     pub key: Option<Secret>,
+    /// What its models cost, by their names, as far as the operator says.
+    pub prices: BTreeMap<String, Price>,
+}
+
+impl Provider {
+    /// What so many tokens of a model cost, in millionths of the operator's unit of currency; nothing without a price.
+    #[must_use]
+    pub fn cost_micros(&self, model: &str, input_tokens: u64, output_tokens: u64) -> Option<u64> {
+        let price = self.prices.get(model)?;
+        Some(price.cost_micros(input_tokens, output_tokens))
+    }
+}
+
+/// Another gateway, whose agents are called by signed steps.
+#[derive(Debug, Clone)]
+pub struct OtherGateway {
+    /// Its name in `BATON_GATEWAYS`.
+    pub name: String,
+    /// Its origin, checked.
+    pub origin: String,
+    /// The keys of the purpose `call` that bear its name.
+    keys: Keyring,
+}
+
+impl OtherGateway {
+    /// The key to sign with: of those valid now (`now_s` in Unix seconds), the one that became valid last.
+    #[must_use]
+    pub fn key(&self, now_s: u64) -> Option<&KeyRecord> {
+        self.keys.signing_key(&self.name, Purpose::Call, now_s)
+    }
 }
 
 /// What is configured.
@@ -67,6 +103,8 @@ pub struct Connections {
     origins: BTreeMap<String, String>,
     /// `BATON_MODELS`
     providers: BTreeMap<String, Provider>,
+    /// `BATON_GATEWAYS`
+    gateways: BTreeMap<String, OtherGateway>,
     /// `BATON_SECRETS`
     secrets: BTreeMap<String, Secret>,
 }
@@ -104,6 +142,14 @@ pub enum ConnectionError {
     ProviderKey(String, String),
     #[error("BATON_MODELS: the base_url of `{0}` has a query or a fragment: leave them out")]
     ProviderUrl(String),
+    #[error("BATON_MODELS: `{provider}`, price of `{model}`: `{member}` must be {expected}, per million tokens", expected = prices::EXPECTED)]
+    Price {
+        provider: String,
+        model: String,
+        member: &'static str,
+    },
+    #[error("BATON_MODELS: `{provider}` has {count} prices, at most {PRICES_MAX} are allowed")]
+    TooManyPrices { provider: String, count: usize },
 }
 
 #[derive(Deserialize)]
@@ -112,14 +158,21 @@ struct ProviderEntry {
     api: Option<Api>,
     base_url: Option<String>,
     key: Option<String>,
+    #[serde(default)]
+    prices: BTreeMap<String, PriceEntry>,
 }
 
 impl Connections {
-    /// Reads the configuration. `variable` answers the value of a variable or secret.
+    /// Reads the configuration. `variable` answers the value of a variable or secret; other gateways are called with keys of
+    /// `keyring`.
     ///
     /// # Errors
     /// Names the variable, what is wrong with it and what to write instead. Never shows a secret.
-    pub fn read(variable: impl Fn(&str) -> Option<String>, development: bool) -> Result<Self, ConnectionError> {
+    pub fn read(
+        variable: impl Fn(&str) -> Option<String>,
+        keyring: &Keyring,
+        development: bool,
+    ) -> Result<Self, ConnectionError> {
         let text = |name| variable(name).unwrap_or_else(|| "{}".to_owned());
         let mut read = Self {
             development,
@@ -137,18 +190,26 @@ impl Connections {
             }
             read.secrets.insert(name, Secret(value));
         }
-        let origins: BTreeMap<String, String> = entries(
+        read.origins = origins(
             "BATON_HTTP_ORIGINS",
             r#"a JSON object such as {"crm": "https://crm.example.com"}"#,
             &text("BATON_HTTP_ORIGINS"),
+            development,
         )?;
-        for (name, origin) in origins {
-            let checked = check_origin(&origin, development).map_err(|refusal| ConnectionError::Origin {
-                variable: "BATON_HTTP_ORIGINS",
+        let gateways = origins(
+            "BATON_GATEWAYS",
+            r#"a JSON object such as {"east": "https://agents.example.com"}"#,
+            &text("BATON_GATEWAYS"),
+            development,
+        )?;
+        for (name, origin) in gateways {
+            let keys = keyring.held_by(&name, Purpose::Call);
+            let gateway = OtherGateway {
                 name: name.clone(),
-                refusal,
-            })?;
-            read.origins.insert(name, checked);
+                origin,
+                keys,
+            };
+            read.gateways.insert(name, gateway);
         }
         let providers: BTreeMap<String, ProviderEntry> = entries(
             "BATON_MODELS",
@@ -169,6 +230,7 @@ impl Connections {
             development: false,
             origins: BTreeMap::new(),
             providers: BTreeMap::new(),
+            gateways: BTreeMap::new(),
             secrets: BTreeMap::new(),
         };
         &NONE
@@ -202,6 +264,17 @@ impl Connections {
     #[must_use]
     pub fn provider(&self, name: &str) -> Option<&Provider> {
         self.providers.get(name)
+    }
+
+    /// The gateway of this name.
+    #[must_use]
+    pub fn gateway(&self, name: &str) -> Option<&OtherGateway> {
+        self.gateways.get(name)
+    }
+
+    /// The names of the other gateways.
+    pub fn gateways(&self) -> impl Iterator<Item = &str> {
+        self.gateways.keys().map(String::as_str)
     }
 
     fn provider_of(&self, name: &str, entry: ProviderEntry) -> Result<Provider, ConnectionError> {
@@ -239,8 +312,28 @@ impl Connections {
             origin,
             path: path.trim_end_matches('/').to_owned(),
             key: key.transpose()?,
+            prices: prices::check(name, entry.prices)?,
         })
     }
+}
+
+/// Origins by name, each checked.
+fn origins(
+    variable: &'static str,
+    expected: &'static str,
+    json: &str,
+    development: bool,
+) -> Result<BTreeMap<String, String>, ConnectionError> {
+    let written: BTreeMap<String, String> = entries(variable, expected, json)?;
+    let check = |(name, origin): (String, String)| match check_origin(&origin, development) {
+        Ok(origin) => Ok((name, origin)),
+        Err(refusal) => Err(ConnectionError::Origin {
+            variable,
+            name,
+            refusal,
+        }),
+    };
+    written.into_iter().map(check).collect()
 }
 
 fn entries<T: DeserializeOwned>(

@@ -15,6 +15,7 @@ pub mod breaker;
 pub mod channel;
 pub mod config;
 pub mod connections;
+pub mod conversation;
 pub mod direct;
 
 pub mod documents;

@@ -84,6 +84,8 @@ pub enum Problem {
     RunUnknown,
     /// No step of this id in the run.
     StepUnknown,
+    /// Nothing is kept of this conversation.
+    ConversationUnknown,
     /// No dead letter of this id.
     DeliveryUnknown,
     /// No event was given up under this name.
@@ -202,6 +204,7 @@ impl Problem {
             Self::PathInvalid { .. } => "path-invalid",
             Self::RunUnknown => "run-unknown",
             Self::StepUnknown => "step-unknown",
+            Self::ConversationUnknown => "conversation-unknown",
             Self::DeliveryUnknown => "delivery-unknown",
             Self::OutboxLetterUnknown => "outbox-letter-unknown",
             Self::StateUnknown => "state-unknown",
@@ -247,6 +250,7 @@ impl Problem {
             | Self::UnknownAgent
             | Self::RunUnknown
             | Self::StepUnknown
+            | Self::ConversationUnknown
             | Self::DeliveryUnknown
             | Self::OutboxLetterUnknown
             | Self::StateUnknown
@@ -339,6 +343,7 @@ impl Problem {
             Self::PathInvalid { .. } => "Path or query invalid",
             Self::RunUnknown => "Unknown run",
             Self::StepUnknown => "Unknown step",
+            Self::ConversationUnknown => "Unknown conversation",
             Self::DeliveryUnknown => "Unknown delivery",
             Self::OutboxLetterUnknown => "Unknown event",
             Self::StateUnknown => "No such state",
@@ -419,6 +424,9 @@ impl Problem {
             Self::StepUnknown => "the run has no step of this id, or the run is not kept".into(),
             Self::OutboxLetterUnknown => {
                 "no event of this name was given up: it was sent again, or is older than the history is kept".into()
+            }
+            Self::ConversationUnknown => {
+                "nothing is kept of this conversation: nothing was said in it, or it has expired, or it was erased".into()
             }
             Self::DeliveryUnknown => "no dead letter of this id: it was sent again, or its run was forgotten".into(),
             Self::StateUnknown => "the run has no state, or never had this version of it".into(),

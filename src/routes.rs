@@ -59,6 +59,12 @@ pub enum Action {
     Query,
     /// `POST /agents/{agent}/query`
     QueryAgent,
+    /// `DELETE /conversations/{conversation}`
+    EraseConversation,
+    /// `GET /operator/conversations/{owner}/{conversation}`
+    OperatorConversation,
+    /// `DELETE /operator/conversations/{owner}/{conversation}`
+    OperatorEraseConversation,
     /// `POST /operator/api-keys`
     CreateApiKey,
     /// `GET /operator/api-keys`
@@ -306,6 +312,14 @@ mod tests {
         check(Method::GET, "/operator/runs/r", Err(""));
         check(Method::POST, "/query", Ok((Action::Query, "")));
         check(Method::POST, "/agents/a/query", Ok((Action::QueryAgent, "a")));
+        check(Method::DELETE, "/conversations/c", Ok((Action::EraseConversation, "c")));
+        let of_key = "/operator/conversations/key:k/c";
+        check(Method::GET, of_key, Ok((Action::OperatorConversation, "key:k|c")));
+        check(
+            Method::DELETE,
+            of_key,
+            Ok((Action::OperatorEraseConversation, "key:k|c")),
+        );
         check(Method::GET, "/operator/api-keys", Ok((Action::ApiKeys, "")));
         check(Method::GET, "/metrics", Ok((Action::Scrape, "")));
         check(Method::GET, "/agents/a/metrics", Ok((Action::Metrics, "a")));

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod api_keys;
+mod conversation;
 mod dead_letters;
 mod doctor;
 mod history;
@@ -23,6 +24,7 @@ use crate::input::Source;
 
 pub use alerts::Alerts;
 pub use api_keys::{ApiKeys, CreateApiKey, ListApiKeys, RevokeApiKey};
+pub use conversation::{Conversation, OneConversation};
 pub use dead_letters::{DeadLetters, ListDeadLetters, ResendDeadLetter};
 pub use doctor::Doctor;
 pub use history::{Executions, Format, ListOutbox, Metrics, Outbox, ResendEvent};
@@ -113,6 +115,9 @@ pub enum Command {
     /// Make, list and revoke the API keys of customers, with an operator's key
     #[command(subcommand)]
     ApiKeys(ApiKeys),
+    /// Show and erase conversations, with an operator's key
+    #[command(subcommand)]
+    Conversation(Conversation),
     /// Change agents without a deployment, and go back, with an operator's key
     #[command(subcommand)]
     Overrides(Overrides),
@@ -191,11 +196,12 @@ pub struct NewKey {
     /// The key's id, which signatures name [default: orchestrator, purpose and a random part]
     #[arg(long, value_parser = key_id)]
     pub id: Option<String>,
-    /// The orchestrator that holds the key, as in BATON_ORCHESTRATORS
+    /// The orchestrator that holds the key, as in BATON_ORCHESTRATORS; for `call` the other gateway, as in BATON_GATEWAYS
     #[arg(long, default_value = "reference")]
     pub orchestrator: String,
     /// What the key signs: `invoke` for its calls to the gateway, `register` for the gateway's calls to it, `callback`
-    /// for the gateway's webhooks to its receivers, `operate` for an operator's calls
+    /// for the gateway's webhooks to its receivers, `operate` for an operator's calls, `call` for the gateway's calls to
+    /// another gateway
     #[arg(long, value_enum, value_delimiter = ',', default_value = "invoke")]
     pub purpose: Vec<PurposeArg>,
     /// The agents that it may invoke, comma-separated; `*` is all of them
@@ -340,6 +346,8 @@ pub enum PurposeArg {
     Callback,
     /// An operator's calls to the gateway
     Operate,
+    /// The gateway's calls to another gateway
+    Call,
 }
 
 impl From<PurposeArg> for Purpose {
@@ -349,6 +357,7 @@ impl From<PurposeArg> for Purpose {
             PurposeArg::Register => Self::Register,
             PurposeArg::Callback => Self::Callback,
             PurposeArg::Operate => Self::Operate,
+            PurposeArg::Call => Self::Call,
         }
     }
 }

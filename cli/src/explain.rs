@@ -9,7 +9,7 @@ mod mistakes;
 use baton::signature::base::Component;
 use baton::signature::keys::Scheme;
 use baton::signature::profile::{
-    self, ALGORITHM, GENERATION, IDEMPOTENCY_KEY, NONCE_MAX_CHARS, NONCE_MIN_CHARS, REQUEST_TAG, RESPONSE_TAG,
+    self, ALGORITHM, DEPTH, GENERATION, IDEMPOTENCY_KEY, NONCE_MAX_CHARS, NONCE_MIN_CHARS, REQUEST_TAG, RESPONSE_TAG,
     SKEW_MAX_S, WINDOW_MAX_S,
 };
 use baton::signature::{Rejection, digest};
@@ -81,6 +81,8 @@ pub fn explain(rejection: Rejection, evidence: &Evidence<'_>) -> Explanation {
             .advise("Send it with its quotes: Idempotency-Key: \"run_01/s1\", and cover it."),
         Rejection::Generation => fact("Baton-Generation", evidence.field(GENERATION))
             .advise("Send the generation of the lease as the registration was answered with it, in digits, and cover it."),
+        Rejection::Depth => fact("Baton-Depth", evidence.field(DEPTH))
+            .advise("Gateways send it by themselves, and an orchestrator leaves it out. More than 4 means that gateways call each other in a circle."),
         Rejection::Authority => fact("addressed to", evidence.request.authority.to_owned())
             .with("served", evidence.origins.primary().to_owned())
             .advise("Send to an origin in the gateway's BATON_ORIGINS, port included, or add this one there. A proxy must keep Host as it is."),

@@ -63,6 +63,7 @@ fn run(args: &Args) -> Result<Report, Failure> {
         Command::Metrics(args) => commands::history::metrics(args, style),
         Command::Alerts(args) => commands::alerts::run(args, style),
         Command::Outbox(command) => commands::outbox::run(command, style),
+        Command::Conversation(command) => commands::conversation::run(command, style),
         Command::ApiKeys(command) => commands::api_keys::run(command, style),
         Command::Overrides(command) => commands::overrides::run(command, style),
         Command::Link(command) => commands::link::run(command, style),

@@ -3,6 +3,7 @@
 mod outcome;
 mod problem;
 mod query;
+mod stand_ins;
 mod status;
 
 use baton::signature::IDEMPOTENCY_REPLAYED;
@@ -188,6 +189,22 @@ mod tests {
                 "trace 00-a-b-01",
                 "linked 00-d-e-01",
             ],
+        );
+        let failed = json!([{"agent":"triage","code":"busy","message":"Later."}]);
+        check(
+            200,
+            &with(
+                json!({"status":"completed","output":1,"failed":failed,"answered_by":"redact",
+                "hops":[{"agent":"triage","reason":"Later.","error":"busy","traceparent":"00-a-c-01"}]}),
+            ),
+            Exit::Done,
+            &["failed: triage (busy: Later.)\nredact stands in"],
+        );
+        check(
+            200,
+            &with(json!({"status":"completed","output":1,"failed":failed,"stand_in":true})),
+            Exit::Done,
+            &["failed: triage (busy: Later.)\nthe answer stands in"],
         );
         check(
             200,

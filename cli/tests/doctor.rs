@@ -18,7 +18,7 @@ crons = ["*/5 * * * *"]
 enabled = true
 [[migrations]]
 tag = "v1"
-new_sqlite_classes = ["RunObject", "LinkObject", "ClientObject", "OverridesObject"]
+new_sqlite_classes = ["RunObject", "LinkObject", "ClientObject", "OverridesObject", "ConversationObject"]
 [env.staging]
 routes = [{ pattern = "agents.acme.dev", custom_domain = true }]
 [env.staging.vars]
@@ -37,6 +37,10 @@ class_name = "ClientObject"
 [[env.staging.durable_objects.bindings]]
 name = "OVERRIDES_WRITER"
 class_name = "OverridesObject"
+
+[[env.staging.durable_objects.bindings]]
+name = "CONVERSATIONS"
+class_name = "ConversationObject"
 [[env.staging.d1_databases]]
 binding = "HISTORY"
 database_name = "history"

@@ -72,9 +72,9 @@ fn an_agent_is_given_its_input() {
         assert_eq!(
             run.stdout,
             "completed  summarize  run dir_1\noutput\n\"busy\"\n\
-             a static answer, written in the agent's manifest, stands in\n\
              route: fallback (timeout: no answer within 5000 ms)\n\
-             tried before: triage (deadline-exceeded: It took too long.)\n"
+             failed: triage (deadline-exceeded: It took too long.)\n\
+             the answer stands in that the agent's manifest has ready\n"
         );
         let request = gateway.request();
         assert_eq!(request.uri().path(), "/agents/triage/query");

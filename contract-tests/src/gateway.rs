@@ -34,6 +34,10 @@ pub struct Options {
     pub variables: Vec<(&'static str, String)>,
     /// Other secrets. wrangler's log shows variables; it does not show these.
     pub secrets: Vec<(&'static str, String)>,
+    /// The port that it listens on; a free one where it is none.
+    pub port: Option<u16>,
+    /// Workers that are bound to it: the name of each binding, and its script, a module.
+    pub bound: Vec<(&'static str, &'static str)>,
     /// Whether the operator's database is made before the gateway starts, as it is before a deployment.
     pub history: bool,
     /// The queue that its telemetry goes through; straight from each run where it is `None`.
@@ -119,6 +123,8 @@ pub struct Gateway {
     folder: Folder,
     port: u16,
     keys: Keys,
+    /// The configurations of the Workers that are bound to it.
+    bound: Vec<PathBuf>,
     /// What `/healthz` answers once it serves.
     health: u16,
     /// Where it finds other gateways.
@@ -171,8 +177,13 @@ impl Gateway {
 
     fn prepared(options: Options, health: u16) -> Self {
         let folder = Folder::new("gateway");
-        let port = free_port();
-        let config = configuration(port, &options);
+        let port = options.port.unwrap_or_else(free_port);
+        let mut config = configuration(port, &options);
+        let bound: Vec<_> = options
+            .bound
+            .iter()
+            .map(|(name, script)| bind(&mut config, &folder, name, script))
+            .collect();
         folder.write("wrangler.json", config.to_string());
         let keys = ("BATON_KEYS", options.keys.to_json().to_string());
         let secrets = std::iter::once(&keys).chain(&options.secrets);
@@ -185,6 +196,7 @@ impl Gateway {
             folder,
             port,
             keys: options.keys,
+            bound,
             health,
         };
         if options.history {
@@ -361,6 +373,10 @@ impl Gateway {
             .args(["--inspector-port", "0", "--show-interactive-dev-session=false"])
             .arg("--env-file")
             .arg(self.folder.join("secrets.env"));
+        // Beside the gateway's own, which comes first and is the one that listens.
+        for config in &self.bound {
+            command.arg("--config").arg(config);
+        }
         command
     }
 
@@ -397,6 +413,25 @@ impl Drop for Gateway {
         // Before the folder, which is removed after this.
         self.kill_hard();
     }
+}
+
+/// Binds a Worker of its own to the gateway: answers where its configuration is.
+fn bind(config: &mut Value, folder: &Folder, name: &str, script: &str) -> PathBuf {
+    let service = name.to_ascii_lowercase();
+    let entry = json!({"binding": name, "service": service});
+    match config["services"].as_array_mut() {
+        Some(services) => services.push(entry),
+        None => config["services"] = json!([entry]),
+    }
+    folder.write(&format!("{service}.mjs"), script);
+    let file = format!("{service}.json");
+    let worker = json!({
+        "name": service,
+        "main": format!("{service}.mjs"),
+        "compatibility_date": config["compatibility_date"],
+    });
+    folder.write(&file, worker.to_string());
+    folder.join(&file)
 }
 
 /// The configuration that `cargo xtask test` derived, with this gateway's own variables.

@@ -2,11 +2,11 @@
 
 use http::HeaderMap;
 
-use super::outside::{Incoming, within};
+use super::outside::{Destination, Incoming, within};
 use super::{Context, Failure};
 use crate::backoff::backoff_ms;
 use crate::breaker::{End, Permit};
-use crate::outgoing::{Rules, check_url};
+use crate::outgoing::{CALLBACK_URL_MAX_BYTES, Rules, check_url};
 use crate::platform::Unanswered;
 
 /// The wait before a call is made again, in milliseconds, where the other side names none; it doubles from then on.
@@ -19,8 +19,8 @@ const MARGIN_MS: u64 = 50;
 /// What calls of one agent have in common.
 pub(super) struct Call<'a> {
     pub(super) context: &'a Context<'a>,
-    /// The one origin that may be called.
-    pub(super) origin: &'a str,
+    /// The one place that may be called.
+    pub(super) to: Destination<'a>,
     /// Whose breaker is asked.
     pub(super) breaker: String,
     /// How long the head of an answer may take, and how long its body may be silent, in milliseconds.
@@ -63,15 +63,7 @@ impl Call<'_> {
         failed: impl FnOnce(&T) -> bool,
     ) -> Result<T, Missed> {
         let outside = self.context.host.outside();
-        let rules = Rules {
-            development: outside.connections().development,
-            origins: &[self.origin.to_owned()],
-        };
-        let url = request.uri().to_string();
-        let target = check_url(&url, rules).map_err(|refusal| Missed::NotAllowed(refusal.to_string()))?;
-        if target.url != url {
-            return Err(Missed::NotAllowed("the URL is not in its one spelling".into()));
-        }
+        self.check(&request.uri().to_string()).map_err(Missed::NotAllowed)?;
         let permit = outside.permit(&self.breaker);
         if permit == Permit::Reject {
             return Err(Missed::BreakerOpen);
@@ -83,7 +75,7 @@ impl Call<'_> {
         };
         let host = self.context.host;
         let answer = within(host, self.whole_max_ms, async {
-            let incoming = within(host, self.silence_max_ms, outside.fetch(request)).await?;
+            let incoming = within(host, self.silence_max_ms, outside.fetch(self.to, request)).await?;
             read(incoming).await
         })
         .await;
@@ -99,6 +91,34 @@ impl Call<'_> {
             Err(_) => End::Failed,
         };
         answer.map_err(Missed::from)
+    }
+
+    /// Whether the request may go where it is to go; if not, why.
+    fn check(&self, url: &str) -> Result<(), String> {
+        let outside = self.context.host.outside();
+        match self.to {
+            Destination::Origin(origin) => {
+                let rules = Rules {
+                    development: outside.connections().development,
+                    origins: &[origin.to_owned()],
+                };
+                let target = check_url(url, rules).map_err(|refusal| refusal.to_string())?;
+                let as_it_is = target.url == url;
+                as_it_is
+                    .then_some(())
+                    .ok_or("the URL is not in its one spelling".into())
+            }
+            Destination::Binding(_) if url.len() > CALLBACK_URL_MAX_BYTES => {
+                let bytes = url.len();
+                Err(format!(
+                    "the URL has {bytes} bytes: at most {CALLBACK_URL_MAX_BYTES} are allowed"
+                ))
+            }
+            Destination::Binding(name) if !outside.is_bound(name) => Err(format!(
+                "no Worker is bound as `{name}`: an operator adds it to `services` in wrangler.toml"
+            )),
+            Destination::Binding(_) => Ok(()),
+        }
     }
 
     /// The next bytes of a body, or nothing at its end.

@@ -160,6 +160,8 @@ enum Action {
     Progress(String),
     Delta(String),
     SleepMs(u64),
+    /// Writes this into the operator's log.
+    Log(String),
     /// Waits until the step is cancelled, and says so.
     AwaitCancellation,
     ReplaceState(Value),
@@ -202,6 +204,7 @@ impl Agent for Script {
                 Action::Progress(message) => context.journal.progress(message, None),
                 Action::Delta(text) => context.journal.delta(&text),
                 Action::SleepMs(duration_ms) => context.host.sleep_ms(duration_ms).await,
+                Action::Log(message) => context.log(&message, &json!({})),
                 Action::AwaitCancellation => {
                     context.cancellation.cancelled().await;
                     output.cancelled = true;

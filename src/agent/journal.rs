@@ -28,6 +28,9 @@ pub struct Spent {
     pub input_tokens: u64,
     /// Tokens that were written.
     pub output_tokens: u64,
+    /// What they cost, in millionths of the operator's unit of currency; nothing where a model that was used has no price.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_micros: Option<u64>,
 }
 
 /// How an agent changes the run's state. It counts if, and only if, the step completes or hands off.
@@ -91,10 +94,18 @@ impl Journal {
     /// Adds to what models took.
     pub fn spend(&self, spent: Spent) {
         let mut all = self.spent.borrow_mut();
-        let all = all.get_or_insert_default();
+        let Some(all) = all.as_mut() else {
+            *all = Some(spent);
+            return;
+        };
         all.model = spent.model;
         all.input_tokens += spent.input_tokens;
         all.output_tokens += spent.output_tokens;
+        // A part of the cost would pass for all of it.
+        all.cost_micros = all
+            .cost_micros
+            .zip(spent.cost_micros)
+            .map(|(all, more)| all.saturating_add(more));
     }
 
     /// What models took, as far as it was not taken yet.
@@ -152,15 +163,22 @@ mod tests {
     fn what_models_took_is_added_up() {
         let journal = Journal::default();
         assert_eq!(journal.take_spent(), None);
-        let spent = |model: &str, input_tokens, output_tokens| Spent {
+        let spent = |model: &str, (input_tokens, output_tokens), cost_micros| Spent {
             model: model.into(),
             input_tokens,
             output_tokens,
+            cost_micros,
         };
-        journal.spend(spent("small", 10, 2));
-        journal.spend(spent("large", 5, 1));
-        assert_eq!(journal.take_spent(), Some(spent("large", 15, 3)));
-        assert_eq!(journal.take_spent(), None);
+        let check = |first, second, together| {
+            journal.spend(spent("small", (10, 2), first));
+            journal.spend(spent("large", (5, 1), second));
+            assert_eq!(journal.take_spent(), Some(spent("large", (15, 3), together)));
+            assert_eq!(journal.take_spent(), None);
+        };
+        check(Some(7), Some(3), Some(10));
+        check(Some(7), None, None);
+        check(None, Some(3), None);
+        check(Some(u64::MAX), Some(1), Some(u64::MAX));
     }
 
     #[test]

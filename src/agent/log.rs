@@ -44,6 +44,7 @@ mod tests {
     use super::super::tests::FakeHost;
     use super::*;
     use crate::manifest::Team;
+    use crate::run::call::Behalf;
 
     fn logged(traceparent: Option<&str>, message: &str, fields: &Value) -> Value {
         let host = FakeHost::at(1_000);
@@ -54,7 +55,9 @@ mod tests {
             attempt: 2,
             deadline_at_ms: 2_000,
             state: None,
+            history: crate::conversation::History::none(),
             traceparent,
+            behalf: &Behalf::default(),
             team: Team::embedded(),
             host: &host,
             cancellation: &host,

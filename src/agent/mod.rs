@@ -1,8 +1,8 @@
 //! What an agent can be, and how one is run.
 //!
 //! A manifest declares an agent's kind: `rules` ([`rules`], conditions and templates in the manifest itself), `rust`
-//! ([`registry`], a type that implements [`Agent`]), `http` ([`http`], a call of somebody else's HTTP API) or `model`
-//! ([`model`], a language model). [`execute`] runs any of them. Agents are part of the core: the time and everything that is
+//! ([`registry`], a type that implements [`Agent`]), `http` ([`http`], a call of somebody else's HTTP API), `service`
+//! ([`service`], another Worker or another gateway) or `model` ([`model`], a language model). [`execute`] runs any of them. Agents are part of the core: the time and everything that is
 //! outside of them comes through [`Host`], and what is outside of the gateway through [`Outside`]. The last kind, `workflow`,
 //! calls agents: see [`crate::workflow`].
 
@@ -13,7 +13,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::conversation::{self, Conversations, History};
 use crate::manifest::{AgentManifest, Implementation, Team};
+use crate::run::call::Behalf;
 
 mod call;
 #[cfg(not(target_arch = "wasm32"))]
@@ -33,6 +35,7 @@ mod registry;
 mod rules;
 #[cfg(not(target_arch = "wasm32"))]
 mod samples;
+mod service;
 mod summarize;
 #[cfg(test)]
 mod testing;
@@ -42,7 +45,7 @@ mod triage;
 pub use check::check;
 pub use journal::{Journal, Spent, StateChange};
 pub use log::{LOG_FIELDS_MAX_BYTES, LOG_MESSAGE_MAX_CHARS};
-pub use outside::{Chunks, Incoming, Outside};
+pub use outside::{Chunks, Destination, Incoming, Outside};
 
 /// A future on the one thread that a Worker has.
 pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -59,6 +62,10 @@ pub trait Host {
     /// every call fails.
     fn outside(&self) -> &dyn Outside {
         &outside::Nowhere
+    }
+    /// The way to what is remembered of conversations. Without one every agent with a `memory` fails that is to remember.
+    fn conversations(&self) -> &dyn Conversations {
+        &conversation::Nowhere
     }
 }
 
@@ -83,8 +90,12 @@ pub struct Context<'a> {
     pub deadline_at_ms: u64,
     /// The state that came with the step, valid for the agent's state schema.
     pub state: Option<&'a Value>,
+    /// What was said before in the step's conversation, where the agent's manifest has a `memory`.
+    pub history: &'a History,
     /// The trace that the step belongs to.
     pub traceparent: Option<&'a str>,
+    /// On whose behalf it is executed.
+    pub behalf: &'a Behalf,
     /// The agents of the gateway: what a model may use as its tools.
     pub team: &'a Team,
     /// The platform.
@@ -203,9 +214,21 @@ pub async fn execute(manifest: &AgentManifest, input: &Value, context: &Context<
         Implementation::Rules { rules } => rules::run(rules, input, context),
         Implementation::Rust { rust } => registry::run(rust, input, context).await,
         Implementation::Http { http } => http::run(&manifest.id, http, input, context).await,
+        Implementation::Service { service } => service::run(&manifest.id, service, input, context).await,
         Implementation::Model { model } => model::run(manifest, model, input, context).await,
         // `invocation::execution` takes it out before: it needs the run's ledger, and no agent has that.
         Implementation::Workflow { .. } => Err(misconfigured("a workflow is executed where its run is kept").into()),
+    }
+}
+
+/// What is said to an agent, as a conversation keeps it: a model's last message, any other agent's input as text.
+///
+/// # Errors
+/// When the message's template fails on this input.
+pub fn said(manifest: &AgentManifest, input: &Value, context: &Context<'_>) -> Result<String, Failure> {
+    match &manifest.implementation {
+        Implementation::Model { model } => model::said(manifest, model, input, context),
+        _ => Ok(conversation::text_of(input)),
     }
 }
 
@@ -292,7 +315,9 @@ mod tests {
             attempt,
             deadline_at_ms: 2_000,
             state,
+            history: History::none(),
             traceparent: None,
+            behalf: &Behalf::default(),
             team: Team::embedded(),
             host: &host,
             cancellation: &host,

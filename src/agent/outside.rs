@@ -8,14 +8,43 @@ use crate::connections::Connections;
 use crate::invocation::before;
 use crate::platform::Unanswered;
 
+/// What stands before the path in the URL of a request to a bound Worker. No name server knows it (RFC 2606).
+pub(super) const BOUND_ORIGIN: &str = "https://service.invalid";
+
+/// Where a request goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination<'a> {
+    /// Over the network, to this origin.
+    Origin(&'a str),
+    /// To the Worker that is bound under this name.
+    Binding(&'a str),
+}
+
+impl<'a> Destination<'a> {
+    /// What stands before the path in the URL of a request that goes there.
+    pub(super) const fn base(self) -> &'a str {
+        match self {
+            Self::Origin(origin) => origin,
+            Self::Binding(_) => BOUND_ORIGIN,
+        }
+    }
+}
+
 /// The way to the outside. Whoever sends something has checked where it goes: [`super::call::Call`] does.
 pub trait Outside {
-    /// What the operator configured: origins, providers of models, secrets.
+    /// What the operator configured: origins, providers of models, other gateways, secrets.
     fn connections(&self) -> &Connections;
+
+    /// Whether a Worker is bound under this name.
+    fn is_bound(&self, binding: &str) -> bool;
 
     /// Sends a request, follows no redirect, and answers when the head of the answer is there. The request ends when the
     /// future, or the body that it answered, is dropped.
-    fn fetch<'a>(&'a self, request: &'a http::Request<Vec<u8>>) -> LocalBoxFuture<'a, Result<Incoming, Unanswered>>;
+    fn fetch<'a>(
+        &'a self,
+        to: Destination<'a>,
+        request: &'a http::Request<Vec<u8>>,
+    ) -> LocalBoxFuture<'a, Result<Incoming, Unanswered>>;
 
     /// Asks the breaker of that name, which is this isolate's own.
     fn permit(&self, breaker: &str) -> Permit;
@@ -25,6 +54,9 @@ pub trait Outside {
 
     /// Any number, for jitter.
     fn random(&self) -> u32;
+
+    /// A text for one signature, and never for another one: 16 to 64 random characters.
+    fn nonce(&self) -> String;
 }
 
 /// The head of an answer, and its body, which is yet to come.
@@ -51,7 +83,15 @@ impl Outside for Nowhere {
         Connections::none()
     }
 
-    fn fetch<'a>(&'a self, _: &'a http::Request<Vec<u8>>) -> LocalBoxFuture<'a, Result<Incoming, Unanswered>> {
+    fn is_bound(&self, _: &str) -> bool {
+        false
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        _: Destination<'a>,
+        _: &'a http::Request<Vec<u8>>,
+    ) -> LocalBoxFuture<'a, Result<Incoming, Unanswered>> {
         Box::pin(std::future::ready(Err(Unanswered::Failed(
             "there is no way to the outside".into(),
         ))))
@@ -65,6 +105,10 @@ impl Outside for Nowhere {
 
     fn random(&self) -> u32 {
         0
+    }
+
+    fn nonce(&self) -> String {
+        String::new()
     }
 }
 

@@ -61,6 +61,7 @@ fn failed(rule: &str, error: &RenderError) -> Failure {
 mod tests {
     use super::super::{Cancellation, Host, Journal, LocalBoxFuture, StateChange};
     use super::*;
+    use crate::run::call::Behalf;
     use serde_json::json;
 
     fn check(config: Value, input: Value, state: Option<Value>, expected: Result<Value, (&str, &str)>) {
@@ -93,6 +94,11 @@ mod tests {
         }
     }
 
+    static NOBODY: Behalf = Behalf {
+        orchestrator: String::new(),
+        depth: 0,
+    };
+
     fn context<'a>(state: Option<&'a Value>, journal: &'a Journal) -> Context<'a> {
         Context {
             agent: "a",
@@ -101,7 +107,9 @@ mod tests {
             attempt: 1,
             deadline_at_ms: 0,
             state,
+            history: crate::conversation::History::none(),
             traceparent: None,
+            behalf: &NOBODY,
             team: crate::manifest::Team::embedded(),
             host: &Nowhere,
             cancellation: &Nowhere,

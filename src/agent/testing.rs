@@ -8,17 +8,25 @@ use std::task::{Poll, Waker};
 use http::HeaderMap;
 use serde_json::Value;
 
-use super::outside::{Chunks, Incoming, Outside};
+use super::outside::{Chunks, Destination, Incoming, Outside};
 use super::{Cancellation, Context, Host, Journal, LocalBoxFuture};
 use crate::breaker::{Breaker, End, Permit};
 use crate::connections::Connections;
 use crate::manifest::Team;
 use crate::platform::Unanswered;
+use crate::run::call::Behalf;
+use crate::signature::Keyring;
 
 /// The time at the beginning of a test, in Unix milliseconds.
 pub(super) const BEGIN_MS: u64 = 1_000_000;
 /// The step's deadline, in Unix milliseconds.
 pub(super) const DEADLINE_AT_MS: u64 = BEGIN_MS + 60_000;
+
+/// The agent's span.
+pub(super) const SPAN: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+/// Makes an answer of a request.
+type Make = Box<dyn FnOnce(&http::Request<Vec<u8>>) -> http::Response<Vec<u8>>>;
 
 /// How the outside answers a request.
 pub(super) enum Reply {
@@ -32,6 +40,8 @@ pub(super) enum Reply {
     Hangs,
     /// With an error.
     Fails,
+    /// With what this makes of the request.
+    Made(Make),
 }
 
 impl Reply {
@@ -48,6 +58,14 @@ pub(super) struct FakeOutside {
     pub(super) sent: RefCell<Vec<http::Request<Vec<u8>>>>,
     pub(super) breaker: RefCell<Breaker>,
     pub(super) now_ms: Cell<u64>,
+    /// On whose behalf it is all done.
+    pub(super) behalf: Behalf,
+    /// The Workers that are bound.
+    pub(super) bound: Vec<&'static str>,
+    /// Where the requests were sent that were no calls of an origin.
+    pub(super) sent_to: RefCell<Vec<String>>,
+    /// When the step is cancelled: after so many requests. From then on no time passes.
+    pub(super) cancelled_after: Cell<Option<usize>>,
 }
 
 impl FakeOutside {
@@ -58,6 +76,10 @@ impl FakeOutside {
             sent: RefCell::default(),
             breaker: RefCell::default(),
             now_ms: Cell::new(BEGIN_MS),
+            behalf: Behalf::default(),
+            bound: Vec::new(),
+            sent_to: RefCell::default(),
+            cancelled_after: Cell::new(None),
         }
     }
 
@@ -69,12 +91,19 @@ impl FakeOutside {
             attempt: 1,
             deadline_at_ms: DEADLINE_AT_MS,
             state,
-            traceparent: None,
+            history: crate::conversation::History::none(),
+            traceparent: Some(SPAN),
+            behalf: &self.behalf,
             team,
             host: self,
             cancellation: self,
             journal,
         }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        let after = self.cancelled_after.get();
+        after.is_some_and(|after| self.sent.borrow().len() >= after)
     }
 
     /// The bodies that were sent, as JSON.
@@ -89,7 +118,9 @@ impl FakeOutside {
 /// What is configured by these variables, on a developer's machine.
 pub(super) fn connections(variables: &[(&str, &str)]) -> Connections {
     let value = |name: &str| variables.iter().find(|(known, _)| *known == name);
-    Connections::read(|name| value(name).map(|(_, value)| (*value).to_owned()), true).unwrap()
+    let value = |name: &str| value(name).map(|(_, value)| (*value).to_owned());
+    let keyring = Keyring::parse(&value("BATON_KEYS").unwrap_or_else(|| "[]".into())).unwrap();
+    Connections::read(value, &keyring, true).unwrap()
 }
 
 /// Runs a future that waits for nothing but this outside.
@@ -107,7 +138,12 @@ impl Host for FakeOutside {
     }
 
     fn sleep_ms(&self, duration_ms: u64) -> LocalBoxFuture<'_, ()> {
-        Box::pin(async move { self.now_ms.set(self.now_ms.get() + duration_ms) })
+        Box::pin(async move {
+            if self.is_cancelled() {
+                std::future::pending::<()>().await;
+            }
+            self.now_ms.set(self.now_ms.get() + duration_ms);
+        })
     }
 
     fn log(&self, _: &Value) {}
@@ -119,7 +155,10 @@ impl Host for FakeOutside {
 
 impl Cancellation for FakeOutside {
     fn cancelled(&self) -> LocalBoxFuture<'_, ()> {
-        Box::pin(std::future::pending())
+        Box::pin(std::future::poll_fn(|_| match self.is_cancelled() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }))
     }
 }
 
@@ -128,7 +167,18 @@ impl Outside for FakeOutside {
         &self.connections
     }
 
-    fn fetch<'a>(&'a self, request: &'a http::Request<Vec<u8>>) -> LocalBoxFuture<'a, Result<Incoming, Unanswered>> {
+    fn is_bound(&self, binding: &str) -> bool {
+        self.bound.contains(&binding)
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        to: Destination<'a>,
+        request: &'a http::Request<Vec<u8>>,
+    ) -> LocalBoxFuture<'a, Result<Incoming, Unanswered>> {
+        if let Destination::Binding(name) = to {
+            self.sent_to.borrow_mut().push(name.to_owned());
+        }
         self.sent.borrow_mut().push(request.clone());
         let reply = self
             .replies
@@ -141,10 +191,19 @@ impl Outside for FakeOutside {
                 after,
             })
         };
+        if let Reply::Made(make) = reply {
+            let (head, bytes) = make(request).into_parts();
+            return Box::pin(std::future::ready(Ok(Incoming {
+                status: head.status.as_u16(),
+                headers: head.headers,
+                body: body(vec![bytes], After::End),
+            })));
+        }
         let (status, fields, body) = match reply {
             Reply::Answer(status, fields, chunks) => (status, fields, body(chunks, After::End)),
             Reply::Stalls(chunks) => (200, Vec::new(), body(chunks, After::Silence)),
             Reply::Breaks(chunks) => (200, Vec::new(), body(chunks, After::Error)),
+            Reply::Made(_) => unreachable!("it was answered above"),
             Reply::Hangs => return Box::pin(std::future::pending()),
             Reply::Fails => {
                 let error = Unanswered::Failed("connection to 10.1.2.3 refused".into());
@@ -172,6 +231,10 @@ impl Outside for FakeOutside {
 
     fn random(&self) -> u32 {
         0
+    }
+
+    fn nonce(&self) -> String {
+        format!("nonce-of-request-{}", self.sent.borrow().len())
     }
 }
 

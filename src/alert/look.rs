@@ -1,5 +1,7 @@
 //! One look at all alerts.
 
+use futures_util::future::join_all;
+
 use super::measure::{Reading, measure};
 use super::notice::notice_of;
 use super::state::{AlertState, Kept, Timing};
@@ -9,7 +11,7 @@ use crate::platform::{Platform, StorageUnavailable};
 
 /// How often a change is tried again that somebody else's was faster than.
 pub const CHANGES_MAX: usize = 8;
-/// For so long one look tells channels, in milliseconds: the rest waits for the next one, in 5 minutes.
+/// For so long one look tells of an alert, in milliseconds, after one try: the rest waits for the next one, in 5 minutes.
 pub const TELL_FOR_MS: u64 = 2 * 60 * 1_000;
 const MINUTE_MS: u64 = 60_000;
 
@@ -29,24 +31,29 @@ impl Declared<'_> {
     }
 }
 
-/// Looks at every alert, and tells what is to be told. One that cannot be kept is looked at again the next time.
+/// Looks at every alert, and then tells what is to be told, of all of them side by side: a channel that hangs holds up
+/// neither what is seen nor the other alerts. One that cannot be kept is looked at again the next time.
 pub async fn look<P: Platform>(team: &Team, config: &Config, platform: &P) {
-    let tell_until_ms = platform.now_ms() + TELL_FOR_MS;
+    let unkept = |id: &str| platform.alarm("alert", &format!("{id}: its state could not be read or kept"));
     for (id, alert) in &team.gateway.alerts {
         let declared = Declared { id, config: alert };
-        if look_at(declared, (team, config), tell_until_ms, platform)
-            .await
-            .is_err()
-        {
-            platform.alarm("alert", &format!("{id}: its state could not be read or kept"));
+        if observe(declared, (team, config), platform).await.is_err() {
+            unkept(id);
         }
     }
+    let tell_until_ms = platform.now_ms() + TELL_FOR_MS;
+    let told = team.gateway.alerts.keys().map(async |id| {
+        if tell(id, tell_until_ms, platform).await.is_err() {
+            unkept(id);
+        }
+    });
+    join_all(told).await;
 }
 
-async fn look_at<P: Platform>(
+/// Measures, and keeps what is seen with the notices that come of it.
+async fn observe<P: Platform>(
     declared: Declared<'_>,
     (team, config): (&Team, &Config),
-    tell_until_ms: u64,
     platform: &P,
 ) -> Result<(), StorageUnavailable> {
     let Declared { id, config: alert } = declared;
@@ -56,11 +63,14 @@ async fn look_at<P: Platform>(
     change(id, platform, |state| {
         take_down(state, declared, &team.gateway.id, &reading, now_ms)
     })
-    .await?;
-    // What was kept is to be told; by whoever comes first.
-    while platform.now_ms() < tell_until_ms {
+    .await
+}
+
+/// Tells what was kept and is due; whoever comes first does.
+async fn tell<P: Platform>(id: &str, tell_until_ms: u64, platform: &P) -> Result<(), StorageUnavailable> {
+    loop {
         let Some(outgoing) = change(id, platform, |state| state.take_due(platform.now_ms())).await? else {
-            break;
+            return Ok(());
         };
         let sent = platform.notify(&outgoing.notice).await;
         let (now_ms, random) = (platform.now_ms(), platform.random());
@@ -72,8 +82,10 @@ async fn look_at<P: Platform>(
                 &format!("{id}: a notice for the channel `{channel}` was given up: {reason}"),
             );
         }
+        if platform.now_ms() >= tell_until_ms {
+            return Ok(());
+        }
     }
-    Ok(())
 }
 
 fn take_down(state: &mut AlertState, declared: Declared<'_>, gateway: &str, reading: &Reading, now_ms: u64) {

@@ -152,15 +152,26 @@ async fn leases<P: Platform>(
     platform: &P,
 ) -> Result<Reading, StorageUnavailable> {
     let mut lost = Vec::new();
+    let mut unanswered = None;
     for known in &config.orchestrators {
         if orchestrator.is_some_and(|wanted| wanted != known.id) {
             continue;
         }
-        let link = platform.link(&known.id).await?.link;
+        let link = match platform.link(&known.id).await {
+            Ok(view) => view.link,
+            // What is wrong with the others is to be seen all the same.
+            Err(error) => {
+                unanswered = Some(error);
+                continue;
+            }
+        };
         if is_lost(link.state) {
             let why = link.last_error.map(|error| format!(" ({error})")).unwrap_or_default();
             lost.push(format!("{}{why}", known.id));
         }
+    }
+    if let (true, Some(error)) = (lost.is_empty(), unanswered) {
+        return Err(error);
     }
     let text = match lost.as_slice() {
         [] => "Every lease is held.".to_owned(),

@@ -21,7 +21,7 @@ fn connections(development: bool) -> Connections {
         "BATON_HTTP_ORIGINS" => Some(origins.to_string()),
         _ => None,
     };
-    Connections::read(variable, development).expect("connections")
+    Connections::read(variable, &crate::signature::Keyring::default(), development).expect("connections")
 }
 
 fn channel(kind: &str, url: &str, key: Option<&str>) -> ChannelConfig {

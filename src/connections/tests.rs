@@ -1,8 +1,22 @@
 use super::*;
 
+/// Two keys for calls of the gateway `east`, of which the second one becomes valid later; one that `east` calls with; and one
+/// for another gateway.
+const KEYS: &str = r#"[
+    {"id": "one", "orchestrator": "east", "purposes": ["call"], "secret": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="},
+    {"id": "two", "orchestrator": "east", "purposes": ["call"], "secret": "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "not_before": 1000, "not_after": 2000},
+    {"id": "in", "orchestrator": "east", "purposes": ["invoke", "register"], "secret": "AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "not_before": 1500},
+    {"id": "west", "orchestrator": "west", "purposes": ["call"], "secret": "AwAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "not_before": 1500}
+]"#;
+
 fn read(variables: &[(&str, &str)], development: bool) -> Result<Connections, ConnectionError> {
     let value = |name: &str| variables.iter().find(|(known, _)| *known == name);
-    Connections::read(|name| value(name).map(|(_, value)| (*value).to_owned()), development)
+    let keyring = Keyring::parse(KEYS).unwrap();
+    Connections::read(
+        |name| value(name).map(|(_, value)| (*value).to_owned()),
+        &keyring,
+        development,
+    )
 }
 
 #[track_caller]
@@ -62,6 +76,28 @@ fn what_is_wrong_is_named() {
         &[("BATON_MODELS", r#"{"openai": {"base_url": "http://127.0.0.1:1/v1"}}"#)],
         "write https",
     );
+    let priced = |price: &str| format!(r#"{{"anthropic": {{"prices": {{"large": {price}}}}}}}"#);
+    check(&[("BATON_MODELS", &priced(r#"{"input": 0.25, "output": 2}"#))], "ok");
+    check(
+        &[("BATON_MODELS", &priced(r#"{"input": 0.25, "output": -2}"#))],
+        "`anthropic`, price of `large`: `output` must be a number from 0 to 10000000",
+    );
+    check(
+        &[("BATON_MODELS", &priced(r#"{"input": 0.0000001, "output": 2}"#))],
+        "`input` must be",
+    );
+    check(
+        &[("BATON_MODELS", &priced(r#"{"input": 1}"#))],
+        "BATON_MODELS: expected",
+    );
+    let prices = |count: usize| {
+        let prices: Vec<_> = (0..count)
+            .map(|n| format!(r#""m{n}": {{"input": 1, "output": 1}}"#))
+            .collect();
+        format!(r#"{{"openai": {{"prices": {{{}}}}}}}"#, prices.join(","))
+    };
+    check(&[("BATON_MODELS", &prices(PRICES_MAX))], "ok");
+    check(&[("BATON_MODELS", &prices(PRICES_MAX + 1))], "`openai` has 65 prices");
     let many = |count: usize| {
         let entries: Vec<_> = (0..count).map(|n| format!(r#""S{n}": "x""#)).collect();
         format!("{{{}}}", entries.join(","))
@@ -150,4 +186,33 @@ fn origins_are_names_or_stand_for_themselves() {
         development.origin("http://127.0.0.1:1"),
         Ok("http://127.0.0.1:1".into())
     );
+}
+
+#[test]
+fn gateways_are_called_with_keys_of_their_own() {
+    for (json, expected) in [
+        ("[]", "BATON_GATEWAYS: expected a JSON object"),
+        (r#"{"a b": "https://a.example.com"}"#, "`a b` is no name"),
+        (
+            r#"{"east": "https://a.example.com/x"}"#,
+            "`east`: `https://a.example.com/x` is no origin",
+        ),
+        (r#"{"east": "https://192.168.0.1"}"#, "is private"),
+        (r#"{"east": "http://a.example.com"}"#, "write https"),
+    ] {
+        check(&[("BATON_GATEWAYS", json)], expected);
+    }
+    let both = r#"{"east": "https://East.example.com/", "none": "https://none.example.com"}"#;
+    let read = read(&[("BATON_GATEWAYS", both)], false).unwrap();
+    assert_eq!(read.gateways().collect::<Vec<_>>(), ["east", "none"]);
+    let east = read.gateway("east").unwrap();
+    assert_eq!(east.origin, "https://east.example.com");
+    let key = |now_s| east.key(now_s).map(|key| key.id.as_str());
+    // Rotated as keys for an orchestrator are: the later one, while it is valid.
+    assert_eq!(
+        [key(999), key(1_999), key(2_000)],
+        [Some("one"), Some("two"), Some("one")]
+    );
+    assert!(read.gateway("none").unwrap().key(1_600).is_none());
+    assert!(read.gateway("west").is_none());
 }

@@ -8,11 +8,13 @@ use super::hand_on::{Handed, Handing, Reason, hand_on};
 use super::hedge::Hedge;
 use super::{Answer, Local, NOBODY, Route, STEP, Steps, Tried, budget_ms};
 use crate::config::{Config, Orchestrator};
+use crate::conversation::ConversationName;
 use crate::invocation::{Caller, Identity, Mode, Occasion};
 use crate::manifest::{AgentManifest, Team};
 use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::run::RunName;
+use crate::run::conversing::Join;
 use crate::run::coordination::{AskStanding, PassOn, Passed, Standing};
 use crate::run::listening::Listen;
 use crate::run::settlement::Takeover;
@@ -34,6 +36,8 @@ pub struct Call<'a> {
     pub deadline_at_ms: u64,
     /// Whether the customer may send it again: it has an idempotency key.
     pub repeatable: bool,
+    /// The customer's conversation that it belongs to, if it belongs to one.
+    pub conversation: Option<&'a ConversationName>,
 }
 
 /// Hears how a call is coordinated while it is, for a customer who wants to see it happen.
@@ -200,6 +204,13 @@ impl<'a, P: Platform> Coordinator<'a, P> {
             let using = caller.using(run);
             caller.ask(&caller.run(run), Listen { using }).await?;
         }
+        if let Some(conversation) = self.call.conversation {
+            let join = Join {
+                using: caller.using(run),
+                conversation: conversation.clone(),
+            };
+            caller.ask(&caller.run(run), join).await?;
+        }
         self.tell(route, caller);
         let traceparent = caller.traceparent();
         let after_ms = agent.direct.hedge_after_ms.filter(|_| agent.direct.fallback);
@@ -279,6 +290,7 @@ impl<'a, P: Platform> Coordinator<'a, P> {
             run: self.call.run,
             text: self.call.text,
             takeover,
+            conversation: self.call.conversation,
             mode,
             deadline_at_ms: self.call.deadline_at_ms,
         }

@@ -34,7 +34,10 @@ impl<P: Platform> Local<'_, P> {
             failed,
         };
         match (ended, ready) {
-            (Ended::Outcome(outcome), Some(output)) if outcome["status"] != "completed" => {
+            // Nobody stands in for a step that was cancelled.
+            (Ended::Outcome(outcome), Some(output))
+                if outcome["status"] != "completed" && outcome["status"] != "cancelled" =>
+            {
                 let failed = reason_of(&outcome);
                 Ok(stand_in(output, failed))
             }

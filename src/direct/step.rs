@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::config::Config;
+use crate::conversation::ConversationName;
 use crate::invocation::{Caller, Invocation, Mode, Progress, StepBody, ended};
 use crate::manifest::{AgentManifest, Team};
 use crate::platform::Platform;
@@ -27,6 +28,8 @@ pub struct Steps<'a, P> {
     pub text: Option<&'a str>,
     /// Why the gateway coordinates the run, where that is an orchestrator's to do.
     pub takeover: Option<Takeover>,
+    /// The customer's conversation that the steps belong to, if they belong to one.
+    pub conversation: Option<&'a ConversationName>,
     /// Who executes: this Worker, or the run's object, which keeps what the agent tells.
     pub mode: Mode,
     /// When a step must have ended, in Unix milliseconds.
@@ -84,7 +87,8 @@ impl<P: Platform> Steps<'_, P> {
         attempt: u32,
         input: &Value,
     ) -> Result<Invocation<'_, P>, Problem> {
-        let body = StepBody::direct(step, attempt, (input.clone(), self.text), self.left_ms());
+        let body =
+            StepBody::direct(step, attempt, (input.clone(), self.text), self.left_ms()).within(self.conversation);
         let how = (self.takeover.clone(), self.mode);
         Invocation::direct(agent, (self.team, self.config), self.caller, (self.run, body), how)
     }

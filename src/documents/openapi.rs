@@ -8,7 +8,7 @@ use super::discovery::visible;
 use crate::manifest::{Team, Visibility};
 use crate::problem::PROBLEM_JSON;
 use crate::routes::{self, Access, Action, Route};
-use crate::signature::profile::GENERATION_MAX;
+use crate::signature::profile::{DEPTH_MAX, GENERATION_MAX};
 use crate::telemetry::history::{EXECUTIONS_MAX, OUTCOMES, ROUTES as HISTORY_ROUTES};
 use crate::wire;
 
@@ -159,6 +159,12 @@ fn operation(team: &Team, route: &Route) -> Value {
             "in": "header",
             "description": "The generation of the lease that the call belongs to; covered by the signature",
             "schema": {"type": "integer", "minimum": 1, "maximum": GENERATION_MAX},
+        }));
+        parameters.push(json!({
+            "name": "Baton-Depth",
+            "in": "header",
+            "description": "How many gateways the call went through, where a gateway calls; covered by the signature",
+            "schema": {"type": "integer", "minimum": 1, "maximum": DEPTH_MAX},
         }));
     }
     if route.access == Access::ApiKey {

@@ -10,8 +10,8 @@ use crate::run::outbox::Health;
 use crate::run::outbox_report::{DeadEvent, Lag, Report};
 use crate::telemetry::event::Event;
 use crate::telemetry::history::{
-    self, Count, DELETE_OLD_ATTEMPTS, DELETE_OLD_EXECUTIONS, Ended, ExecutionRow, Filter, LAST_EXECUTION, METRICS,
-    Parameter, WRITE_ATTEMPTS, WRITE_EXECUTIONS, Window, rows_of, select,
+    self, Count, DELETE_OLD_ATTEMPTS, DELETE_OLD_EXECUTIONS, DELETE_OLD_LETTERS, Ended, ExecutionRow, Filter,
+    LAST_EXECUTION, METRICS, Parameter, WRITE_ATTEMPTS, WRITE_EXECUTIONS, WRITE_LAG, Window, rows_of, select,
 };
 
 /// So many rows are removed by one statement, and so many statements are made by one look at a table.
@@ -78,12 +78,18 @@ pub async fn last_execution(env: &Env, agent: &str) -> worker::Result<Option<u64
     Ok(rows.into_iter().next().and_then(|last| last.started_at_ms))
 }
 
-/// Removes what is older than `kept_ms`, a part at a time.
-pub async fn prune(env: &Env, kept_ms: u64, now_ms: u64) -> worker::Result<()> {
-    let before_ms = now_ms.saturating_sub(kept_ms);
+/// Removes what is older than `kept_ms`, a part at a time; of callbacks and notices that were given up what is older than
+/// `resendable_ms` as well, for until then they can be sent again.
+pub async fn prune(env: &Env, (kept_ms, resendable_ms): (u64, u64), now_ms: u64) -> worker::Result<()> {
+    let before = |kept_ms: u64| now_ms.saturating_sub(kept_ms);
     let letters = "DELETE FROM outbox_dead_letters WHERE letter IN
         (SELECT letter FROM outbox_dead_letters WHERE dead_at_ms < ?1 ORDER BY dead_at_ms LIMIT ?2)";
-    for statement in [DELETE_OLD_EXECUTIONS, DELETE_OLD_ATTEMPTS, letters] {
+    for (statement, before_ms) in [
+        (DELETE_OLD_EXECUTIONS, before(kept_ms)),
+        (DELETE_OLD_ATTEMPTS, before(kept_ms)),
+        (letters, before(kept_ms)),
+        (DELETE_OLD_LETTERS, before(kept_ms.max(resendable_ms))),
+    ] {
         for _ in 0..PRUNED_MAX_TIMES {
             let values = [number(before_ms), number(PRUNED_AT_ONCE)];
             let result = database(env)?.prepare(statement).bind(&values)?.run().await?;
@@ -110,8 +116,6 @@ pub async fn report(env: &Env, report: &Report) -> worker::Result<()> {
             statements.push(database.prepare(query).bind(&key)?);
             continue;
         }
-        let query = "INSERT OR REPLACE INTO outbox_lags
-            (destination, orchestrator, run, health, waiting, oldest_at_ms, last_error, dropped) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
         let health = if lag.health == Health::Paused {
             "paused"
         } else {
@@ -125,7 +129,7 @@ pub async fn report(env: &Env, report: &Report) -> worker::Result<()> {
             number(lag.dropped),
         ];
         let values: Vec<JsValue> = key.into_iter().chain(rest).collect();
-        statements.push(database.prepare(query).bind(&values)?);
+        statements.push(database.prepare(WRITE_LAG).bind(&values)?);
     }
     for dead in &report.dead {
         let query = "INSERT OR REPLACE INTO outbox_dead_letters

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use worker::{AbortController, AbortSignal, ByteStream, Delay, Fetch, RequestInit, RequestRedirect, ResponseBody};
+use worker::{
+    AbortController, AbortSignal, ByteStream, Delay, Fetch, Fetcher, RequestInit, RequestRedirect, ResponseBody,
+    web_sys,
+};
 
 use super::body::read_capped;
 use crate::agent::{Chunks, Incoming, LocalBoxFuture};
@@ -20,7 +23,7 @@ pub async fn send(
     answer_max_bytes: usize,
 ) -> Result<http::Response<Vec<u8>>, Unanswered> {
     within(timeout_ms, async |signal| {
-        let (head, answer) = call(request, signal).await?;
+        let (head, answer) = call(request, None, signal).await?;
         let body = read(answer, answer_max_bytes).await?;
         Ok(head.map(|()| body))
     })
@@ -35,19 +38,19 @@ pub async fn send_and_ignore_body(
     request: &http::Request<Vec<u8>>,
     timeout_ms: u64,
 ) -> Result<http::Response<()>, String> {
-    let head = within(timeout_ms, async |signal| Ok(call(request, signal).await?.0)).await;
+    let head = within(timeout_ms, async |signal| Ok(call(request, None, signal).await?.0)).await;
     head.map_err(|unanswered| unanswered.to_string())
 }
 
-/// Sends a request and answers when the head of its answer is there. There is no limit of time or size: whoever reads has its
-/// own. The call is aborted when the future or the body is dropped.
+/// Sends a request, to a bound Worker or over the network, and answers when the head of its answer is there. There is no
+/// limit of time or size: whoever reads has its own. The call is aborted when the future or the body is dropped.
 ///
 /// # Errors
 /// When the call fails.
-pub async fn open(request: &http::Request<Vec<u8>>) -> Result<Incoming, Unanswered> {
+pub async fn open(request: &http::Request<Vec<u8>>, worker: Option<&Fetcher>) -> Result<Incoming, Unanswered> {
     let failed = |error: worker::Error| Unanswered::Failed(error.to_string());
     let abort = AbortOnDrop(AbortController::default());
-    let (head, mut answer) = call(request, abort.0.signal()).await.map_err(failed)?;
+    let (head, mut answer) = call(request, worker, abort.0.signal()).await.map_err(failed)?;
     let stream = match answer.body() {
         ResponseBody::Empty => None,
         ResponseBody::Stream(_) | ResponseBody::Body(_) => Some(answer.stream().map_err(failed)?),
@@ -98,6 +101,7 @@ async fn within<T>(timeout_ms: u64, work: impl AsyncFnOnce(AbortSignal) -> worke
 
 async fn call(
     request: &http::Request<Vec<u8>>,
+    worker: Option<&Fetcher>,
     signal: AbortSignal,
 ) -> worker::Result<(http::Response<()>, worker::Response)> {
     let headers = worker::Headers::new();
@@ -113,7 +117,16 @@ async fn call(
         init.with_body(Some(body.into()));
     }
     let outgoing = worker::Request::new_with_init(&request.uri().to_string(), &init)?;
-    let answer = Fetch::Request(outgoing).send_with_signal(&signal).await?;
+    let answer = match worker {
+        None => Fetch::Request(outgoing).send_with_signal(&signal).await?,
+        Some(worker) => {
+            // A binding takes no signal beside the request: it has to be part of it.
+            let with_signal = web_sys::RequestInit::new();
+            with_signal.set_signal(Some(&signal));
+            let outgoing = web_sys::Request::new_with_request_and_init(outgoing.inner(), &with_signal)?;
+            worker.fetch_request(worker::Request::from(outgoing)).await?
+        }
+    };
     let mut head = http::Response::builder().status(answer.status_code());
     for (name, value) in answer.headers() {
         head = head.header(name, value);

@@ -8,6 +8,7 @@ mod callback;
 mod channel;
 mod client_object;
 mod clock;
+mod conversation_object;
 mod d1;
 mod dead_letters;
 mod export;
@@ -83,7 +84,8 @@ async fn scheduled(_: ScheduledEvent, env: Env, _: ScheduleContext) {
     if let Err(error) = alerts::prune(&env).await {
         log::alarm("alert", &error.to_string());
     }
-    if let Err(error) = history::prune(&env, config.telemetry.history_ms, clock::now_ms()).await {
+    let kept_ms = (config.telemetry.history_ms, config.run_retention_ms);
+    if let Err(error) = history::prune(&env, kept_ms, clock::now_ms()).await {
         log::alarm("history", &error.to_string());
     }
 }

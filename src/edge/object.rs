@@ -32,6 +32,12 @@ pub const CLIENT: Kind = Kind {
     name: "client",
 };
 
+/// The conversations' objects.
+pub const CONVERSATION: Kind = Kind {
+    binding: config::CONVERSATIONS,
+    name: "conversation",
+};
+
 /// What gives the versions of the overrides their numbers.
 pub const OVERRIDES: Kind = Kind {
     binding: config::OVERRIDES_WRITER,

@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use worker::Env;
+use worker::{Env, Fetcher};
 
 use super::{clock, http_client};
-use crate::agent::{Incoming, LocalBoxFuture, Outside};
+use crate::agent::{Destination, Incoming, LocalBoxFuture, Outside};
 use crate::breaker::{Breaker, End, Permit};
 use crate::connections::Connections;
 use crate::platform::Unanswered;
@@ -15,13 +15,21 @@ use crate::platform::Unanswered;
 #[derive(Clone)]
 pub struct EdgeOutside {
     connections: &'static Connections,
+    env: Env,
 }
 
 impl EdgeOutside {
     pub fn new(env: &Env) -> Self {
         // With a wrong configuration nothing is served; an execution that was accepted before it goes without.
         let connections = super::config(env).map_or(Connections::none(), |config| &config.connections);
-        Self { connections }
+        Self {
+            connections,
+            env: env.clone(),
+        }
+    }
+
+    fn bound(&self, binding: &str) -> worker::Result<Fetcher> {
+        self.env.service(binding)
     }
 }
 
@@ -36,8 +44,25 @@ impl Outside for EdgeOutside {
         self.connections
     }
 
-    fn fetch<'a>(&'a self, request: &'a http::Request<Vec<u8>>) -> LocalBoxFuture<'a, Result<Incoming, Unanswered>> {
-        Box::pin(http_client::open(request))
+    fn is_bound(&self, binding: &str) -> bool {
+        self.bound(binding).is_ok()
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        to: Destination<'a>,
+        request: &'a http::Request<Vec<u8>>,
+    ) -> LocalBoxFuture<'a, Result<Incoming, Unanswered>> {
+        Box::pin(async move {
+            let worker = match to {
+                Destination::Origin(_) => None,
+                Destination::Binding(name) => {
+                    let bound = self.bound(name);
+                    Some(bound.map_err(|error| Unanswered::Failed(error.to_string()))?)
+                }
+            };
+            http_client::open(request, worker.as_ref()).await
+        })
     }
 
     fn permit(&self, name: &str) -> Permit {
@@ -52,5 +77,9 @@ impl Outside for EdgeOutside {
 
     fn random(&self) -> u32 {
         clock::random_number()
+    }
+
+    fn nonce(&self) -> String {
+        super::hex(&clock::random::<16>())
     }
 }

@@ -54,7 +54,8 @@ pub async fn in_force(env: &Env) -> InForce {
 
 /// The team in force, as the writer has it. Where that does not answer: as far as this isolate knows.
 pub async fn latest(env: &Env) -> InForce {
-    if store(env).is_some() && ask_writer(env).await {
+    let is_fresh = CATALOG.with_borrow(|catalog| catalog.is_fresh(clock::now_ms()));
+    if is_fresh || store(env).is_some() && ask_writer(env).await {
         return known();
     }
     in_force(env).await
@@ -72,8 +73,11 @@ fn known() -> InForce {
 async fn look(env: &Env, store: &KvStore) {
     let limit = Delay::from(Duration::from_millis(COPY_MAX_MS));
     let problem = match before(store.get(CURRENT_KEY).text(), limit).await {
-        Some(Ok(None)) => return learn(&Snapshot::none(), Source::Copy),
+        Some(Ok(None)) => return doubt(env).await,
         Some(Ok(Some(text))) => match Snapshot::read(&text) {
+            Ok(snapshot) if CATALOG.with_borrow(|catalog| catalog.is_older(snapshot.version)) => {
+                return doubt(env).await;
+            }
             Ok(snapshot) => return learn(&snapshot, Source::Copy),
             Err(reason) => return mend(env, &reason).await,
         },
@@ -84,6 +88,17 @@ async fn look(env: &Env, store: &KvStore) {
     if CATALOG.with_borrow(Catalog::is_known) || !ask_writer(env).await {
         CATALOG.with_borrow_mut(|catalog| catalog.unanswered(clock::now_ms()));
     }
+}
+
+/// KV has no version, or one from before the known one. What is in force only the writer can say: an agent that was switched
+/// off must not come back because a copy is missing.
+async fn doubt(env: &Env) {
+    if !ask_writer(env).await {
+        CATALOG.with_borrow_mut(|catalog| catalog.unanswered(clock::now_ms()));
+        return;
+    }
+    let limit = Delay::from(Duration::from_millis(WRITER_MAX_MS));
+    before(overrides_object::missed(env), limit).await;
 }
 
 /// What KV has is ignored, and replaced by what the writer has.
@@ -115,6 +130,7 @@ async fn ask_writer(env: &Env) -> bool {
             return false;
         }
     }
+    CATALOG.with_borrow_mut(|catalog| catalog.heard(clock::now_ms()));
     true
 }
 

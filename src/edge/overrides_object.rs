@@ -44,6 +44,11 @@ pub async fn mend(env: &Env) -> Result<(), StorageUnavailable> {
     object::OVERRIDES.ask(env, NAME, "mend", &()).await
 }
 
+/// Says that KV has no version, or an old one: it is copied there again, unless that was just done.
+pub async fn missed(env: &Env) -> Result<(), StorageUnavailable> {
+    object::OVERRIDES.ask(env, NAME, "missed", &()).await
+}
+
 /// The writer's Durable Object.
 #[durable_object]
 pub struct OverridesObject {
@@ -68,8 +73,7 @@ impl DurableObject for OverridesObject {
         let response = match path.trim_start_matches('/') {
             "current" => {
                 let known: Option<u64> = serde_json::from_str(&body)?;
-                let current = self.transact(|rows| versions::current(rows))?;
-                answer(&Some(current).filter(|current| known != Some(current.version)))
+                answer(&self.transact(|rows| versions::current_unless(rows, known))?)
             }
             "version" => {
                 let number = serde_json::from_str(&body)?;
@@ -80,7 +84,8 @@ impl DurableObject for OverridesObject {
                 let proposal = serde_json::from_str(&body)?;
                 answer(&self.transact(|rows| versions::propose(rows, &proposal, clock::now_ms()))?)
             }
-            "mend" => answer(&self.transact(|rows| versions::copied(rows, 0))?),
+            "mend" => answer(&self.transact(|rows| versions::damaged(rows))?),
+            "missed" => answer(&self.transact(|rows| versions::missed(rows, clock::now_ms()))?),
             path => {
                 log::alarm("overrides", &format!("the overrides' object was asked for {path}"));
                 return Response::error("unknown", 404);
@@ -94,7 +99,7 @@ impl DurableObject for OverridesObject {
     async fn alarm(&self) -> worker::Result<Response> {
         if let Some(snapshot) = self.transact(|rows| versions::to_copy(rows))? {
             match self.copy(&snapshot).await {
-                Ok(()) => self.transact(|rows| versions::copied(rows, snapshot.version))?,
+                Ok(()) => self.transact(|rows| versions::copied(rows, snapshot.version, clock::now_ms()))?,
                 Err(reason) => {
                     log::alarm(
                         "overrides",

@@ -17,6 +17,7 @@ use crate::agent::{Host, LocalBoxFuture, Outside};
 use crate::alert::{AlertState, Kept};
 use crate::breaker::{Breaker, Verdict, Word};
 use crate::channel::Notice;
+use crate::conversation::{Answer, Ask, ConversationName, Conversations};
 use crate::link::{KnownLease, LinkReport, Order};
 use crate::overrides::{Proposal, Proposed, Snapshot, Version};
 use crate::platform::{Platform, StorageUnavailable, Unanswered};
@@ -63,6 +64,20 @@ impl Host for EdgePlatform {
 
     fn outside(&self) -> &dyn Outside {
         &self.outside
+    }
+
+    fn conversations(&self) -> &dyn Conversations {
+        self
+    }
+}
+
+impl Conversations for EdgePlatform {
+    fn ask<'a>(
+        &'a self,
+        name: &'a ConversationName,
+        ask: &'a Ask,
+    ) -> LocalBoxFuture<'a, Result<Answer, StorageUnavailable>> {
+        Box::pin(async move { object::CONVERSATION.ask(&self.env, &name.object(), "ask", ask).await })
     }
 }
 

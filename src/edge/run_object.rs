@@ -16,6 +16,7 @@ use super::notify::Notify;
 use super::run_storage::RunStorage;
 use super::sync_transaction::SyncTransactions;
 use crate::invocation::before;
+use crate::run::conversing::Join;
 use crate::run::coordination::{AskStanding, PassOn, TakeOver};
 use crate::run::delivery::Resend;
 use crate::run::handoff::HandOffRequest;
@@ -88,6 +89,7 @@ impl DurableObject for RunObject {
             Forget::NAME => self.answer::<Forget>(&body).await,
             HandOffRequest::NAME => self.answer::<HandOffRequest>(&body).await,
             IsOver::NAME => self.answer::<IsOver>(&body).await,
+            Join::NAME => self.answer::<Join>(&body).await,
             PutState::NAME => self.answer::<PutState>(&body).await,
             Listen::NAME => self.answer::<Listen>(&body).await,
             PassOn::NAME => self.answer::<PassOn>(&body).await,

@@ -67,6 +67,8 @@ impl Gateway<'_> {
             run: asked.run,
             text: None,
             takeover: None,
+            // What a customer said is chosen by itself.
+            conversation: None,
             mode: Mode::Waiting,
             deadline_at_ms: asked.begun_at_ms + time_ms,
         };

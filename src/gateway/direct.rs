@@ -10,8 +10,9 @@ use super::preferences::wants_stream;
 use super::reply::Reply;
 use super::{Acted, Admitted, Gateway, Record};
 use crate::access::{Customer, Session};
+use crate::conversation::ConversationName;
 use crate::direct::{Answer, Call, Coordinator, Listener, Route};
-use crate::invocation::{Occasion, check, read_message, satisfies};
+use crate::invocation::{Occasion, check, check_id, read_message, satisfies};
 use crate::manifest::{AgentManifest, Visibility, input_of};
 use crate::platform::Platform;
 use crate::problem::Problem;
@@ -31,6 +32,7 @@ struct Body {
     text: Option<String>,
     input: Option<Value>,
     deadline_ms: Option<u64>,
+    conversation: Option<String>,
 }
 
 /// A call that was read: the agent that it is for, and its input, which fits.
@@ -45,6 +47,7 @@ pub(super) struct Query {
     choice: Option<Choice>,
     /// Whether the customer may send it again: it has an idempotency key.
     repeatable: bool,
+    conversation: Option<ConversationName>,
 }
 
 impl Query {
@@ -84,6 +87,11 @@ impl Gateway<'_> {
             .await?;
         record.key_id = Some(customer.key.clone());
         record.span = Some(occasion.span());
+        if admitted.route.action == Action::EraseConversation {
+            let id = admitted.parameters.get("conversation");
+            let reply = self.erase_own_conversation(&customer, id, platform).await?;
+            return Ok(Acted::Reply(reply.rate(&rate)));
+        }
         let agent = admitted.parameters.get("agent");
         let agent = (admitted.route.action == Action::QueryAgent).then_some(agent);
         let query = self
@@ -120,6 +128,7 @@ impl Gateway<'_> {
                 deadline_ms: query.deadline_ms,
                 deadline_at_ms: query.deadline_at_ms,
                 repeatable: query.repeatable,
+                conversation: query.conversation.as_ref(),
             },
             listener,
         };
@@ -142,6 +151,10 @@ impl Gateway<'_> {
         let named = agent.map(|id| self.open_agent(id, customer)).transpose()?;
         let message = read_message("query", request.body(), self.team.gateway.limits.json_depth_max)?;
         let body: Body = serde_json::from_value(message).map_err(|_| Problem::Internal)?;
+        if let Some(id) = &body.conversation {
+            check_id(id, "/conversation")?;
+        }
+        let conversation = body.conversation.map(|id| ConversationName::of_key(&customer.key, &id));
         let run = run_id(customer, request.headers(), occasion)?;
         let choice = match (named, &body.text) {
             (None, Some(text)) => {
@@ -177,6 +190,7 @@ impl Gateway<'_> {
             deadline_ms,
             deadline_at_ms: begun_at_ms + deadline_ms,
             choice,
+            conversation,
             repeatable: request.headers().contains_key(IDEMPOTENCY_KEY),
         })
     }

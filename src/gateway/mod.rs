@@ -7,6 +7,7 @@ mod access;
 mod alerts;
 mod api_keys;
 mod choice;
+mod conversations;
 mod cors;
 mod description;
 mod direct;
@@ -319,6 +320,7 @@ impl Gateway<'_> {
             | Action::OpenApi
             | Action::Query
             | Action::QueryAgent
+            | Action::EraseConversation
             | Action::Page
             | Action::PageFile
             | Action::Scrape
@@ -354,6 +356,14 @@ impl Gateway<'_> {
             Action::CreateApiKey => self.create_api_key(caller, request.body()).await,
             Action::ApiKeys => self.api_keys(caller, request.uri().query()).await,
             Action::RevokeApiKey => self.revoke_api_key(caller, parameter("key")).await,
+            Action::OperatorConversation => {
+                let name = (parameter("owner"), parameter("conversation"));
+                self.conversation(caller, name).await
+            }
+            Action::OperatorEraseConversation => {
+                let name = (parameter("owner"), parameter("conversation"));
+                self.erase_conversation_of(caller, name).await
+            }
             Action::Overrides => self.overrides(caller).await,
             Action::PutOverride => self.put_override(caller, parameter("agent"), request).await,
             Action::DeleteOverride => {

@@ -131,10 +131,13 @@ impl Gateway<'_> {
 
     /// That all overrides of an earlier version hold today.
     fn check_all(&self, earlier: &Snapshot) -> Result<(), Problem> {
-        let (_, ignored) = overridden(self.declared, earlier);
-        let violations = ignored.into_iter().flat_map(|ignored| {
-            let place = format!("/overrides/{}", ignored.agent);
-            ignored.errors.into_iter().map(move |error| Violation {
+        let wrong = earlier.overrides.iter().filter_map(|(agent, value)| {
+            let errors = check(self.declared, &self.config.connections, agent, value).err()?;
+            Some((agent, errors))
+        });
+        let violations = wrong.flat_map(|(agent, errors)| {
+            let place = format!("/overrides/{agent}");
+            errors.into_iter().map(move |error| Violation {
                 instance: format!("{place}{}", error.instance),
                 ..error
             })

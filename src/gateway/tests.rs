@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 mod alerts;
 mod api_keys;
+#[cfg(feature = "fixtures")]
+mod conversations;
 mod coordination;
 mod direct;
 mod fence;

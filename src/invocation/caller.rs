@@ -3,6 +3,7 @@
 use crate::access::Session;
 use crate::platform::Platform;
 use crate::problem::Problem;
+use crate::run::call::Behalf;
 use crate::run::fence::Named;
 use crate::run::{Asked, Nonce, Question, RunName, Told, Use};
 use crate::signature::{Rejection, Verified};
@@ -152,6 +153,19 @@ impl<'a, P: Platform> Caller<'a, P> {
             Identity::Signed(verified) => verified.orchestrator(),
             Identity::Operator(session) => &session.orchestrator,
             Identity::Direct { orchestrator } => orchestrator,
+        }
+    }
+
+    /// On whose behalf the caller's steps are executed.
+    #[must_use]
+    pub fn behalf(&self) -> Behalf {
+        let depth = match self.identity {
+            Identity::Signed(verified) => verified.depth(),
+            Identity::Operator(_) | Identity::Direct { .. } => 0,
+        };
+        Behalf {
+            orchestrator: self.orchestrator().to_owned(),
+            depth,
         }
     }
 

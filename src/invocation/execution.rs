@@ -129,6 +129,7 @@ impl<'a> Executor<'a> {
         if ending == Ending::DeadlineExceeded {
             ending = relay.out_of_time();
         }
+        relay.give_turn_back().await;
         Executed {
             agent: self.team.agent(&execution.call.agent),
             last: relay.agent.and_then(|agent| self.team.agent(&agent.id)),

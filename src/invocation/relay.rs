@@ -7,8 +7,10 @@ use serde_json::Value;
 
 use super::containment::contained;
 use super::execution::{Ending, Executor};
+use super::turn::TurnTaker;
 use crate::agent::{self, Context, Failure, HandOff, Retry, StateChange, Stop};
-use crate::manifest::{AgentManifest, Fallback, Implementation, WorkflowConfig, input_of};
+use crate::conversation::{ConversationName, History};
+use crate::manifest::{AgentManifest, Fallback, Implementation, Memory, WorkflowConfig, input_of};
 use crate::run::call::StateSource;
 use crate::run::outcome::{Failed, Hop};
 use crate::run::state::Kept;
@@ -36,6 +38,8 @@ pub(super) struct Relay<'a, 'e> {
     pub(super) hops: Vec<Hop>,
     /// Who failed, where somebody was to stand in.
     pub(super) failed: Vec<Failed>,
+    /// The turn of a conversation that is under way.
+    turn: Option<TurnTaker<'e>>,
 }
 
 impl<'a, 'e> Relay<'a, 'e> {
@@ -55,6 +59,7 @@ impl<'a, 'e> Relay<'a, 'e> {
             changes: Vec::new(),
             hops: Vec::new(),
             failed: Vec::new(),
+            turn: None,
         }
     }
 
@@ -63,19 +68,28 @@ impl<'a, 'e> Relay<'a, 'e> {
         let fallback = self.fallback();
         let mut stand_ins = fallback.map(|fallback| fallback.agents.iter()).unwrap_or_default();
         let mut input = self.execution.call.input.clone();
+        // Whether a further try would help the agent that was asked.
+        let mut first = None;
         loop {
             // On the heap: whatever agent it is, its future is part of this one.
             let failure = match Box::pin(contained(self.work(input))).await {
                 Ok(ending) => return Ok(ending),
                 Err(failure) => failure,
             };
-            if fallback.is_none() || self.cancelled.get() || !self.is_for_good(&failure) {
+            let is_over = self.cancelled.get() || fallback.is_none();
+            // Once somebody stands in, the agent that was asked has failed for good: a further try would begin with it.
+            if is_over || self.failed.is_empty() && !self.is_for_good(&failure) {
                 return Err(failure);
             }
             self.fails(&failure);
+            first.get_or_insert(failure.retry);
             let next = stand_ins.by_ref().find_map(|id| self.stand_in(id));
             let (Some((next, its_input)), Some(agent)) = (next, self.agent) else {
                 let answer = fallback.and_then(|fallback| fallback.answer.clone());
+                let failure = Failure {
+                    retry: first.unwrap_or(failure.retry),
+                    ..failure
+                };
                 return answer.map(Ending::StandIn).ok_or(failure);
             };
             let told = format!("{}: `{}`; {} stands in", agent.id, failure.code, next.id);
@@ -171,7 +185,9 @@ impl<'a, 'e> Relay<'a, 'e> {
                 state: state
                     .as_ref()
                     .filter(|_| agent.state.is_some() || !call.state.is_kept()),
+                history: History::none(),
                 traceparent: Some(&span),
+                behalf: &call.behalf,
                 team: self.executor.team,
                 host: self.executor.host,
                 cancellation: self.executor.cancellation,
@@ -181,7 +197,13 @@ impl<'a, 'e> Relay<'a, 'e> {
                 Implementation::Workflow { workflow } => {
                     self.workflow(workflow, &input, &span).await.map_err(Stop::from)
                 }
-                _ => agent::execute(agent, &input, &context).await,
+                _ => match (&agent.memory, &call.conversation) {
+                    (Some(memory), Some(name)) => {
+                        // On the heap: what is remembered comes on top of all that an agent is.
+                        Box::pin(self.converse((agent, memory), name, &input, &context)).await
+                    }
+                    _ => agent::execute(agent, &input, &context).await,
+                },
             };
             let change = self.executor.journal.take_state();
             let handoff = match result {
@@ -237,6 +259,35 @@ impl<'a, 'e> Relay<'a, 'e> {
                 )?;
             }
             self.agent = Some(next);
+        }
+    }
+
+    /// Runs an agent that remembers, as a turn of the conversation.
+    async fn converse(
+        &mut self,
+        (agent, memory): (&AgentManifest, &Memory),
+        name: &ConversationName,
+        input: &Value,
+        context: &Context<'_>,
+    ) -> Result<Value, Stop> {
+        // That of an agent which panicked, and which this one stands in for.
+        self.give_turn_back().await;
+        let of = (self.execution, self.deadline_at_ms);
+        let turn = TurnTaker::new(self.executor.host, name.clone(), of, (agent, memory));
+        let ended = self.turn.insert(turn).take(agent, input, context).await;
+        if ended.is_ok() {
+            // It was committed, and has no place to give back.
+            self.turn = None;
+        }
+        // Whoever it hands off to, or stands in for it, waits for this very place.
+        self.give_turn_back().await;
+        ended
+    }
+
+    /// Gives the place of a turn back that was interrupted, so that the next one begins at once.
+    pub(super) async fn give_turn_back(&mut self) {
+        if let Some(turn) = self.turn.take() {
+            turn.release().await;
         }
     }
 

@@ -9,6 +9,7 @@ use super::telling::Teller;
 use super::{Executor, before, check, read_message, satisfies};
 use crate::agent::{Cancellation, Journal, LocalBoxFuture};
 use crate::config::Config;
+use crate::conversation::ConversationName;
 use crate::manifest::workflow::place_max_bytes;
 use crate::manifest::{AgentManifest, RetryPolicy, Team};
 use crate::outgoing::check_url;
@@ -58,6 +59,11 @@ pub struct StepBody {
     callback: Option<CallbackBody>,
     #[serde(default)]
     follow_handoffs: bool,
+    /// The id of a conversation of the caller's own.
+    conversation: Option<String>,
+    /// The conversation of the customer for whom the gateway itself asks: never part of a message.
+    #[serde(skip)]
+    customers: Option<ConversationName>,
     /// What a customer wrote, of which the input was made. Not part of the message.
     #[serde(skip)]
     text: Option<String>,
@@ -76,8 +82,17 @@ impl StepBody {
             deadline_ms: Some(deadline_ms),
             callback: None,
             follow_handoffs: false,
+            conversation: None,
+            customers: None,
             text: text.map(str::to_owned),
         }
+    }
+
+    /// The same as part of a customer's conversation.
+    #[must_use]
+    pub fn within(mut self, conversation: Option<&ConversationName>) -> Self {
+        self.customers = conversation.cloned();
+        self
     }
 }
 
@@ -183,6 +198,9 @@ impl<'a, P: Platform> Invocation<'a, P> {
     ) -> Result<ClaimRequest, Problem> {
         let limits = &team.gateway.limits;
         check_id(&body.step, &format!("{at}/step"))?;
+        if let Some(conversation) = &body.conversation {
+            check_id(conversation, &format!("{at}/conversation"))?;
+        }
         let mut violations = check(&agent.input, &body.input, &format!("{at}/input"))?;
         if let (Some(schema), Some(state)) = (&agent.state, &body.state) {
             violations.extend(check(schema, state, &format!("{at}/state"))?);
@@ -216,6 +234,10 @@ impl<'a, P: Platform> Invocation<'a, P> {
             (None, None) if agent.state.is_some() || body.follow_handoffs => StateSource::Kept,
             (None, None) => StateSource::None,
         };
+        let own = body
+            .conversation
+            .map(|id| ConversationName::of_orchestrator(caller.orchestrator(), &id));
+        let conversation = body.customers.or(own);
         Ok(ClaimRequest {
             using: caller.using(run),
             idempotency_key: idempotency_key.to_owned(),
@@ -237,12 +259,14 @@ impl<'a, P: Platform> Invocation<'a, P> {
                 agent: agent.id.clone(),
                 input: body.input,
                 state,
+                conversation,
                 deadline_ms,
                 follow_handoffs: body.follow_handoffs,
                 tries_max: agent.retry.max_attempts,
                 text: body.text,
                 traceparent: caller.traceparent(),
                 request_id: caller.occasion.request_id.clone(),
+                behalf: caller.behalf(),
             },
         })
     }
@@ -275,8 +299,9 @@ impl<'a, P: Platform> Invocation<'a, P> {
                     generation,
                     kept,
                     listened,
+                    conversation,
                 },
-                Some(call),
+                Some(mut call),
             ) => Ok(Progress::Claimed(Box::new(Claimed {
                 caller: self.caller,
                 team: self.team,
@@ -284,9 +309,13 @@ impl<'a, P: Platform> Invocation<'a, P> {
                 execution: Execution {
                     ordinal,
                     generation,
-                    call,
+                    call: {
+                        call.conversation = call.conversation.or(conversation);
+                        call
+                    },
                     kept,
                     used_ms: 0,
+                    accepted_at_ms: None,
                 },
                 listened,
             }))),
@@ -314,8 +343,8 @@ pub fn refusal(claim: Claim) -> Problem {
     }
 }
 
-/// A run's or a step's id is text without control characters, as the schemas say, of so many bytes, as they cannot say.
-fn check_id(id: &str, at: &str) -> Result<(), Problem> {
+/// The id of a run, a step or a conversation is text without control characters, as the schemas say, of so many bytes, as they cannot say.
+pub(crate) fn check_id(id: &str, at: &str) -> Result<(), Problem> {
     if id.len() <= RUN_ID_MAX_BYTES {
         return Ok(());
     }
@@ -365,6 +394,9 @@ fn fingerprint(agent: &AgentManifest, body: &StepBody) -> Result<String, Problem
     });
     if let Some(version) = body.state_version {
         call["state_version"] = version.into();
+    }
+    if let Some(conversation) = &body.conversation {
+        call["conversation"] = conversation.as_str().into();
     }
     if body.follow_handoffs {
         call["follow_handoffs"] = true.into();

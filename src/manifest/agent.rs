@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::kept::Kept;
-use super::{DEADLINE_MS, Direct, HttpConfig, ModelConfig, Notification, Template, WorkflowConfig};
+use super::{
+    DEADLINE_MS, Direct, HttpConfig, Memory, ModelConfig, Notification, ServiceConfig, Template, WorkflowConfig,
+};
 use crate::schema::LazySchema;
 use crate::text::{NEGATIONS, Phrases};
 
@@ -38,6 +40,9 @@ pub struct AgentManifest {
     /// What it keeps from step to step of a run, if it keeps anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<LazySchema>,
+    /// What it remembers of a conversation, if it remembers anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
     /// What runs it: the field `kind`, and a field of the same name with the configuration.
     #[serde(flatten)]
     pub implementation: Implementation,
@@ -84,6 +89,7 @@ impl AgentManifest {
             Implementation::Rules { .. } => "rules",
             Implementation::Rust { .. } => "rust",
             Implementation::Http { .. } => "http",
+            Implementation::Service { .. } => "service",
             Implementation::Model { .. } => "model",
             Implementation::Workflow { .. } => "workflow",
         }
@@ -109,7 +115,7 @@ pub struct Example {
     pub output: Option<Value>,
 }
 
-/// What runs an agent. Another kind to come, `service`, joins here.
+/// What runs an agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Implementation {
@@ -127,6 +133,11 @@ pub enum Implementation {
     Http {
         /// Where it goes, what is sent, and what the answers mean.
         http: Box<HttpConfig>,
+    },
+    /// Another Worker, or an agent of another gateway.
+    Service {
+        /// Which one.
+        service: Box<ServiceConfig>,
     },
     /// A language model.
     Model {

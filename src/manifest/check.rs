@@ -10,7 +10,7 @@ use super::{
     AgentManifest, Finding, GatewayManifest, Implementation, RUST_AGENTS, RuleState, RulesConfig, Template, Visibility,
     input_of, workflow,
 };
-use super::{check_adjustable, check_http, check_notices, check_tools};
+use super::{check_adjustable, check_http, check_memory, check_notices, check_service, check_tools};
 use crate::schema::{self, LazySchema, VIOLATIONS_MAX};
 
 /// What a customer might say: a template that cannot wrap this one cannot wrap any.
@@ -67,6 +67,11 @@ pub(super) fn agent(agent: &AgentManifest, file: &Path, prompt: Option<&str>, fi
         Implementation::Http { http } => {
             for (at, reason) in check_http::problems(http) {
                 found(format!("/http{at}"), reason);
+            }
+        }
+        Implementation::Service { service } => {
+            for (at, reason) in check_service::problems(agent, service) {
+                found(at, reason);
             }
         }
         // Checked with what is adjustable, below.
@@ -228,7 +233,8 @@ pub(super) fn team(
             let (file, pointer) = (file.clone(), format!("/handoffs/{index}"));
             findings.push(Finding { file, pointer, reason });
         }
-        for (pointer, reason) in check_tools::problems(agent, &by_id) {
+        let of_memory = check_memory::problems(agent, &by_id);
+        for (pointer, reason) in check_tools::problems(agent, &by_id).into_iter().chain(of_memory) {
             let file = file.clone();
             findings.push(Finding { file, pointer, reason });
         }

@@ -1,8 +1,8 @@
-//! What the schema of manifests cannot say about agents of kind `http`.
+//! What the schema of manifests cannot say about calls of HTTP APIs.
 
 use serde_json::Value;
 
-use super::{HttpConfig, Method, StatusRule};
+use super::{Exchange, HttpConfig, Method, StatusRule};
 use crate::json::escape_token;
 
 /// Header fields that the platform sets, or that say how a message is framed or where it goes.
@@ -23,13 +23,20 @@ const RESERVED_FIELDS: [&str; 11] = [
 /// Checks the configuration by itself: pointers within `http`, and what is wrong there.
 pub(super) fn problems(http: &HttpConfig) -> Vec<(String, String)> {
     let mut problems = Vec::new();
-    let mut found = |at: &str, reason: &str| problems.push((at.to_owned(), reason.to_owned()));
     // Where it will run is not known here: a developer's machine may call itself.
     if http.origin.contains("://")
         && let Err(refusal) = crate::outgoing::check_origin(&http.origin, true)
     {
-        found("/origin", &refusal.to_string());
+        problems.push(("/origin".to_owned(), refusal.to_string()));
     }
+    problems.extend(exchange_problems(&http.exchange));
+    problems
+}
+
+/// The same of what is sent and answered, wherever it goes.
+pub(super) fn exchange_problems(http: &Exchange) -> Vec<(String, String)> {
+    let mut problems = Vec::new();
+    let mut found = |at: &str, reason: &str| problems.push((at.to_owned(), reason.to_owned()));
     for segment in http.path.trim_start_matches('/').split('/') {
         if http.path != "/" && matches!(segment, "" | "." | "..") {
             found("/path", "a segment is empty, or `.`, or `..`");

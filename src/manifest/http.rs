@@ -1,4 +1,4 @@
-//! The configuration of kind `http`: a call of somebody else's HTTP API, declared.
+//! A call of somebody else's HTTP API, declared: the configuration of kind `http`, and of a bound Worker's of kind `service`.
 
 use std::collections::BTreeMap;
 
@@ -23,11 +23,18 @@ const OUTPUT_ROOTS: [&str; 4] = ["body", "status", "input", "state"];
 
 /// The configuration of kind `http`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct HttpConfig {
     /// Where it goes: a name of the variable `BATON_HTTP_ORIGINS`, or an origin such as `https://crm.example.com`. No input
     /// changes it.
     pub origin: String,
+    /// What is sent there, and what the answers mean.
+    #[serde(flatten)]
+    pub exchange: Exchange,
+}
+
+/// A request, and what its answers mean, wherever it goes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Exchange {
     /// The method.
     pub method: Method,
     /// The path: literal segments and templates. What a template makes stays within its segment.
@@ -163,11 +170,11 @@ pub struct HttpTemplates {
     pub outputs: Vec<(String, Template)>,
 }
 
-impl HttpConfig {
+impl Exchange {
     /// The templates, compiled once.
     ///
     /// # Errors
-    /// What [`Template::compile`] says, with the pointer within `http`; never for a manifest that passed its check.
+    /// What [`Template::compile`] says, with the pointer within the configuration; never for a manifest that passed its check.
     pub fn templates(&self) -> Result<&HttpTemplates, &TemplateError> {
         self.compiled.get(|| self.compile())
     }

@@ -19,9 +19,6 @@ const AGENT_SCHEMA: &str = include_str!("../../manifests/schema/agent.schema.jso
 const GATEWAY_SCHEMA: &str = include_str!("../../manifests/schema/gateway.schema.json");
 const GATEWAY_FILE: &str = "gateway.json";
 
-/// Kinds that are designed and not there yet.
-const LATER_KINDS: [&str; 1] = ["service"];
-
 /// Loads and checks `gateway.json` and every other `*.json` of a folder. Folders in it are not searched; definitions that
 /// schemas share by `$ref` may be there.
 ///
@@ -113,14 +110,6 @@ impl Loader {
 
     fn agent(&mut self, file: &Path, definitions: &mut Definitions) -> Option<()> {
         let mut value = self.read(file)?;
-        let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default();
-        if LATER_KINDS.contains(&kind) {
-            let reason = format!(
-                "agents of kind `{kind}` are not supported yet by this version; it has `rules`, `rust`, `http`, `model` and `workflow`"
-            );
-            self.found(file, "/kind", reason);
-            return None;
-        }
         self.conforms(file, &value, AGENT_SCHEMA)?;
         let before = self.findings.len();
         for pointer in schemas_of(&value) {

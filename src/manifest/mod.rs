@@ -11,8 +11,10 @@ mod direct;
 mod gateway;
 mod http;
 mod kept;
+mod memory;
 mod model;
 mod notification;
+mod service;
 mod team;
 mod template;
 pub mod workflow;
@@ -24,9 +26,13 @@ mod check;
 pub(crate) mod check_adjustable;
 #[cfg(not(target_arch = "wasm32"))]
 mod check_http;
+#[cfg(not(target_arch = "wasm32"))]
+mod check_memory;
 mod check_model;
 #[cfg(not(target_arch = "wasm32"))]
 mod check_notices;
+#[cfg(not(target_arch = "wasm32"))]
+mod check_service;
 #[cfg(not(target_arch = "wasm32"))]
 mod check_tools;
 #[cfg(not(target_arch = "wasm32"))]
@@ -43,14 +49,18 @@ pub use channel::{CHANNELS_MAX, ChannelConfig, ChannelKind};
 pub use direct::{BUDGET_MS, Direct, budget_ms, input_of};
 pub use gateway::{Discovery, GatewayLimits, GatewayManifest, GatewayRouting};
 pub use http::{
-    HTTP_TIMEOUT_MS, HeaderValue, HttpConfig, HttpTemplates, Method, RESPONSE_MAX_BYTES, RETRIES_MAX, SecretReference,
-    StatusFailure, StatusRule,
+    Exchange, HTTP_TIMEOUT_MS, HeaderValue, HttpConfig, HttpTemplates, Method, RESPONSE_MAX_BYTES, RETRIES_MAX,
+    SecretReference, StatusFailure, StatusRule,
+};
+pub use memory::{
+    MEMORY_MESSAGES, MEMORY_MESSAGES_MAX, MEMORY_TOKENS, MEMORY_TOKENS_MAX, MEMORY_TTL_MAX_S, MEMORY_TTL_S, Memory,
 };
 pub use model::{
     FALLBACK_MODELS_MAX, MODEL_RETRIES, MODEL_TIMEOUT_MS, Message, ModelConfig, ModelName, ModelTemplates,
     OUTPUT_TOKENS, Role, TOOL_ROUNDS, TOOL_ROUNDS_MAX, TOOLS_MAX,
 };
 pub use notification::{MESSAGE_MAX_CHARS, NOTIFICATION_NAMES, NOTIFICATIONS_MAX, Notification, NotifiedOutcome};
+pub use service::{BoundWorker, RemoteAgent, ServiceConfig};
 pub use team::{Overridden, Team};
 pub use template::{Names, Reference, RenderError, Template, TemplateError};
 pub use workflow::WorkflowConfig;

@@ -10,9 +10,8 @@ use crate::manifest::Team;
 
 /// The copy in KV is looked at again after so long, in milliseconds.
 pub const KNOWN_MS: u64 = 10_000;
-/// KV may show a value that was replaced for a minute: so long a version that is older than the known one is no news, in
-/// milliseconds. From then on it counts: the versions may have begun anew.
-pub const OLDER_IGNORED_MS: u64 = 120_000;
+/// What the writer said goes without another question for so long, in milliseconds: requests that nobody signed can ask.
+pub const HEARD_MS: u64 = 250;
 /// While nothing is known and nothing answers, it is asked again after so long, in milliseconds.
 pub const UNANSWERED_MS: u64 = 1_000;
 
@@ -55,17 +54,13 @@ pub enum Source {
 #[derive(Debug)]
 pub struct Catalog {
     declared: &'static Team,
-    known: Option<Known>,
+    known: Option<InForce>,
     /// When the copy is looked at again, in Unix milliseconds.
     look_at_ms: u64,
+    /// When the writer was heard of last, in Unix milliseconds.
+    heard_at_ms: Option<u64>,
     /// What was said of a copy that could not be read, so that it is said once.
     complaint: Option<String>,
-}
-
-#[derive(Debug)]
-struct Known {
-    team: InForce,
-    since_ms: u64,
 }
 
 impl Catalog {
@@ -76,6 +71,7 @@ impl Catalog {
             declared,
             known: None,
             look_at_ms: 0,
+            heard_at_ms: None,
             complaint: None,
         }
     }
@@ -83,8 +79,7 @@ impl Catalog {
     /// The team in force, as far as is known: as it was built where nothing is.
     #[must_use]
     pub fn in_force(&self) -> InForce {
-        let known = self.known.as_ref().map(|known| known.team.clone());
-        known.unwrap_or(InForce::AsBuilt(self.declared))
+        self.known.clone().unwrap_or(InForce::AsBuilt(self.declared))
     }
 
     /// Whether anything is known.
@@ -107,12 +102,10 @@ impl Catalog {
     pub fn learn(&mut self, snapshot: &Snapshot, source: Source, now_ms: u64) -> Vec<Ignored> {
         self.look_at_ms = now_ms + KNOWN_MS;
         self.complaint = None;
-        if let Some(Known { team, since_ms }) = &self.known {
-            let version = team.overridden.version;
-            let may_be_old = source == Source::Copy && now_ms < since_ms + OLDER_IGNORED_MS;
-            if snapshot.version == version || (snapshot.version < version && may_be_old) {
-                return Vec::new();
-            }
+        let is_old = source == Source::Copy && self.is_older(snapshot.version);
+        let is_known = self.known.as_ref().map(|team| team.overridden.version) == Some(snapshot.version);
+        if is_old || is_known {
+            return Vec::new();
         }
         let (team, ignored) = match snapshot.version {
             0 => (InForce::AsBuilt(self.declared), Vec::new()),
@@ -121,8 +114,28 @@ impl Catalog {
                 (InForce::Overridden(Rc::new(team)), ignored)
             }
         };
-        self.known = Some(Known { team, since_ms: now_ms });
+        self.known = Some(team);
         ignored
+    }
+
+    /// Whether this version came before the known one: only the writer can say that it is in force all the same.
+    #[must_use]
+    pub fn is_older(&self, version: u64) -> bool {
+        self.known
+            .as_ref()
+            .is_some_and(|team| version < team.overridden.version)
+    }
+
+    /// The writer has said which version is the current one.
+    pub const fn heard(&mut self, now_ms: u64) {
+        self.heard_at_ms = Some(now_ms);
+    }
+
+    /// Whether that was a moment ago.
+    #[must_use]
+    pub fn is_fresh(&self, now_ms: u64) -> bool {
+        self.heard_at_ms
+            .is_some_and(|heard_at_ms| now_ms < heard_at_ms + HEARD_MS)
     }
 
     /// Nobody answered: what is known stays. Where nothing is, requests go on with the team as it was built, and do not ask
@@ -215,16 +228,25 @@ mod tests {
     }
 
     #[test]
-    fn an_older_copy_is_no_news_for_a_while() {
-        let learn = |source, now_ms, expected: u64| {
+    fn an_older_version_counts_only_if_the_writer_says_so() {
+        let learn = |source, expected: u64| {
             let mut catalog = Catalog::new(Team::embedded());
-            catalog.learn(&snapshot(7, json!({"deadline_ms": 7_000})), Source::Writer, 0);
-            catalog.learn(&snapshot(6, json!({"deadline_ms": 6_000})), source, now_ms);
-            assert_eq!(deadline(&catalog), expected, "{source:?} {now_ms}");
+            catalog.learn(&snapshot(7, json!({"deadline_ms": 7_000})), Source::Copy, 0);
+            assert!(catalog.is_older(6) && !catalog.is_older(7));
+            catalog.learn(&snapshot(6, json!({"deadline_ms": 6_000})), source, u64::MAX / 2);
+            assert_eq!(deadline(&catalog), expected, "{source:?}");
         };
-        learn(Source::Copy, OLDER_IGNORED_MS - 1, 7_000);
-        learn(Source::Copy, OLDER_IGNORED_MS, 6_000);
-        learn(Source::Writer, 1, 6_000);
+        learn(Source::Copy, 7_000);
+        learn(Source::Writer, 6_000);
+    }
+
+    #[test]
+    fn what_the_writer_said_goes_for_a_moment() {
+        let mut catalog = Catalog::new(Team::embedded());
+        assert!(!catalog.is_fresh(0));
+        catalog.heard(5);
+        assert!(catalog.is_fresh(4 + HEARD_MS));
+        assert!(!catalog.is_fresh(5 + HEARD_MS));
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub struct Snapshot {
     pub by: String,
     /// How it came about; nothing of version 0.
     pub change: Option<Change>,
-    /// Of the overrides, so that a copy that was tampered with is known as one.
+    /// Of the overrides, so that a copy that was damaged is known as one. It has no key: who may write to KV is trusted.
     pub digest: String,
     /// The overrides.
     pub overrides: Overrides,
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_that_was_tampered_with_is_known_and_not_quoted() {
+    fn a_copy_that_was_damaged_is_known_and_not_quoted() {
         let text = serde_json::to_string(&snapshot()).unwrap();
         let check = |text: &str, expected: &str| {
             let reason = Snapshot::read(text).unwrap_err();

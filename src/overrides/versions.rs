@@ -13,10 +13,15 @@ use crate::run::storage::{Storage, Table};
 const SNAPSHOTS: Table<Snapshot> = Table::new("snapshot/");
 /// The same without the overrides themselves: a list is read without megabytes of prompts.
 const VERSIONS: Table<Version> = Table::new("version/");
-/// The numbers of the current version, and of the one that KV has, by these names.
+/// The numbers of the current version, and of the one that KV has and since when, by these names.
 const NUMBERS: Table<u64> = Table::new("number/");
 const CURRENT: &str = "current";
 const COPIED: &str = "copied";
+const COPIED_AT_MS: &str = "copied_at_ms";
+/// In the place of the version that KV has: none that is good.
+const NONE_GOOD: u64 = u64::MAX;
+/// For so long KV may show what was there before a copy, in milliseconds.
+pub const COPY_SETTLES_MS: u64 = 60_000;
 
 /// What is told of a version in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,18 +130,45 @@ pub fn propose<S: Storage>(storage: &S, proposal: &Proposal, now_ms: u64) -> Res
     Ok(Proposed::Made(made))
 }
 
+/// The current version, unless it is the one that the caller knows.
+#[allow(clippy::missing_errors_doc, reason = "stated once, above")]
+pub fn current_unless<S: Storage>(storage: &S, known: Option<u64>) -> Result<Option<Snapshot>, S::Error> {
+    // The numbers first: a version may have a megabyte.
+    if known == Some(NUMBERS.get(storage, CURRENT)?.unwrap_or_default()) {
+        return Ok(None);
+    }
+    current(storage).map(Some)
+}
+
 /// The current version, where KV does not have it yet.
 #[allow(clippy::missing_errors_doc, reason = "stated once, above")]
 pub fn to_copy<S: Storage>(storage: &S) -> Result<Option<Snapshot>, S::Error> {
-    let current = current(storage)?;
     let copied = NUMBERS.get(storage, COPIED)?.unwrap_or_default();
-    Ok((current.version != copied).then_some(current))
+    current_unless(storage, Some(copied))
 }
 
-/// Notes the version that KV has; 0 is that it has none that is good.
+/// Notes the version that KV has from now on.
 #[allow(clippy::missing_errors_doc, reason = "stated once, above")]
-pub fn copied<S: Storage>(storage: &S, number: u64) -> Result<(), S::Error> {
-    NUMBERS.put(storage, COPIED, &number)
+pub fn copied<S: Storage>(storage: &S, number: u64, now_ms: u64) -> Result<(), S::Error> {
+    NUMBERS.put(storage, COPIED, &number)?;
+    NUMBERS.put(storage, COPIED_AT_MS, &now_ms)
+}
+
+/// What KV has is no good: the current version is to be copied again.
+#[allow(clippy::missing_errors_doc, reason = "stated once, above")]
+pub fn damaged<S: Storage>(storage: &S) -> Result<(), S::Error> {
+    NUMBERS.put(storage, COPIED, &NONE_GOOD)
+}
+
+/// Somebody found no version in KV, or one that is older than the current one: that is copied again, unless it was a moment
+/// ago and may not be seen everywhere yet.
+#[allow(clippy::missing_errors_doc, reason = "stated once, above")]
+pub fn missed<S: Storage>(storage: &S, now_ms: u64) -> Result<(), S::Error> {
+    let copied_at_ms = NUMBERS.get(storage, COPIED_AT_MS)?.unwrap_or_default();
+    if now_ms < copied_at_ms + COPY_SETTLES_MS {
+        return Ok(());
+    }
+    damaged(storage)
 }
 
 fn key(number: u64) -> String {
@@ -223,11 +255,34 @@ mod tests {
         assert_eq!(to_copy(&storage), Ok(Some(first)));
         let second = made(&storage, &proposal(1, "one", 600), 8);
         // The first one's copy was under way meanwhile.
-        copied(&storage, 1).unwrap();
+        copied(&storage, 1, 9).unwrap();
         assert_eq!(to_copy(&storage), Ok(Some(second.clone())));
-        copied(&storage, 2).unwrap();
+        copied(&storage, 2, 10).unwrap();
         assert_eq!(to_copy(&storage), Ok(None));
-        copied(&storage, 0).unwrap();
+        damaged(&storage).unwrap();
         assert_eq!(to_copy(&storage), Ok(Some(second)));
+    }
+
+    #[test]
+    fn a_copy_that_is_missed_is_made_again_once_it_must_have_been_seen() {
+        let storage = MemoryStorage::default();
+        missed(&storage, COPY_SETTLES_MS).unwrap();
+        let none = Ok(Some(Snapshot::none()));
+        assert_eq!(to_copy(&storage), none, "also where there never was an override");
+        copied(&storage, 0, 1_000).unwrap();
+        missed(&storage, 1_000 + COPY_SETTLES_MS - 1).unwrap();
+        assert_eq!(to_copy(&storage), Ok(None));
+        missed(&storage, 1_000 + COPY_SETTLES_MS).unwrap();
+        assert_eq!(to_copy(&storage), none);
+    }
+
+    #[test]
+    fn who_knows_the_current_version_is_not_told_it_again() {
+        let storage = MemoryStorage::default();
+        assert_eq!(current_unless(&storage, Some(0)), Ok(None));
+        let first = made(&storage, &proposal(0, "one", 500), 7);
+        assert_eq!(current_unless(&storage, Some(1)), Ok(None));
+        assert_eq!(current_unless(&storage, Some(0)), Ok(Some(first.clone())));
+        assert_eq!(current_unless(&storage, None), Ok(Some(first)));
     }
 }

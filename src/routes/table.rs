@@ -21,7 +21,7 @@ const OPERATE: Access = Access::Signed {
 };
 
 /// Every route.
-pub const ROUTES: [Route; 43] = [
+pub const ROUTES: [Route; 46] = [
     Route {
         method: "GET",
         template: "/.well-known/baton.json",
@@ -262,6 +262,39 @@ pub const ROUTES: [Route; 43] = [
         messages: Messages {
             request: Some("query"),
             response: Some("query-answer"),
+        },
+    },
+    Route {
+        method: "DELETE",
+        template: "/conversations/{conversation}",
+        action: Action::EraseConversation,
+        access: Access::ApiKey,
+        summary: "Erases a conversation of the customer's own, also what is still being said in it",
+        messages: Messages {
+            request: None,
+            response: None,
+        },
+    },
+    Route {
+        method: "GET",
+        template: "/operator/conversations/{owner}/{conversation}",
+        action: Action::OperatorConversation,
+        access: OPERATE,
+        summary: "What is kept of a conversation, whoever's it is",
+        messages: Messages {
+            request: None,
+            response: Some("conversation"),
+        },
+    },
+    Route {
+        method: "DELETE",
+        template: "/operator/conversations/{owner}/{conversation}",
+        action: Action::OperatorEraseConversation,
+        access: OPERATE,
+        summary: "Erases a conversation, whoever's it is",
+        messages: Messages {
+            request: None,
+            response: None,
         },
     },
     Route {

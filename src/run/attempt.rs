@@ -30,7 +30,7 @@ pub const ATTEMPTS_MAX: u32 = 1_000;
 /// An attempt is executed at most this often, whatever its agent's retry policy says and however often its owner dies.
 pub const EXECUTIONS_MAX: u32 = 10;
 /// The longest that an agent can ask for before it is executed again, in milliseconds.
-const WAIT_MAX_MS: u64 = 60 * 60 * 1_000;
+pub const WAIT_MAX_MS: u64 = 60 * 60 * 1_000;
 
 const ATTEMPTS: Table<Attempt> = Table::new("attempt/");
 const BY_KEY: Table<u32> = Table::new("by-key/");
@@ -280,7 +280,7 @@ pub(super) fn opened<S: Storage>(storage: &S) -> Result<Vec<u32>, S::Error> {
 /// holds, or a delivery.
 pub(super) fn unsettled<S: Storage>(storage: &S, now_ms: u64) -> Result<bool, S::Error> {
     if !OPEN.list(storage, "", 1)?.is_empty()
-        || delivery::any_pending(storage)?
+        || timers::any_delivery(storage)?
         || settlement::is_pending(storage)?
         || outbox::is_pending(storage)?
     {

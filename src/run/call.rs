@@ -3,6 +3,17 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::conversation::ConversationName;
+
+/// On whose behalf a step is executed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Behalf {
+    /// The orchestrator that the run belongs to: those of others may have the same id.
+    pub orchestrator: String,
+    /// How many gateways the call went through before this one, each calling the next.
+    pub depth: u32,
+}
+
 /// A step to execute.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Call {
@@ -18,6 +29,9 @@ pub struct Call {
     pub input: Value,
     /// Where its state comes from.
     pub state: StateSource,
+    /// The conversation that it belongs to, if it belongs to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<ConversationName>,
     /// How long it may take, in milliseconds from when its execution begins.
     pub deadline_ms: u64,
     /// Whether the gateway itself goes on where an agent hands off.
@@ -33,6 +47,9 @@ pub struct Call {
     pub traceparent: String,
     /// The request that asked for it.
     pub request_id: String,
+    /// On whose behalf.
+    #[serde(default)]
+    pub behalf: Behalf,
 }
 
 impl Call {
@@ -52,12 +69,14 @@ impl Call {
             agent: self.agent.clone(),
             input: Value::Null,
             state,
+            conversation: self.conversation.clone(),
             deadline_ms: self.deadline_ms,
             follow_handoffs: self.follow_handoffs,
             tries_max: self.tries_max,
             text: None,
             traceparent: self.traceparent.clone(),
             request_id: self.request_id.clone(),
+            behalf: self.behalf.clone(),
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::attempt::{self, ATTEMPTS_MAX, Attempt, EXECUTIONS_MAX, Phase, StoredAnswer};
-use super::call::{Call, StateSource};
+use super::call::{Behalf, Call, StateSource};
 use super::ledger::kept_for;
 use super::question::Moment;
 use super::record;
@@ -17,6 +17,7 @@ use super::storage::{Storage, Table};
 use super::telling;
 use super::work::{COMMIT_GRACE_MS, Execution};
 use crate::agent::Failure;
+use crate::conversation::ConversationName;
 use crate::manifest::{Notification, RetryPolicy};
 
 /// What was decided, by the workflow's step and the node.
@@ -62,6 +63,10 @@ pub struct ChildClaim {
     pub input: Value,
     /// Digest of agent and input.
     pub fingerprint: String,
+    /// The conversation that the workflow belongs to, if it belongs to one.
+    pub conversation: Option<ConversationName>,
+    /// When the workflow was taken on, in Unix milliseconds.
+    pub accepted_at_ms: Option<u64>,
     /// How long it may take, in milliseconds.
     pub deadline_ms: u64,
     /// The call's own span.
@@ -70,6 +75,8 @@ pub struct ChildClaim {
     pub parent_span: Option<String>,
     /// The request that asked for the workflow.
     pub request_id: String,
+    /// On whose behalf.
+    pub behalf: Behalf,
 }
 
 /// What a claim of a call came to.
@@ -202,12 +209,14 @@ impl ChildClaim {
             agent: self.agent.clone(),
             input: self.input.clone(),
             state: StateSource::Kept,
+            conversation: self.conversation.clone(),
             deadline_ms: self.deadline_ms,
             follow_handoffs: true,
             tries_max: if self.is_last { 1 } else { u32::MAX },
             text: None,
             traceparent: attempt.traceparent.clone(),
             request_id: self.request_id.clone(),
+            behalf: self.behalf.clone(),
         };
         Ok(Child::Granted(Box::new(Execution {
             ordinal: attempt.ordinal,
@@ -215,6 +224,7 @@ impl ChildClaim {
             kept: kept_for(storage, &call)?,
             call,
             used_ms: 0,
+            accepted_at_ms: self.accepted_at_ms,
         })))
     }
 

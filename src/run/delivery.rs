@@ -188,20 +188,6 @@ pub(super) fn status<S: Storage>(storage: &S, place: Place) -> Result<Option<Del
     }))
 }
 
-/// Whether a delivery is still on its way, to its receiver or to the operator.
-pub(super) fn any_pending<S: Storage>(storage: &S) -> Result<bool, S::Error> {
-    for (id, delivery) in DELIVERIES.list(storage, "", usize::MAX)? {
-        let unreported = match Place::parse(&id) {
-            Some(place) => timers::is_set(storage, Timer::Report(place))?,
-            None => false,
-        };
-        if delivery.state == DeliveryState::Pending || unreported {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 /// Takes the next try of a delivery that is due. Should whoever makes it die, it is due again after a while.
 pub(super) fn begin<S: Storage>(storage: &S, place: Place, now_ms: u64) -> Result<Option<Parcel>, S::Error> {
     let Some(mut delivery) = DELIVERIES.get(storage, &place.to_string())? else {
@@ -275,6 +261,10 @@ pub fn sent<S: Storage>(storage: &S, parcel: &Parcel, sent: Sent, moment: Moment
     match sent {
         Sent::Delivered => {
             delivery.state = DeliveryState::Delivered;
+            if let Some(notice) = &mut delivery.notice {
+                // Nobody sends it again, and a run may have thousands.
+                notice.text.clear();
+            }
             delivery.last_error = None;
             timers::clear(storage, Timer::Deliver(place))?;
             told(storage, &delivery, place, moment.now_ms)?;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attempt::{self, ATTEMPTS_MAX, Attempt, EXECUTIONS_MAX, Phase, StoredAnswer};
 use super::call::{Call, StateSource};
+use super::conversing;
 use super::coordination;
 use super::listening;
 use super::question::{Moment, Question};
@@ -18,6 +19,7 @@ use super::state::{self, Conflict, Expected, Kept};
 use super::status::{self, StepStatus};
 use super::storage::Storage;
 use super::telling;
+use crate::conversation::ConversationName;
 use crate::direct::NOBODY;
 use crate::manifest::{Notification, RetryPolicy};
 use crate::telemetry::event::Route;
@@ -80,6 +82,9 @@ pub enum Claim {
         /// Whether what the agent tells is to be told to the run: see [`super::listening`].
         #[serde(default)]
         listened: bool,
+        /// The conversation that the run belongs to: see [`super::conversing`].
+        #[serde(default)]
+        conversation: Option<ConversationName>,
     },
     /// It is, or will be, executed in the background.
     Accepted(Box<StepStatus>),
@@ -316,6 +321,7 @@ impl ClaimRequest {
             generation: attempt.generation,
             kept: kept_for(storage, &self.call)?,
             listened: listening::is_listened(storage)?,
+            conversation: conversing::of(storage)?,
         })
     }
 }

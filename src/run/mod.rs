@@ -15,6 +15,7 @@
 //! | [`events`] | what an execution tells while it lasts |
 //! | [`delivery`] | callbacks and notices on their way |
 //! | [`listening`] | what is told of steps in a Worker, while a customer listens |
+//! | [`conversing`] | to which conversation of a customer the run belongs |
 //! | [`coordination`] | who coordinates the run: its orchestrator, another one, or the gateway |
 //! | [`settlement`] | what the gateway coordinated in an orchestrator's place, on its way to it |
 //! | [`outbox`] | events on their way: telemetry and history |
@@ -24,6 +25,7 @@
 pub mod attempt;
 pub mod call;
 pub mod child;
+pub mod conversing;
 pub mod coordination;
 pub mod delivery;
 pub mod events;

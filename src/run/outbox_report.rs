@@ -12,7 +12,7 @@ use crate::telemetry::event::Event;
 /// So many events that were given up wait at most for the operator's list; further ones are dropped and counted.
 pub const DEAD_EVENTS_MAX: usize = 512;
 /// So many of them are reported at once.
-const REPORTED_AT_ONCE: usize = 100;
+pub const REPORTED_AT_ONCE: usize = 100;
 /// How long until a report that failed is tried again, in milliseconds.
 pub(crate) const REPORT_AGAIN_MS: u64 = 60_000;
 

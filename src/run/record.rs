@@ -6,6 +6,7 @@ use super::question::{Moment, Question, RunName};
 use super::storage::{Storage, Table, delete_all};
 use super::timers::{self, Timer};
 use super::{attempt, fence, handoff, nonce, outbox, settlement, state};
+use crate::conversation::ConversationName;
 
 /// A run's id is at most this long; a step's id likewise.
 pub const RUN_ID_MAX_BYTES: usize = 128;
@@ -39,6 +40,9 @@ pub struct Run {
     /// Whether a customer listens to it: see [`super::listening`].
     #[serde(default)]
     pub listened: bool,
+    /// The conversation of a customer that it belongs to: see [`super::conversing`].
+    #[serde(default)]
+    pub conversation: Option<ConversationName>,
     /// The orchestrator that it was passed on to: see [`super::coordination`].
     #[serde(default)]
     pub passed_to: Option<String>,
@@ -83,6 +87,7 @@ pub(super) fn touch<S: Storage>(storage: &S, using: &Use, now_ms: u64) -> Result
         attempts: 0,
         handoffs: 0,
         listened: false,
+        conversation: None,
         passed_to: None,
     });
     run.touched_at_ms = run.touched_at_ms.max(now_ms);

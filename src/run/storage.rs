@@ -33,7 +33,7 @@ pub trait Storage {
 
 /// A row that does not read as what was written there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the row `{key}` of a run cannot be read")]
+#[error("the row `{key}` cannot be read")]
 pub struct Corrupt {
     /// Its key.
     pub key: String,
@@ -92,7 +92,7 @@ fn read<T: DeserializeOwned, E: From<Corrupt>>(key: &str, text: &str) -> Result<
 }
 
 /// Removes every row whose key begins with `prefix`.
-pub(super) fn delete_all<S: Storage>(storage: &S, prefix: &str) -> Result<(), S::Error> {
+pub(crate) fn delete_all<S: Storage>(storage: &S, prefix: &str) -> Result<(), S::Error> {
     const AT_ONCE: usize = 500;
     loop {
         let rows = storage.scan(prefix, "", AT_ONCE)?;
@@ -188,6 +188,6 @@ mod tests {
         let storage = MemoryStorage::default();
         storage.put("number/x", "no").unwrap();
         let error = NUMBERS.get(&storage, "x").unwrap_err();
-        assert_eq!(error.to_string(), "the row `number/x` of a run cannot be read");
+        assert_eq!(error.to_string(), "the row `number/x` cannot be read");
     }
 }

@@ -17,6 +17,8 @@ struct Answer {
     /// A problem's code.
     code: Option<String>,
     error: Option<Failed>,
+    /// The version of the agent that was executed: an override may have changed it since the step was accepted.
+    agent_version: Option<String>,
     /// Who failed, where somebody was to stand in.
     #[serde(default)]
     failed: Vec<Failed>,
@@ -31,6 +33,9 @@ struct Answer {
 
 #[derive(Deserialize)]
 struct Failed {
+    /// Who; empty for the step itself.
+    #[serde(default)]
+    agent: String,
     code: String,
 }
 
@@ -41,6 +46,7 @@ impl Answer {
             status: Value::Null,
             code: None,
             error: None,
+            agent_version: None,
             failed: Vec::new(),
             stand_in: false,
             hops: Vec::new(),
@@ -48,14 +54,17 @@ impl Answer {
         })
     }
 
-    /// How the last agent's work ended, whatever the answer is.
-    fn end_of_work(&self) -> Ending {
-        match self.failed.last() {
-            Some(failed) if self.stand_in => Ending {
-                outcome: "failed".to_owned(),
-                error_code: Some(failed.code.clone()),
-            },
-            _ => self.ending(),
+    /// How the work of the agent ended that was at work last, whatever the answer is. `asked` is the one that was asked.
+    fn end_of_work(&self, asked: &str) -> Ending {
+        if !self.stand_in {
+            return self.ending();
+        }
+        let last = self.hops.last().map_or(asked, |hop| hop.to.as_str());
+        // Who was passed over has failed as well, and did not work.
+        let failed = self.failed.iter().rfind(|failed| failed.agent == last);
+        Ending {
+            outcome: "failed".to_owned(),
+            error_code: failed.map(|failed| failed.code.clone()),
         }
     }
 
@@ -89,6 +98,13 @@ fn subject(attempt: &Attempt) -> Subject {
     }
 }
 
+/// The same of what was executed.
+fn subject_of(attempt: &Attempt, answer: &Answer) -> Subject {
+    let known = subject(attempt);
+    let agent_version = answer.agent_version.clone().unwrap_or(known.agent_version);
+    Subject { agent_version, ..known }
+}
+
 /// An execution began.
 pub(super) fn execution_began<S: Storage>(storage: &S, attempt: &Attempt, now_ms: u64) -> Result<(), S::Error> {
     let began = What::ExecutionBegan {
@@ -107,11 +123,16 @@ pub(super) fn execution_ended<S: Storage>(
     now_ms: u64,
 ) -> Result<(), S::Error> {
     let read = answer.map(Answer::read);
-    let ending = read.as_ref().map_or_else(Ending::lost, Answer::end_of_work);
+    let ending = read
+        .as_ref()
+        .map_or_else(Ending::lost, |answer| answer.end_of_work(&attempt.agent));
     let lost = ending.error_code == Ending::lost().error_code;
+    let subject = read
+        .as_ref()
+        .map_or_else(|| subject(attempt), |read| subject_of(attempt, read));
     let (hops, usage) = read.map(|read| (read.hops, read.usage)).unwrap_or_default();
     let ended = What::ExecutionEnded {
-        subject: subject(attempt),
+        subject,
         execution: attempt.generation,
         claimed_until_ms: attempt.claimed_until_ms,
         started_at_ms: attempt.started_at_ms.unwrap_or(now_ms),
@@ -140,12 +161,13 @@ pub(super) fn attempt_ended<S: Storage>(
     if attempt.phase == Phase::Running {
         execution_ended(storage, attempt, Some(answer), now_ms)?;
     }
+    let read = Answer::read(answer);
     let ended = What::AttemptEnded {
-        subject: subject(attempt),
+        subject: subject_of(attempt, &read),
         accepted_at_ms: attempt.accepted_at_ms,
         executions: attempt.generation,
         status: answer.status,
-        ending: Answer::read(answer).ending(),
+        ending: read.ending(),
     };
     of(storage, attempt, ended, now_ms)
 }

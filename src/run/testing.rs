@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::attempt::{self, Attempt, StoredAnswer};
-use super::call::{Call, StateSource};
+use super::call::{Behalf, Call, StateSource};
 use super::delivery::Parcel;
 use super::ledger::{Claim, ClaimRequest, Commit, CommitRequest};
 use super::outbox::{self, Batch, Destination};
@@ -182,12 +182,14 @@ pub(super) fn request(key: &str, attempt: u32) -> ClaimRequest {
             agent: "echo".to_owned(),
             input: json!({}),
             state: StateSource::None,
+            conversation: None,
             deadline_ms: DEADLINE_MS,
             follow_handoffs: false,
             tries_max: 1,
             text: None,
             traceparent: "00-1-2-01".to_owned(),
             request_id: "req".to_owned(),
+            behalf: Behalf::default(),
         },
         agent_version: "1.0.0".to_owned(),
         retry: RetryPolicy::default(),

@@ -83,6 +83,17 @@ pub(super) fn is_set<S: Storage>(storage: &S, timer: Timer) -> Result<bool, S::E
     Ok(TIMERS.get(storage, &timer.name())?.is_some())
 }
 
+/// Whether anything is still to be delivered, or to be reported to the operator.
+pub(super) fn any_delivery<S: Storage>(storage: &S) -> Result<bool, S::Error> {
+    for kind in ["deliver/", "report/"] {
+        let first = TIMERS.list(storage, kind, 1)?;
+        if first.iter().any(|(name, _)| name.starts_with(kind)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// When a timer is due, in Unix milliseconds.
 #[cfg(test)]
 pub(super) fn at_ms<S: Storage>(storage: &S, timer: Timer) -> Result<Option<u64>, S::Error> {
@@ -150,6 +161,21 @@ mod tests {
         assert_eq!(take_due(&storage, 50), Ok(Some(Timer::Expire)));
         assert_eq!(take_due(&storage, 50), Ok(None));
         assert!(storage.keys().is_empty());
+    }
+
+    #[test]
+    fn deliveries_are_pending_while_they_have_a_timer() {
+        let storage = MemoryStorage::default();
+        for other in [Timer::Begin(1), Timer::ClaimEnd(1), Timer::Settle, Timer::Export] {
+            set(&storage, other, 1).unwrap();
+        }
+        assert_eq!(any_delivery(&storage), Ok(false));
+        for timer in [Timer::Deliver(Place::notice(7, 2)), Timer::Report(Place::callback(3))] {
+            set(&storage, timer, 1).unwrap();
+            assert_eq!(any_delivery(&storage), Ok(true), "{timer:?}");
+            clear(&storage, timer).unwrap();
+            assert_eq!(any_delivery(&storage), Ok(false), "{timer:?}");
+        }
     }
 
     #[test]

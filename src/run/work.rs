@@ -4,6 +4,7 @@
 
 use super::attempt::{self, Phase};
 use super::call::Call;
+use super::conversing;
 use super::delivery::{self, DeadLetter, Parcel, Place};
 use super::ledger::{conflict_of, kept_for};
 use super::outcome::outdated;
@@ -53,6 +54,9 @@ pub struct Execution {
     pub kept: Option<Box<Kept>>,
     /// How much of its deadline is gone already, in milliseconds: a workflow that goes on has what was left.
     pub used_ms: u64,
+    /// When the run's object took it on, in Unix milliseconds; a call of a workflow with the workflow. Nothing where a Worker
+    /// executes it, which begins at once.
+    pub accepted_at_ms: Option<u64>,
 }
 
 impl Execution {
@@ -147,7 +151,7 @@ pub fn let_go<S: Storage>(storage: &S, ordinal: u32, generation: u32, moment: Mo
 
 fn begin<S: Storage>(storage: &S, ordinal: u32, moment: Moment<'_>) -> Result<Option<Execution>, S::Error> {
     let (attempt, call) = (attempt::get(storage, ordinal)?, attempt::call(storage, ordinal)?);
-    let (Some(mut attempt), Some(call)) = (attempt, call) else {
+    let (Some(mut attempt), Some(mut call)) = (attempt, call) else {
         return Ok(None);
     };
     if attempt.phase != Phase::Accepted {
@@ -163,6 +167,9 @@ fn begin<S: Storage>(storage: &S, ordinal: u32, moment: Moment<'_>) -> Result<Op
         )?;
         return Ok(None);
     }
+    if call.conversation.is_none() {
+        call.conversation = conversing::of(storage)?;
+    }
     let used_ms = match attempt.workflow {
         true => moment.now_ms.saturating_sub(attempt.accepted_at_ms),
         false => 0,
@@ -175,6 +182,7 @@ fn begin<S: Storage>(storage: &S, ordinal: u32, moment: Moment<'_>) -> Result<Op
         kept: kept_for(storage, &call)?,
         call,
         used_ms,
+        accepted_at_ms: Some(attempt.accepted_at_ms),
     }))
 }
 

@@ -28,6 +28,9 @@ pub enum Purpose {
     Callback,
     /// An operator's calls to the gateway: dead letters.
     Operate,
+    /// The gateway's calls to another gateway, which takes them as those of an orchestrator: steps. The record's
+    /// `orchestrator` is the name that `BATON_GATEWAYS` has for that gateway.
+    Call,
 }
 
 /// How a request under this key is signed. The record decides, never the request.
@@ -287,6 +290,13 @@ impl Keyring {
                 && record.validity(now_s) == Validity::Valid
         });
         asked.or_else(|| self.signing_key(orchestrator, Purpose::Register, now_s))
+    }
+
+    /// The records of this orchestrator that have this purpose.
+    #[must_use]
+    pub fn held_by(&self, orchestrator: &str, purpose: Purpose) -> Self {
+        let held = |record: &&KeyRecord| record.orchestrator == orchestrator && record.allows(purpose);
+        Self(self.0.iter().filter(held).cloned().collect())
     }
 
     /// The keys that sign a callback to this orchestrator's receivers: all that are valid now, in the order configured.

@@ -48,6 +48,10 @@ pub const PRECONDITIONS: [&str; 2] = ["if-match", "if-none-match"];
 pub const GENERATION: &str = "baton-generation";
 /// The largest generation: the largest integer of a structured field.
 pub const GENERATION_MAX: u64 = 999_999_999_999_999;
+/// Covered as well wherever it is sent: how many gateways the call went through, one calling the other.
+pub const DEPTH: &str = "baton-depth";
+/// A call goes through at most so many gateways before the one that it ends at: no circle of gateways is longer.
+pub const DEPTH_MAX: u32 = 4;
 
 /// The signature parameters of a profile: each of them must be there, and no other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,9 +105,11 @@ pub fn preconditions(headers: &HeaderMap) -> impl Iterator<Item = &'static str> 
     PRECONDITIONS.into_iter().filter(|name| headers.contains_key(*name))
 }
 
-/// The generation of a lease, where the request names one.
-pub fn generation(headers: &HeaderMap) -> Option<&'static str> {
-    headers.contains_key(GENERATION).then_some(GENERATION)
+/// The fields of a request that are covered wherever they are sent.
+pub fn wherever_sent(headers: &HeaderMap) -> impl Iterator<Item = &'static str> {
+    [GENERATION, DEPTH]
+        .into_iter()
+        .filter(|name| headers.contains_key(*name))
 }
 
 /// Finds the one signature with this tag, and checks sizes, structure, parameters, tag and algorithm.

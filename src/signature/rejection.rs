@@ -76,6 +76,9 @@ pub enum Rejection {
     /// The generation of a lease is none.
     #[error("Baton-Generation must be one whole number from 1 to 999999999999999")]
     Generation,
+    /// The number of gateways that a call went through is none, or too large.
+    #[error("Baton-Depth must be one whole number from 1 to 4: gateways that call each other in a circle end there")]
+    Depth,
     /// Addressed to another origin.
     #[error("the request was addressed to an origin that this gateway does not serve")]
     Authority,
@@ -120,6 +123,7 @@ impl Rejection {
             Self::Replayed => "signature-replayed",
             Self::IdempotencyKey => "idempotency-key-invalid",
             Self::Generation => "generation-invalid",
+            Self::Depth => "depth-invalid",
             Self::Authority => "authority-unknown",
             Self::Path => "path-not-canonical",
             Self::TooManyHeaders => "headers-too-many",
@@ -131,7 +135,7 @@ impl Rejection {
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
-            Self::DuplicateHeader | Self::IdempotencyKey | Self::Generation | Self::Path => 400,
+            Self::DuplicateHeader | Self::IdempotencyKey | Self::Generation | Self::Depth | Self::Path => 400,
             Self::KeyNotAllowed => 403,
             Self::ContentEncoding => 415,
             Self::Authority => 421,

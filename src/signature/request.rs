@@ -6,7 +6,7 @@ use super::base::{BaseError, Component, RequestView, Subject};
 use super::digest;
 use super::keys::KeyRecord;
 use super::profile::{
-    ALGORITHM, IDEMPOTENCY_KEY, REQUEST_TAG, WINDOW_MAX_S, generation, preconditions, required_components,
+    ALGORITHM, IDEMPOTENCY_KEY, REQUEST_TAG, WINDOW_MAX_S, preconditions, required_components, wherever_sent,
 };
 use super::rejection::Rejection;
 use super::response::{Binding, insert, integer, sign, string, verify_response};
@@ -41,7 +41,7 @@ impl Sent {
 
 /// Signs a request by `baton-request-v1`: adds `Content-Digest` where there is a body, `Signature-Input` and
 /// `Signature`. The URI must be absolute; a body needs a `Content-Type`; `Idempotency-Key`, `If-Match`,
-/// `If-None-Match` and `Baton-Generation` are covered where they are there.
+/// `If-None-Match`, `Baton-Generation` and `Baton-Depth` are covered where they are there.
 ///
 /// # Errors
 /// When something that must be covered is missing.
@@ -55,7 +55,7 @@ pub fn sign_request(request: &mut http::Request<Vec<u8>>, key: &KeyRecord, stamp
     let with_key = request.headers().contains_key(IDEMPOTENCY_KEY);
     let components: Vec<_> = required_components(with_body, with_key)
         .chain(preconditions(request.headers()))
-        .chain(generation(request.headers()))
+        .chain(wherever_sent(request.headers()))
         .map(Component::own)
         .collect();
     let parameters: Parameters = vec![

@@ -10,8 +10,8 @@ use super::base::{Component, RequestView, Subject, signature_base};
 use super::keys::{KeyRecord, Keyring, Purpose, Scheme, Secret, Validity};
 use super::origins::Origins;
 use super::profile::{
-    self, GENERATION, GENERATION_MAX, HEADERS_MAX, IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_MAX_BYTES, REQUEST_TAG, SKEW_MAX_S,
-    WINDOW_MAX_S, required_components,
+    self, DEPTH, DEPTH_MAX, GENERATION, GENERATION_MAX, HEADERS_MAX, IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_MAX_BYTES,
+    REQUEST_TAG, SKEW_MAX_S, WINDOW_MAX_S, required_components,
 };
 use super::rejection::Rejection;
 use super::response::Binding;
@@ -48,6 +48,7 @@ pub struct Verified {
     nonce_expires_at_s: Option<u64>,
     idempotency_key: Option<String>,
     generation: Option<u64>,
+    depth: u32,
     pub(super) binding: Binding,
     pub(super) secret: Secret,
 }
@@ -83,6 +84,12 @@ impl Verified {
     #[must_use]
     pub const fn generation(&self) -> Option<u64> {
         self.generation
+    }
+
+    /// How many gateways the call went through before this one: 0 to [`DEPTH_MAX`].
+    #[must_use]
+    pub const fn depth(&self) -> u32 {
+        self.depth
     }
 
     /// Checks that the key may invoke this agent.
@@ -154,7 +161,8 @@ fn verify_signature(request: &RequestView<'_>, body: &[u8], policy: &Policy<'_>)
     })?;
     check_digest(request.headers, body)?;
     let idempotency_key = idempotency_key(request.headers, policy.idempotency)?;
-    let generation = generation(request.headers)?;
+    let generation = number(request.headers, GENERATION, GENERATION_MAX, Rejection::Generation)?;
+    let depth = number(request.headers, DEPTH, DEPTH_MAX.into(), Rejection::Depth)?;
     Ok(Verified {
         key_id: key.id.clone(),
         orchestrator: key.orchestrator.clone(),
@@ -164,6 +172,7 @@ fn verify_signature(request: &RequestView<'_>, body: &[u8], policy: &Policy<'_>)
         nonce_expires_at_s: Some(expires + SKEW_MAX_S + 1),
         idempotency_key,
         generation,
+        depth: depth.and_then(|depth| depth.try_into().ok()).unwrap_or(0),
         binding: Binding::of(request),
         secret: key.secret.clone(),
     })
@@ -190,6 +199,7 @@ fn verify_webhook(request: &RequestView<'_>, body: &[u8], policy: &Policy<'_>) -
         nonce_expires_at_s: None,
         idempotency_key: Some(delivery.id.to_owned()),
         generation: None,
+        depth: 0,
         binding: Binding::of(request),
         secret,
     })
@@ -221,7 +231,7 @@ fn check_coverage(
     let covered = |name: &str| components.contains(&Component::own(name));
     if !required_components(with_body, idempotency)
         .chain(preconditions)
-        .chain(profile::generation(headers))
+        .chain(profile::wherever_sent(headers))
         .all(covered)
     {
         return Err(Rejection::Coverage);
@@ -278,12 +288,13 @@ fn idempotency_key(headers: &HeaderMap, required: bool) -> Result<Option<String>
     }
 }
 
-fn generation(headers: &HeaderMap) -> Result<Option<u64>, Rejection> {
-    let Some(field) = profile::single(headers, GENERATION)? else {
+/// The number that a header field is, from 1 to this one.
+fn number(headers: &HeaderMap, name: &str, max: u64, otherwise: Rejection) -> Result<Option<u64>, Rejection> {
+    let Some(field) = profile::single(headers, name)? else {
         return Ok(None);
     };
     let number: Option<u64> = field.parse().ok();
     // In one spelling alone: no sign, and no zeros before it.
-    let number = number.filter(|number| (1..=GENERATION_MAX).contains(number) && number.to_string() == field);
-    number.map(Some).ok_or(Rejection::Generation)
+    let number = number.filter(|number| (1..=max).contains(number) && number.to_string() == field);
+    number.map(Some).ok_or(otherwise)
 }

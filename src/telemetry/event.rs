@@ -211,6 +211,9 @@ pub struct Usage {
     /// Tokens that the models wrote.
     #[serde(default)]
     pub output_tokens: Option<u64>,
+    /// What they cost, in millionths of the operator's unit of currency.
+    #[serde(default)]
+    pub cost_micros: Option<u64>,
 }
 
 impl What {

@@ -42,13 +42,12 @@ fn telemetry_url<'c>(config: &'c Config, orchestrator: &str) -> Option<&'c str> 
     known.telemetry_url.as_deref()
 }
 
-/// How many items of a request an event takes, at most. Rows of the history take none: they all go in one.
+/// How many items of a request an event takes: a row of the history, or spans, or a log record.
 #[must_use]
 pub fn items_in(destination: &str, event: &Event) -> usize {
     match destination {
-        HISTORY => 0,
-        // Executions are counted together.
-        METRICS | LOGS => 1,
+        // Executions are counted together: an event adds to few points.
+        HISTORY | METRICS | LOGS => 1,
         _ => spans_of(event).len(),
     }
 }

@@ -49,6 +49,8 @@ pub const EXECUTION: &str = "baton.execution";
 pub const ROUTE: &str = "baton.route";
 /// How it ended.
 pub const OUTCOME: &str = "baton.outcome";
+/// What the models cost, in millionths of the operator's unit of currency.
+pub const COST_MICROS: &str = "baton.cost_micros";
 /// Whether nobody waited for the answer in the request.
 pub const BACKGROUND: &str = "baton.background";
 /// A handoff's id.

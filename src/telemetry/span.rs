@@ -250,11 +250,12 @@ impl Teller<'_> {
             } else {
                 span.attributes.extend(attributes_of_subject(subject));
                 span.attributes.push((names::OUTCOME, ending.outcome.as_str().into()));
-                let tokens = [
+                let counts = [
                     (names::GENAI_INPUT_TOKENS, usage.input_tokens),
                     (names::GENAI_OUTPUT_TOKENS, usage.output_tokens),
+                    (names::COST_MICROS, usage.cost_micros),
                 ];
-                let known = tokens
+                let known = counts
                     .into_iter()
                     .filter_map(|(name, count)| Some((name, Value::Number(count?))));
                 span.attributes.extend(known);

@@ -27,6 +27,7 @@ schemas![
     "callback",
     "challenge",
     "challenge-answer",
+    "conversation",
     "dead-letters",
     "discovery",
     "executions",

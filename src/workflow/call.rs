@@ -102,10 +102,13 @@ impl Running<'_> {
             notifications: agent.notifications.clone(),
             input: input.clone(),
             fingerprint: fingerprint.to_owned(),
+            conversation: call.conversation.clone(),
+            accepted_at_ms: self.execution.accepted_at_ms,
             deadline_ms: agent.deadline_ms.min(left_ms),
             traceparent: span.map_or_else(|| self.span.to_owned(), |span| span.traceparent()),
             parent_span: own.map(|own| own.span_id().to_owned()),
             request_id: call.request_id.clone(),
+            behalf: call.behalf.clone(),
         }
     }
 

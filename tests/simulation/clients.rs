@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use baton::manifest::{Notification, RetryPolicy};
 use baton::run::RunName;
-use baton::run::call::{Call, StateSource};
+use baton::run::call::{Behalf, Call, StateSource};
 use baton::run::delivery::{DeliveryState, Resend};
 use baton::run::handoff::{HandOffRequest, Handed, HandedOff, Handoff};
 use baton::run::ledger::{Claim, ClaimRequest};
@@ -98,6 +98,7 @@ impl Clients {
                     call,
                     kept,
                     used_ms: 0,
+                    accepted_at_ms: None,
                 };
                 let job = Job::new(claimant, incarnation, execution, now_ms + hold_ms);
                 world.workers.push(job);
@@ -135,12 +136,14 @@ impl Clients {
                 agent: "a".into(),
                 input: Value::Null,
                 state,
+                conversation: None,
                 deadline_ms: DEADLINE_MS,
                 follow_handoffs: false,
                 tries_max: 1,
                 text: None,
                 traceparent: String::new(),
                 request_id: String::new(),
+                behalf: Behalf::default(),
             },
             agent_version: "1".into(),
             retry: RetryPolicy {

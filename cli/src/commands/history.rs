@@ -134,6 +134,7 @@ fn summary(body: &Value, style: Style) -> String {
          fallback    {}\n\
          duration    p50 {} ms  p95 {} ms  p99 {} ms\n\
          tokens      {} read, {} written\n\
+         cost        {}\n\
          attempts    {} ended, {} of them after more than one execution\n",
         style.heading(&text(&body["agent"])),
         moment(&window["from_ms"]).unwrap_or_default(),
@@ -152,8 +153,18 @@ fn summary(body: &Value, style: Style) -> String {
         count(&duration["p99"]),
         count(&tokens["input"]),
         count(&tokens["output"]),
+        cost(&body["cost_micros"]),
         count(&body["attempts"]["count"]),
         count(&body["attempts"]["retried"]),
+    )
+}
+
+/// A cost in units of the operator's currency, with all of its decimals: `-` where it is unknown.
+fn cost(micros: &Value) -> String {
+    const MILLION: u64 = 1_000_000;
+    micros.as_u64().map_or_else(
+        || "-".to_owned(),
+        |micros| format!("{}.{:06}", micros / MILLION, micros % MILLION),
     )
 }
 
@@ -211,7 +222,7 @@ mod tests {
         let body = json!({"agent": "triage", "window": {"from_ms": 0, "to_ms": 1_764_000_010_000_u64}, "count": 4, "running": 1,
             "outcomes": {"completed": 2, "handed_off": 1, "failed": 1, "cancelled": 0, "lost": 0},
             "success_rate": 0.75, "error_rate": 0.25, "fallback_share": null,
-            "duration_ms": {"p50": 5, "p95": 9, "p99": 9}, "tokens": {"input": null, "output": null},
+            "duration_ms": {"p50": 5, "p95": 9, "p99": 9}, "tokens": {"input": null, "output": null}, "cost_micros": null,
             "attempts": {"count": 3, "retried": 1}});
         let shown = summary(&body, Style::plain());
         for line in [
@@ -219,8 +230,11 @@ mod tests {
             "success     75.0 %  (2 completed, 1 handed off)",
             "fallback    -",
             "tokens      - read, - written",
+            "cost        -",
         ] {
             assert!(shown.contains(line), "{shown}");
         }
+        assert_eq!(cost(&json!(12_000_050)), "12.000050");
+        assert_eq!(cost(&json!(0)), "0.000000");
     }
 }

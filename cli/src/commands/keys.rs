@@ -78,6 +78,7 @@ fn default_id(orchestrator: &str, purposes: &[Purpose], suffix: &str) -> String 
         [Purpose::Register] => "register",
         [Purpose::Callback] => "callback",
         [Purpose::Operate] => "operate",
+        [Purpose::Call] => "call",
         _ => "invoke",
     };
     format!("{orchestrator}-{purpose}-{suffix}")
@@ -173,6 +174,10 @@ mod tests {
         check(&["--agents", "a,,b"], "not empty strings");
         check(&["--purpose", "callback"], r#""id":"reference-callback-abc""#);
         check(&["--purpose", "operate"], r#""id":"reference-operate-abc""#);
+        check(
+            &["--purpose", "call", "--orchestrator", "east"],
+            r#""id":"east-call-abc","orchestrator":"east","purposes":["call"]"#,
+        );
         check(&["--purpose", "invoke,callback"], "stands beside another purpose");
     }
 

@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod api_keys;
 pub mod completions;
+pub mod conversation;
 pub mod dead_letters;
 pub mod discover;
 pub mod doctor;

@@ -168,6 +168,10 @@ new_sqlite_classes = ["ClientObject"]
 [[migrations]]
 tag = "v3"
 new_sqlite_classes = ["OverridesObject"]
+
+[[migrations]]
+tag = "v4"
+new_sqlite_classes = ["ConversationObject"]
 [[d1_databases]]
 binding = "HISTORY"
 [ai]
@@ -186,6 +190,10 @@ class_name = "ClientObject"
 [[env.staging.durable_objects.bindings]]
 name = "OVERRIDES_WRITER"
 class_name = "OverridesObject"
+
+[[env.staging.durable_objects.bindings]]
+name = "CONVERSATIONS"
+class_name = "ConversationObject"
 [[env.staging.d1_databases]]
 binding = "HISTORY"
 database_name = "history-staging"
@@ -271,7 +279,7 @@ id = "0f"
             ),
             &[(Error, "none creates the class ClientObject with SQLite")],
         );
-        let own = "[[env.staging.migrations]]\ntag = \"v1\"\nnew_sqlite_classes = [\"RunObject\", \"LinkObject\", \"ClientObject\", \"OverridesObject\"]\n[env.production]";
+        let own = "[[env.staging.migrations]]\ntag = \"v1\"\nnew_sqlite_classes = [\"RunObject\", \"LinkObject\", \"ClientObject\", \"OverridesObject\", \"ConversationObject\"]\n[env.production]";
         found(
             check_migrations,
             ("[env.production]", own),

@@ -55,6 +55,16 @@ pub fn check(place: &str, expected: &Expected<'_>) -> Vec<Finding> {
             );
         }
     }
+    for gateway in config.connections.gateways() {
+        let without = (Severity::Error, "agents that call it fail with call-not-allowed");
+        findings.extend(check_need(
+            place,
+            &config.keyring,
+            (Some(gateway), Purpose::Call),
+            now_s,
+            without,
+        ));
+    }
     let without = (Severity::Warning, "nobody can look at dead letters or make API keys");
     findings.extend(check_need(
         place,
@@ -156,6 +166,16 @@ fn check_record(place: &str, record: &KeyRecord, expected: &Expected<'_>) -> Vec
             &place,
             format!(
                 "`{}` is not in BATON_ORCHESTRATORS: the key is never used",
+                record.orchestrator
+            ),
+            "correct one of the two, or remove the key",
+        ));
+    }
+    if record.allows(Purpose::Call) && config.connections.gateway(&record.orchestrator).is_none() {
+        findings.push(Finding::warning(
+            &place,
+            format!(
+                "`{}` is not in BATON_GATEWAYS: the key is never used",
                 record.orchestrator
             ),
             "correct one of the two, or remove the key",
@@ -298,6 +318,39 @@ mod tests {
         let mut rotated = keys(json!({"not_after": NOW_S + 10}));
         rotated.push(record(5, "invoke", json!({"id": "next", "not_before": NOW_S + 5})));
         found_in("staging", ACME, &rotated, &[]);
+    }
+
+    #[test]
+    fn other_gateways_are_called_with_keys_of_their_own() {
+        let found = |keys: &[Value], expected: &[(Severity, &str)]| {
+            let json = json!(keys).to_string();
+            let config = Config::read(|name| match name {
+                "BATON_KEYS" => Some(json.clone()),
+                "BATON_ORIGINS" => Some("https://agents.acme.dev".to_owned()),
+                "BATON_GATEWAYS" => Some(r#"{"east": "https://agents.east.dev"}"#.to_owned()),
+                _ => None,
+            });
+            let expected_of = Expected {
+                config: &config.expect("a configuration"),
+                team: None,
+                development: &Keyring::default(),
+                now_s: NOW_S,
+            };
+            assert_found(&check("BATON_KEYS", &expected_of), expected);
+        };
+        let operate = record(4, "operate", json!({}));
+        let call = |gateway: &str| record(5, "call", json!({"id": "c", "orchestrator": gateway}));
+        found(&[operate.clone(), call("east")], &[]);
+        found(
+            &[operate.clone(), call("west")],
+            &[
+                (
+                    Error,
+                    "`east` has no key of the purpose `call`: agents that call it fail with call-not-allowed: `baton keys new --purpose call --orchestrator east",
+                ),
+                (Warning, "c: `west` is not in BATON_GATEWAYS"),
+            ],
+        );
     }
 
     #[test]

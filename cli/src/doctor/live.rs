@@ -222,11 +222,11 @@ mod tests {
         discovered(|_| (), &[]);
         discovered(
             |document| document["agents"][0]["version"] = "0.9.0".into(),
-            &[(Warning, "prioritize is 0.9.0 there and 1.")],
+            &[(Warning, "front-desk is 0.9.0 there and 1.")],
         );
         discovered(
             |document| document["agents"][0]["id"] = "new".into(),
-            &[(Warning, "prioritize is not there; new is only there")],
+            &[(Warning, "front-desk is not there; new is only there")],
         );
         discovered(
             |document| document["agents"][0]["title"] = "T".into(),

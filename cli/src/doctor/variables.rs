@@ -283,10 +283,7 @@ BATON_ORCHESTRATORS = '[{"id":"acme","url":"https://plans.acme.dev"}]'
         );
         found(
             ("BATON_ORIGINS =", "BATON_ORIGIN = \"a\"\nBATON_ORIGINS ="),
-            &[(
-                Warning,
-                "reads BATON_CORS_ORIGINS, BATON_ENVIRONMENT, BATON_HISTORY_DAYS",
-            )],
+            &[(Warning, "reads BATON_CORS_ORIGINS, BATON_ENVIRONMENT, BATON_GATEWAYS")],
         );
         found(
             ("BATON_ORIGINS =", "BATON_RUN_RETENTION_S = 60\nBATON_ORIGINS ="),

@@ -74,7 +74,7 @@ impl Evidence<'_> {
         let preconditions = profile::preconditions(self.headers).filter(|_| self.preconditions);
         required_components(with_body, idempotency)
             .chain(preconditions)
-            .chain(profile::generation(self.headers))
+            .chain(profile::wherever_sent(self.headers))
             .map(Component::own)
             .collect()
     }

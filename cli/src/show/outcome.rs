@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::retry;
+use super::{retry, stand_ins};
 use crate::output::{Exit, Style, printable, text};
 
 /// How a command ends that shows this outcome; none if it is no outcome.
@@ -34,7 +34,8 @@ pub fn describe(outcome: &Value, replayed: bool, style: Style) -> String {
         text(&outcome["attempt"]),
         text(&outcome["usage"]["duration_ms"]),
     );
-    for hop in outcome["hops"].as_array().into_iter().flatten() {
+    let hops = outcome["hops"].as_array().into_iter().flatten();
+    for hop in hops.filter(|hop| hop["error"].is_null()) {
         let _ = writeln!(out, "{} handed on: {}", text(&hop["agent"]), text(&hop["reason"]));
     }
     let error = &outcome["error"];
@@ -69,6 +70,7 @@ pub fn describe(outcome: &Value, replayed: bool, style: Style) -> String {
             text(&outcome["state_digest"])
         );
     }
+    out.push_str(&stand_ins::describe(outcome));
     if replayed {
         let _ = writeln!(out, "stored answer: this step had run before, nothing ran again");
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::{outcome, retry};
+use super::{outcome, retry, stand_ins};
 use crate::output::{Exit, Style, printable, text};
 
 /// The answer in lines.
@@ -29,9 +29,6 @@ pub fn describe(answer: &Value, style: Style) -> String {
         let output = printable(&format!("{output:#}"));
         let _ = writeln!(out, "{}\n{output}", style.heading("output"));
     }
-    if answer["stand_in"] == true {
-        out.push_str("a static answer, written in the agent's manifest, stands in\n");
-    }
     let _ = writeln!(out, "route: {}", route(&answer["route"], style));
     let choice = &answer["choice"];
     if choice.is_object() {
@@ -43,15 +40,7 @@ pub fn describe(answer: &Value, style: Style) -> String {
             text(&choice["reason"])
         );
     }
-    for failed in answer["failed"].as_array().into_iter().flatten() {
-        let _ = writeln!(
-            out,
-            "tried before: {} ({}: {})",
-            text(&failed["agent"]),
-            text(&failed["code"]),
-            text(&failed["message"])
-        );
-    }
+    out.push_str(&stand_ins::describe(answer));
     if answer["trace"]["traceparent"].is_string() {
         let _ = writeln!(out, "trace {}", text(&answer["trace"]["traceparent"]));
     }

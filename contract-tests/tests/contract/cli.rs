@@ -6,7 +6,8 @@ use std::process::Command;
 use contract_tests::command_line::Run;
 use contract_tests::environment::Environment;
 use contract_tests::folder::Folder;
-use contract_tests::gateway::shared;
+use contract_tests::gateway::{Gateway, shared};
+use contract_tests::keys::Key;
 use contract_tests::outside::fresh;
 use contract_tests::schemas::assert_fits;
 use serde_json::Value;
@@ -15,11 +16,16 @@ use crate::support::key;
 
 /// Runs `baton` in an empty folder of its own, with the gateway and a key file from the environment.
 fn baton(folder: &Folder, key_id: &str, arguments: &[&str]) -> Run {
-    let key_file = folder.write("key.json", key(key_id).record().to_string());
+    baton_at(&shared(), folder, key(key_id), arguments)
+}
+
+/// The same with another gateway.
+pub fn baton_at(gateway: &Gateway, folder: &Folder, key: &Key, arguments: &[&str]) -> Run {
+    let key_file = folder.write("key.json", key.record().to_string());
     let mut command = Command::new(&Environment::get().cli);
     command
         .args(arguments)
-        .env("BATON_GATEWAY", shared().origin())
+        .env("BATON_GATEWAY", gateway.origin())
         .env("BATON_KEY_FILE", key_file);
     Run::of(&mut command, folder.path())
 }

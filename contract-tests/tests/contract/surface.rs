@@ -244,6 +244,8 @@ fn every_endpoint_of_the_manifest_exists() {
             "{letter}",
             "{orchestrator}",
             "{version}",
+            "{conversation}",
+            "{owner}",
         ] {
             path = path.replace(parameter, "one%20of%2Fthem");
         }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::super::Failure;
 use super::super::call::{AGAIN_MS, asked_to_wait_ms, is_passing};
 use crate::json::parse_strict;
-use crate::manifest::{HttpConfig, HttpTemplates, JSON_DEPTH_MAX, StatusRule};
+use crate::manifest::{Exchange, HttpTemplates, JSON_DEPTH_MAX, StatusRule};
 
 /// An answer as it came.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct Answer {
 }
 
 /// Whether an answer of this status makes the agent fail.
-pub(super) fn is_failure(config: &HttpConfig, status: u16) -> bool {
+pub(super) fn is_failure(config: &Exchange, status: u16) -> bool {
     match config.statuses.get(&status.to_string()) {
         Some(StatusRule::Output(_)) => false,
         Some(StatusRule::Failure(_)) => true,
@@ -32,7 +32,7 @@ pub(super) fn is_failure(config: &HttpConfig, status: u16) -> bool {
 /// # Errors
 /// The failure that it means. It says the status, and nothing of the body: that may repeat what was sent.
 pub(super) fn output(
-    config: &HttpConfig,
+    config: &Exchange,
     templates: &HttpTemplates,
     answer: Answer,
     (input, state): (&Value, Option<&Value>),
@@ -58,7 +58,7 @@ pub(super) fn output(
         .map_err(|error| Failure::terminal("http-answer-unfit", format!("the answer lacks something: {error}")))
 }
 
-fn failure(config: &HttpConfig, answer: &Answer) -> Failure {
+fn failure(config: &Exchange, answer: &Answer) -> Failure {
     if let Some(StatusRule::Failure(declared)) = config.statuses.get(&answer.status.to_string()) {
         return match declared.retry_after_ms {
             Some(ms) => Failure::retryable(&declared.code, &declared.message, ms),
@@ -81,10 +81,10 @@ fn failure(config: &HttpConfig, answer: &Answer) -> Failure {
 }
 
 /// The body as JSON where it says so, as text otherwise, and null where there is none.
-fn read(answer: &Answer, config: &HttpConfig) -> Result<Value, Failure> {
+fn read(answer: &Answer, config: &Exchange) -> Result<Value, Failure> {
     let Some(body) = &answer.body else {
         let max = config.response_max_bytes;
-        let message = format!("the answer has more than {max} bytes, which is the most (http.response_max_bytes)");
+        let message = format!("the answer has more than {max} bytes, which is the most (response_max_bytes)");
         return Err(Failure::terminal("http-answer-too-large", message));
     };
     if body.is_empty() {

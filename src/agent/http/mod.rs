@@ -1,4 +1,5 @@
-//! Kind `http`: one call of somebody else's HTTP API, as the manifest declares it.
+//! One call of somebody else's HTTP API, as the manifest declares it: all of kind `http`, and a bound Worker's part of kind
+//! `service`.
 //!
 //! What the input says stays where the manifest puts it: within a segment of the path, a field of the query, the value of a
 //! header field, or a value in the body. It cannot change the origin or the path's structure, and cannot name a secret.
@@ -12,25 +13,47 @@ use serde_json::Value;
 
 use self::answer::Answer;
 use super::call::{AGAIN_MS, Call, Missed, asked_to_wait_ms, is_passing, not_allowed};
+use super::outside::Destination;
 use super::{Context, Failure, Stop, misconfigured};
-use crate::manifest::HttpConfig;
+use crate::manifest::{Exchange, HttpConfig};
 
 pub(super) async fn run(agent: &str, config: &HttpConfig, input: &Value, context: &Context<'_>) -> Result<Value, Stop> {
+    let connections = context.host.outside().connections();
+    let origin = connections.origin(&config.origin);
+    let origin = origin.map_err(|reason| not_allowed(&reason))?;
+    let side = Side {
+        to: Destination::Origin(&origin),
+        breaker: format!("http {agent}"),
+    };
+    exchange(&config.exchange, &side, input, context).await
+}
+
+/// The other side of a call.
+pub(super) struct Side<'a> {
+    /// Where it is.
+    pub(super) to: Destination<'a>,
+    /// Whose breaker is asked.
+    pub(super) breaker: String,
+}
+
+/// Asks the other side, and makes the output of its answer.
+pub(super) async fn exchange(
+    config: &Exchange,
+    side: &Side<'_>,
+    input: &Value,
+    context: &Context<'_>,
+) -> Result<Value, Stop> {
     let templates = config.templates().map_err(|error| misconfigured(&error.reason))?;
     let connections = context.host.outside().connections();
-    let origin = connections
-        .origin(&config.origin)
-        .map_err(|reason| not_allowed(&reason))?;
-    let request = request::make(config, templates, &origin, (input, context.state), connections)?;
-    let answer = exchange(agent, config, &origin, &request, context).await?;
+    let request = request::make(config, templates, side.to.base(), (input, context.state), connections)?;
+    let answer = ask(config, side, &request, context).await?;
     Ok(answer::output(config, templates, answer, (input, context.state))?)
 }
 
 /// Makes the call, again where that may help.
-async fn exchange(
-    agent: &str,
-    config: &HttpConfig,
-    origin: &str,
+async fn ask(
+    config: &Exchange,
+    side: &Side<'_>,
     request: &http::Request<Vec<u8>>,
     context: &Context<'_>,
 ) -> Result<Answer, Failure> {
@@ -39,8 +62,8 @@ async fn exchange(
         let left_ms = context.deadline_at_ms.saturating_sub(context.host.now_ms());
         let call = Call {
             context,
-            origin,
-            breaker: format!("http {agent}"),
+            to: side.to,
+            breaker: side.breaker.clone(),
             silence_max_ms: config.timeout_ms.min(left_ms),
             whole_max_ms: config.timeout_ms.min(left_ms),
             wait_max_ms: left_ms,
@@ -70,7 +93,7 @@ async fn exchange(
     }
 }
 
-fn failure(missed: &Missed, config: &HttpConfig) -> Failure {
+fn failure(missed: &Missed, config: &Exchange) -> Failure {
     match missed {
         Missed::NotAllowed(reason) => not_allowed(reason),
         Missed::BreakerOpen => Failure::retryable(

@@ -7,13 +7,13 @@ use super::super::call::not_allowed;
 use super::super::{Failure, misconfigured};
 use crate::connections::Connections;
 use crate::gateway::segment;
-use crate::manifest::{self, HttpConfig, HttpTemplates, RenderError, Template};
+use crate::manifest::{self, Exchange, HttpTemplates, RenderError, Template};
 
 /// Makes the request for an input.
 pub(super) fn make(
-    config: &HttpConfig,
+    config: &Exchange,
     templates: &HttpTemplates,
-    origin: &str,
+    base: &str,
     values: (&Value, Option<&Value>),
     connections: &Connections,
 ) -> Result<http::Request<Vec<u8>>, Failure> {
@@ -21,7 +21,7 @@ pub(super) fn make(
         let (input, state) = values;
         template.render(input, state).map_err(|error| unfit(&error))
     };
-    let mut url = origin.to_owned();
+    let mut url = base.to_owned();
     for template in &templates.path {
         let text = text_of(&render(template)?);
         // A URL parser would take these for steps up the path, also percent-encoded.

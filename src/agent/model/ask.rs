@@ -1,6 +1,7 @@
 //! One request to one model: sent again while its provider is busy, read as it comes.
 
 use super::super::call::{AGAIN_MS, Call, Missed, asked_to_wait_ms, is_passing, not_allowed};
+use super::super::outside::Destination;
 use super::super::{Context, Failure, Incoming, misconfigured};
 use super::wire::{self, Ask, Reply, word};
 use crate::connections::Provider;
@@ -44,7 +45,7 @@ pub(super) async fn ask(
         let left_ms = context.deadline_at_ms.saturating_sub(context.host.now_ms());
         let call = Call {
             context,
-            origin: &provider.origin,
+            to: Destination::Origin(&provider.origin),
             breaker: format!("model {}", provider.origin),
             silence_max_ms: config.timeout_ms.min(left_ms),
             whole_max_ms: left_ms,

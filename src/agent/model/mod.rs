@@ -27,7 +27,8 @@ use self::wire::{Ask, End, Tool, Turn};
 use super::call::AGAIN_MAX_MS;
 use super::{Context, Failure, Retry, Spent, Stop, misconfigured};
 use crate::connections::Provider;
-use crate::manifest::{AgentManifest, ModelConfig, RenderError, Role, Template};
+use crate::conversation::History;
+use crate::manifest::{AgentManifest, ModelConfig, ModelTemplates, RenderError, Role, Template};
 
 /// A model uses at most this many tools in one answer.
 pub const CALLS_MAX: usize = 16;
@@ -38,14 +39,13 @@ pub(super) async fn run(
     input: &Value,
     context: &Context<'_>,
 ) -> Result<Value, Stop> {
-    let templates = config.templates(context.team.prompt(&agent.id));
-    let templates = templates.map_err(|error| misconfigured(&error.reason))?;
-    let render = |template: &Template| {
-        let rendered = template.render(input, context.state).map_err(|error| unfit(&error))?;
-        Ok::<_, Failure>(rendered.as_str().unwrap_or_default().to_owned())
-    };
+    let templates = templates(agent, config, context)?;
+    let render = |template: &Template| render(template, input, context);
     let mut turns = Vec::new();
-    for (role, template) in &templates.messages {
+    for (place, (role, template)) in templates.messages.iter().enumerate() {
+        if place + 1 == templates.messages.len() {
+            turns.extend(remembered(context.history));
+        }
         let text = render(template)?;
         turns.push(match role {
             Role::User => Turn::User(text),
@@ -82,6 +82,45 @@ pub(super) async fn run(
         failure = Some(more_telling(failure, failed));
     }
     Err(failure.unwrap_or_else(|| not_configured(&config.provider)).into())
+}
+
+/// What is said to the model last: the message that the conversation keeps.
+pub(super) fn said(
+    agent: &AgentManifest,
+    config: &ModelConfig,
+    input: &Value,
+    context: &Context<'_>,
+) -> Result<String, Failure> {
+    let last = templates(agent, config, context)?.messages.last();
+    last.map_or(Ok(String::new()), |(_, template)| render(template, input, context))
+}
+
+fn templates<'a>(
+    agent: &AgentManifest,
+    config: &'a ModelConfig,
+    context: &Context<'_>,
+) -> Result<&'a ModelTemplates, Failure> {
+    let templates = config.templates(context.team.prompt(&agent.id));
+    templates.map_err(|error| misconfigured(&error.reason))
+}
+
+fn render(template: &Template, input: &Value, context: &Context<'_>) -> Result<String, Failure> {
+    let rendered = template.render(input, context.state).map_err(|error| unfit(&error))?;
+    Ok(rendered.as_str().unwrap_or_default().to_owned())
+}
+
+/// What was said before. A summary is made of what customers wrote, so it is a message and no instruction.
+fn remembered(history: &History) -> impl Iterator<Item = Turn> + '_ {
+    let summary = history.summary.as_ref();
+    let summary = summary.map(|text| Turn::User(format!("A summary of what was said before:\n{text}")));
+    let turns = history.turns.iter().flat_map(|turn| {
+        let answer = Turn::Assistant {
+            text: turn.answer(),
+            calls: Vec::new(),
+        };
+        [Turn::User(turn.said.clone()), answer]
+    });
+    summary.into_iter().chain(turns)
 }
 
 /// What is said, over all models that take part.
@@ -132,6 +171,7 @@ impl Conversation<'_> {
                 model: model.to_owned(),
                 input_tokens: reply.input_tokens,
                 output_tokens: reply.output_tokens,
+                cost_micros: provider.cost_micros(model, reply.input_tokens, reply.output_tokens),
             });
             match reply.end {
                 Some(End::Cut) => {

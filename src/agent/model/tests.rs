@@ -30,7 +30,8 @@ fn agent(id: &str, model: Value, changes: Value) -> AgentManifest {
 
 fn outside(replies: Vec<Reply>) -> FakeOutside {
     let models = r#"{
-        "chat": {"api": "openai-chat", "base_url": "https://models.example.com/v1", "key": "KEY"},
+        "chat": {"api": "openai-chat", "base_url": "https://models.example.com/v1", "key": "KEY",
+                 "prices": {"small": {"input": 0.1, "output": 1}}},
         "openai": {"key": "KEY"},
         "anthropic": {"key": "KEY"}
     }"#;
@@ -120,6 +121,25 @@ fn chat_events(deltas: &[Value], finish: &str) -> Vec<Value> {
     events
 }
 
+#[test]
+fn each_answer_costs_and_a_model_without_a_price_leaves_the_cost_unknown() {
+    let bad = || says("");
+    let check = |replies: Vec<Reply>, model: Value, expected: Option<u64>| {
+        let ran = ask(
+            &outside(replies),
+            model,
+            json!({"output": {"type": "string", "minLength": 1}}),
+        );
+        assert_eq!(ran.journal.take_spent().unwrap().cost_micros, expected);
+    };
+    // 11 tokens at 0.1 and 3 at 1 are 4.1 millionths, and 5 as they are told.
+    check(vec![says("Hi")], json!({}), Some(5));
+    check(vec![bad(), says("Hi")], json!({}), Some(10));
+    check(vec![says("Hi")], json!({"model": "large"}), None);
+    let fallback = json!({"fallback_models": [{"provider": "chat", "model": "large"}]});
+    check(vec![bad(), bad(), says("Hi")], fallback, None);
+}
+
 fn says(text: &str) -> Reply {
     stream(&chat_events(&[json!({"content": text})], "stop"))
 }
@@ -151,6 +171,7 @@ fn a_model_is_asked_and_answers() {
         model: "small".into(),
         input_tokens: 11,
         output_tokens: 3,
+        cost_micros: Some(5),
     };
     assert_eq!(ran.journal.take_spent(), Some(spent));
     assert_eq!(

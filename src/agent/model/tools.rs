@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::super::{Context, Failure, Journal, LocalBoxFuture, Stop, execute};
 use super::wire::{ToolCall, ToolResult};
+use crate::conversation::History;
 use crate::invocation::before;
 use crate::json::parse_strict;
 use crate::manifest::{AgentManifest, JSON_DEPTH_MAX, ModelConfig};
@@ -45,6 +46,7 @@ async fn answer(agent: &AgentManifest, arguments: &str, context: &Context<'_>) -
         agent: &agent.id,
         deadline_at_ms,
         state: None,
+        history: History::none(),
         journal: &journal,
         ..*context
     };

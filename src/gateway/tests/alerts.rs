@@ -5,6 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::*;
 use crate::alert;
+use crate::config::Orchestrator;
 use crate::run::delivery::Sent as Told;
 use crate::telemetry::history::Ended;
 
@@ -22,6 +23,17 @@ fn bench() -> Bench {
     }))
     .expect("alerts");
     bench
+}
+
+fn orchestrator(id: &str) -> Orchestrator {
+    Orchestrator {
+        telemetry_url: None,
+        id: id.into(),
+        url: format!("https://{id}.example"),
+        callback_origins: Vec::new(),
+        fallback_when_refused: false,
+        max_concurrent_steps: None,
+    }
 }
 
 fn look(bench: &Bench) {
@@ -130,15 +142,16 @@ fn what_is_given_up_is_an_alarm() {
 }
 
 #[test]
-fn a_state_that_was_kept_all_the_same_is_told_by_the_next_look() {
+fn a_state_that_was_kept_all_the_same_is_told() {
     let bench = bench();
     pass(&bench, 5, 9);
     bench.platform.faults.borrow_mut().push(Fault::AfterDoing);
     look(&bench);
-    assert_eq!((told(&bench), bench.platform.alarms.borrow().len()), (vec![], 1));
+    let told_once = vec!["ops alert.firing".to_owned(), "dev alert.firing".to_owned()];
+    assert_eq!((told(&bench), bench.platform.alarms.borrow().len()), (told_once, 1));
     pass(&bench, 5, 9);
     look(&bench);
-    assert_eq!(told(&bench), ["ops alert.firing", "dev alert.firing"]);
+    assert_eq!(told(&bench), Vec::<String>::new());
 }
 
 #[test]
@@ -227,4 +240,29 @@ fn operators_see_how_alerts_stand() {
     assert_eq!(alert["since_ms"], alert["told_at_ms"]);
     let schema = crate::wire::compiled("alerts").expect("the schema");
     assert_eq!(schema.get().expect("compiles").violations(&alerts, 9), []);
+}
+
+#[test]
+fn a_channel_that_is_slow_holds_up_no_other_alert() {
+    let mut bench = bench();
+    let alert = bench.team.gateway.alerts["errors"].clone();
+    bench.team.gateway.alerts.insert("later".into(), alert);
+    pass(&bench, 5, 9);
+    bench.platform.slowness_ms.set(alert::TELL_FOR_MS);
+    look(&bench);
+    let notified = std::mem::take(&mut bench.platform.watched.borrow_mut().notified);
+    let alerts: Vec<_> = notified.iter().map(|notice| &notice.data["alert"]).collect();
+    assert_eq!(alerts, ["errors", "later"], "each is told of once");
+}
+
+#[test]
+fn a_lost_lease_is_seen_though_another_link_does_not_answer() {
+    let mut bench = bench();
+    bench.config.orchestrators = ["lost", "silent"].map(orchestrator).into();
+    let watch = serde_json::from_value(json!({"kind": "lease_lost", "channels": ["ops"]})).expect("an alert");
+    bench.team.gateway.alerts = [("leases".to_owned(), watch)].into();
+    pass(&bench, 5, 0);
+    bench.platform.silent_link.set(Some("silent"));
+    look(&bench);
+    assert_eq!(told(&bench), ["ops alert.firing"]);
 }

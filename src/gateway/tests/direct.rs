@@ -38,15 +38,24 @@ impl World {
             fallback_when_refused: false,
             max_concurrent_steps: None,
         }];
-        bench.signer.set("operator");
+        let api_key = String::new();
+        let mut world = Self { bench, api_key };
+        world.becomes_another_customer();
+        world
+    }
+
+    /// Whoever asks from now on has an API key of its own. Answers the key's id.
+    pub(super) fn becomes_another_customer(&mut self) -> String {
         let create = Call {
             body: json!({"name": "me"}).to_string(),
             ..Call::new("POST", "/operator/api-keys")
         };
-        let (_, made, _) = bench.call(&create);
-        bench.signer.set("k");
-        let api_key = made["api_key"].as_str().expect("a key").to_owned();
-        Self { bench, api_key }
+        let signer = self.bench.signer.replace("operator");
+        let (_, made, _) = self.bench.call(&create);
+        self.bench.signer.set(signer);
+        let text = |member: &str| made[member].as_str().expect("text").to_owned();
+        self.api_key = text("api_key");
+        text("id")
     }
 
     /// The orchestrator is there, and says this to every run that is handed on.

@@ -4,6 +4,7 @@ use http::header::{ETAG, IF_MATCH};
 
 use super::platform::Fault;
 use super::*;
+use crate::connections::Connections;
 use crate::overrides::{Snapshot, overridden};
 
 const PATH: &str = "/operator/overrides";
@@ -109,6 +110,19 @@ fn what_changes_nothing_makes_no_version() {
     assert_eq!(bench.told(&put("triage", 0, &slow))["version"], 1);
     assert_eq!(bench.told(&put("triage", 1, &slow))["version"], 1);
     assert_eq!(bench.told(&roll_back(1, 1))["version"], 1);
+}
+
+#[test]
+fn a_rollback_to_a_provider_that_is_gone_is_refused() {
+    let mut bench = bench();
+    let models = r#"{"mistral":{"api":"openai-chat","base_url":"https://models.example.com/v1"}}"#;
+    let variable = |name: &str| (name == "BATON_MODELS").then(|| models.to_owned());
+    let connections = Connections::read(variable, &bench.config.keyring, false);
+    bench.config.connections = connections.expect("a provider");
+    bench.told(&put("support", 0, &json!({"model": {"provider": "mistral"}})));
+    bench.told(&delete("support", 1));
+    bench.config.connections = Connections::default();
+    bench.check(&roll_back(1, 2), 422, "schema-violated");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::agent::{Host, LocalBoxFuture};
 use crate::alert::{AlertState, Kept};
 use crate::breaker::{Breaker, Circuit, Verdict, Word};
 use crate::channel::Notice;
+use crate::conversation::{self, ConversationName, Conversations};
 use crate::link::{self, Input, KnownLease, Link, LinkReport, Order, Received};
 use crate::overrides::{Proposal, Proposed, Snapshot, Version, versions};
 use crate::platform::{Platform, StorageUnavailable, Unanswered};
@@ -37,6 +38,7 @@ pub(super) enum Fault {
 pub(super) struct FakePlatform {
     pub(super) now_ms: Cell<u64>,
     pub(super) runs: RefCell<HashMap<String, MemoryStorage>>,
+    pub(super) conversations: RefCell<HashMap<String, MemoryStorage>>,
     pub(super) faults: RefCell<Vec<Fault>>,
     /// Every question, as it went to a run's object.
     pub(super) asked: RefCell<Vec<String>>,
@@ -69,6 +71,8 @@ pub(super) struct FakePlatform {
     /// What the writer of the overrides keeps; nothing where there is none.
     pub(super) overrides: Option<MemoryStorage>,
     pub(super) watched: RefCell<AlertsWatched>,
+    /// The orchestrator whose Link object does not answer.
+    pub(super) silent_link: Cell<Option<&'static str>>,
 }
 
 /// What alerts see, what is kept of them, and what channels were told.
@@ -122,6 +126,7 @@ impl FakePlatform {
         Self {
             now_ms: Cell::new(NOW_S * 1_000),
             runs: RefCell::default(),
+            conversations: RefCell::default(),
             faults: RefCell::default(),
             asked: RefCell::default(),
             orchestrator: RefCell::default(),
@@ -141,6 +146,7 @@ impl FakePlatform {
             history: RefCell::default(),
             overrides: Some(MemoryStorage::default()),
             watched: RefCell::default(),
+            silent_link: Cell::default(),
         }
     }
 
@@ -245,6 +251,23 @@ impl Host for FakePlatform {
     fn sleep_ms(&self, _: u64) -> LocalBoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }
+
+    fn conversations(&self) -> &dyn Conversations {
+        self
+    }
+}
+
+impl Conversations for FakePlatform {
+    fn ask<'a>(
+        &'a self,
+        name: &'a ConversationName,
+        ask: &'a conversation::Ask,
+    ) -> LocalBoxFuture<'a, Result<conversation::Answer, StorageUnavailable>> {
+        let mut conversations = self.conversations.borrow_mut();
+        let storage = conversations.entry(name.object()).or_default();
+        let answer = conversation::decide(storage, &again(ask), self.now_ms.get()).expect("rows that we wrote");
+        Box::pin(std::future::ready(Ok(again(&answer))))
+    }
 }
 
 /// The same value, written as JSON and read.
@@ -343,6 +366,9 @@ impl Platform for FakePlatform {
     }
 
     async fn link(&self, orchestrator: &str) -> Result<LinkReport, StorageUnavailable> {
+        if self.silent_link.get() == Some(orchestrator) {
+            return Err(StorageUnavailable);
+        }
         self.with_link(orchestrator, |kept, now_ms| again(&kept.report(now_ms)))
     }
 

@@ -133,6 +133,30 @@ fn while_a_further_try_may_help_nobody_stands_in() {
 }
 
 #[test]
+fn an_agent_that_failed_for_good_is_not_tried_again_for_a_stand_ins_sake() {
+    let asked = |agents: &[&str]| {
+        let bench = with("bad-output", |agent| {
+            agent.retry.max_attempts = 3;
+            agent.fallback.agents = agents.iter().map(|id| (*id).to_owned()).collect();
+        });
+        outcome(
+            &bench,
+            &step_of("bad-output", json!({"code": "busy", "retry_after_ms": 1})),
+        )
+    };
+    let stood_in = asked(&["fail", "echo"]);
+    assert_eq!(stood_in["answered_by"], "echo", "{stood_in}");
+    assert_eq!(
+        failed(&stood_in),
+        [("bad-output", "output-schema-violated"), ("fail", "busy")]
+    );
+    // A further try would begin with the one that cannot succeed.
+    let all_fail = asked(&["fail"]);
+    let error = (&all_fail["error"]["code"], &all_fail["error"]["retryable"]);
+    assert_eq!(error, (&json!("busy"), &json!(false)), "{all_fail}");
+}
+
+#[test]
 fn one_that_takes_another_input_is_passed_over() {
     let bench = with_fallback("brittle", &["triage", "echo"], None);
     let outcome = outcome(&bench, &step_of("brittle", json!({"code": "broken"})));
@@ -209,15 +233,18 @@ fn waiting(fallback: Option<Value>, cancelled: bool) -> Value {
             agent: "script".into(),
             input: json!({"actions": ["await_cancellation", {"fail": {"code": "late"}}]}),
             state: StateSource::None,
+            conversation: None,
             deadline_ms: 1_000,
             follow_handoffs: false,
             tries_max: 1,
             text: None,
             traceparent: String::new(),
             request_id: String::new(),
+            behalf: call::Behalf::default(),
         },
         kept: None,
         used_ms: 0,
+        accepted_at_ms: None,
     };
     let executed = block_on(executor.execute(execution));
     serde_json::from_str(&executed.commit_request().answer.body).expect("JSON")
@@ -253,4 +280,25 @@ fn a_customers_text_is_put_in_another_form_for_who_stands_in() {
     let (_, body) = world.ask("/agents/brittle/query", &json!({"input": {"code": "broken"}}), None);
     assert_eq!(failed(&body), [("brittle", "broken"), ("triage", "input-not-accepted")]);
     assert_eq!(body["status"], "failed");
+}
+
+#[test]
+fn the_answer_that_is_ready_is_not_for_a_step_that_the_orchestrator_cancelled() {
+    let world = super::direct::World::new().with(super::direct::completed);
+    let text = json!({"text": "I cannot log in"});
+    let (_, handed_on) = world.ask("/agents/triage/query", &text, Some("again"));
+    let run = handed_on["run"].as_str().expect("a run");
+    let step = Call::step(json!({"run": run, "step": crate::direct::STEP, "input": text}));
+    let prefer = HeaderName::from_static("prefer");
+    assert_eq!(world.bench.call(&step.with(prefer, "respond-async")).0, 202);
+    let mut cancel = Call::new("POST", &format!("/runs/{run}/steps/{}/cancel", crate::direct::STEP));
+    cancel.key = "cancel".into();
+    assert_eq!(world.bench.call(&cancel).0, 200);
+    let world = world.with(|_| (503, json!({})));
+    let (status, body) = world.ask("/agents/triage/query", &text, Some("again"));
+    assert_eq!(
+        (status, &body["status"], body.get("stand_in")),
+        (200, &json!("cancelled"), None),
+        "{body}"
+    );
 }

@@ -112,7 +112,7 @@ fn everything_that_is_wrong_is_named() {
             ),
             agent("d", json!({"colour": "red", "limits": {"size": 1}, "deadline_ms": 1})),
             agent("e", json!({"kind": "rust", "rust": {"name": "triage"}})),
-            agent("f", json!({"kind": "service"})),
+            agent("f", json!({"kind": "magic"})),
             ("g.json".to_owned(), "{\"id\":\n{\"x\":1,\"x\":2}}".to_owned()),
         ],
         &[
@@ -131,7 +131,7 @@ fn everything_that_is_wrong_is_named() {
             "d.json#/deadline_ms: The number must be 100 at least.",
             "d.json#/colour: a manifest has no such field",
             "e.json#/rules: No value is allowed here.",
-            "f.json#/kind: agents of kind `service` are not supported yet",
+            "f.json#/kind: ",
             "g.json#/id/x: line 2, column 10: the object has this key twice",
             "c.json#/deadline_ms: the gateway allows 60000 at most",
         ],

@@ -1,7 +1,7 @@
 //! What an override may say, and what becomes of an agent by it.
 
 use super::*;
-use crate::manifest::{DEADLINE_MAX_MS, budget_ms};
+use crate::manifest::DEADLINE_MAX_MS;
 
 const OVERRIDE_SCHEMA: &str = include_str!("../../wire/agent-override.schema.json");
 const AGENT_SCHEMA: &str = include_str!("../../../manifests/schema/agent.schema.json");
@@ -204,7 +204,7 @@ fn what_the_check_of_manifests_refuses() {
 fn a_deadline_keeps_what_depends_on_it() {
     let hedged = Team::embedded().agent("hedged").expect("the fixture");
     let after_ms = hedged.direct.hedge_after_ms.expect("it begins beside the orchestrator");
-    let budget = |deadline_ms| budget_ms(hedged.direct.budget_ms, deadline_ms);
+    let budget = |deadline_ms| crate::manifest::budget_ms(hedged.direct.budget_ms, deadline_ms);
     let shortest = (100..)
         .find(|deadline_ms| budget(*deadline_ms) > after_ms)
         .expect("one");
@@ -235,6 +235,7 @@ fn a_deadline_is_within_the_gateways() {
 fn a_provider_must_be_configured_when_an_override_names_it() {
     let connections = Connections::read(
         |name| (name == "BATON_MODELS").then(|| r#"{"openai": {}}"#.to_owned()),
+        &crate::signature::Keyring::default(),
         false,
     );
     let connections = connections.expect("a configuration");

@@ -1,3 +1,4 @@
+use super::super::call::Behalf;
 use super::super::child::{Child, ChildClaim, Hold};
 use super::super::coordination::TakeOver;
 use super::super::ledger::ClaimRequest;
@@ -63,10 +64,13 @@ fn call(bench: &Bench, parent: &Execution) -> Execution {
         notifications: Vec::new(),
         input: Value::Null,
         fingerprint: "f".into(),
+        conversation: None,
+        accepted_at_ms: parent.accepted_at_ms,
         deadline_ms: 1_000,
         traceparent: CALL_SPAN.into(),
         parent_span: Some(WORKFLOW_SPAN.into()),
         request_id: "req".into(),
+        behalf: Behalf::default(),
     };
     match bench.transact(|storage| claim.answer(storage, bench.moment("instance")).unwrap()) {
         Child::Granted(execution) => *execution,
@@ -170,11 +174,35 @@ fn an_answer_that_stood_ready_is_no_success_of_the_agent() {
             status: 200,
             body: body.to_owned(),
         });
-        let (work, attempt) = (answer.end_of_work(), answer.ending());
+        let (work, attempt) = (answer.end_of_work("a"), answer.ending());
         (work.outcome, work.error_code, attempt.outcome)
     };
-    let stood_in = r#"{"status":"completed","stand_in":true,"failed":[{"code":"a"},{"code":"b"}]}"#;
-    assert_eq!(told(stood_in), ("failed".into(), Some("b".into()), "completed".into()));
-    let answered = r#"{"status":"completed","failed":[{"code":"a"}]}"#;
+    let stood_in = r#"{"status":"completed","stand_in":true,"failed":[{"agent":"a","code":"boom"},{"agent":"b","code":"input-not-accepted"}]}"#;
+    assert_eq!(
+        told(stood_in),
+        ("failed".into(), Some("boom".into()), "completed".into())
+    );
+    let second = r#"{"status":"completed","stand_in":true,"hops":[{"agent":"a","error":"boom","to":"c"}],
+        "failed":[{"agent":"a","code":"boom"},{"agent":"c","code":"late"}]}"#;
+    assert_eq!(told(second), ("failed".into(), Some("late".into()), "completed".into()));
+    let answered = r#"{"status":"completed","failed":[{"agent":"a","code":"boom"}]}"#;
     assert_eq!(told(answered), ("completed".into(), None, "completed".into()));
+}
+
+#[test]
+fn the_version_is_that_of_what_was_executed() {
+    let bench = Bench::default();
+    bench.ask("o", background("k", 1));
+    let body = r#"{"status":"completed","agent_version":"1.0.0+override.1f0e2d3c"}"#;
+    let mut commit = commit_of(&bench.execution(), "", false);
+    commit.answer.body = body.to_owned();
+    bench.ask("instance", commit);
+    let version = |event: &Event| match &event.what {
+        What::ExecutionEnded { subject, .. } | What::AttemptEnded { subject, .. } => {
+            Some(subject.agent_version.clone())
+        }
+        _ => None,
+    };
+    let versions: Vec<_> = events(&bench).iter().filter_map(version).collect();
+    assert_eq!(versions, ["1.0.0+override.1f0e2d3c"; 2]);
 }

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::{BODY, KEY, Message, NOW_S, OTHER_KEY, check, checks, read, signed, step};
 use crate::signature::base::BaseError;
 use crate::signature::digest::content_digest;
-use crate::signature::{IDEMPOTENCY_REPLAYED, Rejection, RequestView, sign_response};
+use crate::signature::{IDEMPOTENCY_REPLAYED, Rejection, RequestView, Verified, sign_response};
 
 checks! {
     a_step_verifies: signed() => Ok(());
@@ -168,25 +168,28 @@ fn preconditions() {
     }
 }
 
-/// The generation decides about the effect, on whatever route it is sent.
+/// The generation decides about the effect, and the depth about where a circle of gateways ends: on whatever route they are sent.
 #[test]
-fn generation_uncovered_or_changed() {
-    let with = |value: &str| step().line("baton-generation", value);
-    let covered = with("7").cover("\"baton-generation\"").sign();
+fn a_number_uncovered_or_changed() {
+    let generation = |found: Verified| found.generation().unwrap_or(0);
+    let depth = |found: Verified| u64::from(found.depth());
+    check_number("baton-generation", generation);
+    check_number("baton-depth", depth);
+}
+
+fn check_number(name: &str, read: fn(Verified) -> u64) {
+    let with = |value: &str| step().line(name, value);
+    let covered = with("3").cover(&format!("\"{name}\"")).sign();
     let check = |message: &Message, expected| {
-        let found = message.verify();
-        assert_eq!(found.map(|verified| verified.generation()), expected, "{message:#?}");
+        assert_eq!(message.verify().map(read), expected, "{message:#?}");
     };
-    check(&signed(), Ok(None));
-    check(&covered, Ok(Some(7)));
-    check(&with("7").sign(), Err(Rejection::Coverage));
-    check(&signed().line("baton-generation", "7"), Err(Rejection::Coverage));
-    check(
-        &covered.clone().header("baton-generation", "8"),
-        Err(Rejection::Invalid),
-    );
-    check(&covered.clone().without("baton-generation"), Err(Rejection::Coverage));
-    check(&covered.line("baton-generation", "7"), Err(Rejection::DuplicateHeader));
+    check(&signed(), Ok(0));
+    check(&covered, Ok(3));
+    check(&with("3").sign(), Err(Rejection::Coverage));
+    check(&signed().line(name, "3"), Err(Rejection::Coverage));
+    check(&covered.clone().header(name, "2"), Err(Rejection::Invalid));
+    check(&covered.clone().without(name), Err(Rejection::Coverage));
+    check(&covered.line(name, "3"), Err(Rejection::DuplicateHeader));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{CREATED_S, Message, NOW_S, check, check_at, step};
 use crate::signature::Rejection;
 use crate::signature::profile::{
-    COMPONENTS_MAX, GENERATION_MAX, HEADERS_MAX, IDEMPOTENCY_KEY_MAX_BYTES, LABELS_MAX, NONCE_MAX_CHARS,
+    COMPONENTS_MAX, DEPTH_MAX, GENERATION_MAX, HEADERS_MAX, IDEMPOTENCY_KEY_MAX_BYTES, LABELS_MAX, NONCE_MAX_CHARS,
     NONCE_MIN_CHARS, SIGNATURE_FIELD_MAX_BYTES, SKEW_MAX_S, WINDOW_MAX_S,
 };
 
@@ -105,26 +105,31 @@ fn nonce_length() {
 }
 
 #[test]
-fn generation() {
-    let with = |text: &str| {
-        let message = step().line("baton-generation", text);
-        message.cover("\"baton-generation\"").sign()
-    };
-    check(&with("1"), Ok(()));
-    check(&with(&GENERATION_MAX.to_string()), Ok(()));
-    for text in [
-        &(GENERATION_MAX + 1).to_string(),
-        "0",
-        "01",
-        "+1",
-        "-1",
-        "1.0",
-        "1;a",
-        "\"1\"",
-        "1, 1",
-        "",
+fn numbers() {
+    for (name, max, rejection) in [
+        ("baton-generation", GENERATION_MAX, Rejection::Generation),
+        ("baton-depth", u64::from(DEPTH_MAX), Rejection::Depth),
     ] {
-        check(&with(text), Err(Rejection::Generation));
+        let with = |text: &str| {
+            let message = step().line(name, text);
+            message.cover(&format!("\"{name}\"")).sign()
+        };
+        check(&with("1"), Ok(()));
+        check(&with(&max.to_string()), Ok(()));
+        for text in [
+            &(max + 1).to_string(),
+            "0",
+            "01",
+            "+1",
+            "-1",
+            "1.0",
+            "1;a",
+            "\"1\"",
+            "1, 1",
+            "",
+        ] {
+            check(&with(text), Err(rejection));
+        }
     }
 }
 

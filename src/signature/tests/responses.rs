@@ -208,11 +208,12 @@ fn field_added() {
 
 /// What a sender signs, a gateway takes that demands it; and nothing of it can be changed on the way.
 #[test]
-fn a_sender_covers_its_preconditions_and_its_generation() {
+fn a_sender_covers_what_decides_about_the_call() {
     for (name, one, other) in [
         ("if-match", "\"1-a\"", "*"),
         ("if-none-match", "*", "\"1-a\""),
         ("baton-generation", "7", "8"),
+        ("baton-depth", "2", "1"),
     ] {
         let mut request = request();
         let value = |text: &str| -> http::HeaderValue { text.parse().expect("a value") };

@@ -9,8 +9,8 @@ mod totals;
 
 pub use self::query::{Count, EXECUTIONS_MAX, Ended, Filter, Metrics, OUTCOMES, ROUTES, Window};
 pub use self::sql::{
-    DELETE_OLD_ATTEMPTS, DELETE_OLD_EXECUTIONS, LAST_EXECUTION, METRICS, Parameter, WRITE_ATTEMPTS, WRITE_EXECUTIONS,
-    ended, select,
+    DELETE_OLD_ATTEMPTS, DELETE_OLD_EXECUTIONS, DELETE_OLD_LETTERS, LAST_EXECUTION, METRICS, Parameter, WRITE_ATTEMPTS,
+    WRITE_EXECUTIONS, WRITE_LAG, ended, select,
 };
 pub use self::table::{csv, json_lines};
 pub use self::totals::{
@@ -61,6 +61,8 @@ pub struct ExecutionRow {
     pub input_tokens: Option<u64>,
     /// Tokens that the models wrote, where the agent told.
     pub output_tokens: Option<u64>,
+    /// What they cost, in millionths of the operator's unit of currency, where all of them have a price.
+    pub cost_micros: Option<u64>,
     /// Its trace.
     pub trace_id: String,
     /// Its span there.
@@ -149,6 +151,7 @@ pub fn rows_of<'e>(events: impl IntoIterator<Item = &'e Event>) -> Rows {
                     duration_ms: Some(event.at_ms.saturating_sub(*started_at_ms)),
                     input_tokens: usage.input_tokens,
                     output_tokens: usage.output_tokens,
+                    cost_micros: usage.cost_micros,
                     ..row
                 });
             }
@@ -237,6 +240,7 @@ fn execution_row(
         claimed_until_ms,
         input_tokens: None,
         output_tokens: None,
+        cost_micros: None,
         trace_id,
         span_id,
     }

@@ -69,6 +69,8 @@ pub struct Count {
     pub input_tokens: Option<u64>,
     /// Tokens written, where any execution told.
     pub output_tokens: Option<u64>,
+    /// What they cost, in millionths of the operator's unit of currency, where any execution told.
+    pub cost_micros: Option<u64>,
     /// How many attempts ended.
     pub attempts: u64,
     /// How many of them took more than one execution.
@@ -111,6 +113,8 @@ pub struct Metrics {
     pub duration_ms: Percentiles,
     /// What the models read and wrote; nothing where no execution told.
     pub tokens: Tokens,
+    /// What the models cost, in millionths of the operator's unit of currency; nothing where no execution told.
+    pub cost_micros: Option<u64>,
     /// The attempts behind them.
     pub attempts: Attempts,
 }
@@ -181,6 +185,7 @@ impl Metrics {
                 input: count.input_tokens,
                 output: count.output_tokens,
             },
+            cost_micros: count.cost_micros,
             attempts: Attempts {
                 count: count.attempts,
                 retried: count.attempts_retried,

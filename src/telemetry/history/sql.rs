@@ -1,4 +1,4 @@
-//! The history's statements: SQLite's SQL, for the tables of `migrations/0004_history.sql`. They are here and not in
+//! The history's statements: SQLite's SQL, for the tables of `migrations/0004_history.sql` and those after it. They are here and not in
 //! `edge`, so that the tests can run them.
 
 use super::query::{Filter, RUNNING};
@@ -7,14 +7,16 @@ use super::query::{Filter, RUNNING};
 /// order: an end stands, whatever comes after it.
 pub const WRITE_EXECUTIONS: &str = "\
 INSERT INTO executions (id, orchestrator, run, step, attempt, execution, agent, agent_version, route, outcome, error_code,
-  started_at_ms, duration_ms, claimed_until_ms, input_tokens, output_tokens, trace_id, span_id)
+  started_at_ms, duration_ms, claimed_until_ms, input_tokens, output_tokens, cost_micros, trace_id, span_id)
 SELECT value ->> 'id', value ->> 'orchestrator', value ->> 'run', value ->> 'step', value ->> 'attempt',
   value ->> 'execution', value ->> 'agent', value ->> 'agent_version', value ->> 'route', value ->> 'outcome',
   value ->> 'error_code', value ->> 'started_at_ms', value ->> 'duration_ms', value ->> 'claimed_until_ms',
-  value ->> 'input_tokens', value ->> 'output_tokens', value ->> 'trace_id', value ->> 'span_id'
+  value ->> 'input_tokens', value ->> 'output_tokens', value ->> 'cost_micros',
+  value ->> 'trace_id', value ->> 'span_id'
 FROM json_each(?1) WHERE true
 ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, error_code = excluded.error_code,
-  duration_ms = excluded.duration_ms, input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens
+  duration_ms = excluded.duration_ms, input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens,
+  cost_micros = excluded.cost_micros
 WHERE executions.outcome IS NULL AND excluded.outcome IS NOT NULL";
 
 /// Writes the attempts of a JSON array (`?1`) of [`AttemptRow`](super::AttemptRow)s. Safe to repeat.
@@ -27,11 +29,26 @@ SELECT value ->> 'id', value ->> 'orchestrator', value ->> 'run', value ->> 'ste
 FROM json_each(?1) WHERE true
 ON CONFLICT (id) DO NOTHING";
 
+/// Removes callbacks and notices that were given up before `?1`, so many at most (`?2`), the oldest first.
+pub const DELETE_OLD_LETTERS: &str = "\
+DELETE FROM dead_letters WHERE delivery IN
+  (SELECT delivery FROM dead_letters WHERE dead_at_ms < ?1 ORDER BY dead_at_ms LIMIT ?2)";
+
+/// Writes how a destination (`?1`) stands to what an orchestrator's (`?2`) run (`?3`) has for it: health, waiting events,
+/// since when, the last error, and lost events (`?4` to `?8`). Without a run it is the queue's, of which each batch sees a
+/// part: there the oldest time stands until the row is removed, for what is older still waits.
+pub const WRITE_LAG: &str = "\
+INSERT INTO outbox_lags (destination, orchestrator, run, health, waiting, oldest_at_ms, last_error, dropped)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+ON CONFLICT (destination, orchestrator, run) DO UPDATE SET health = excluded.health, waiting = excluded.waiting,
+  oldest_at_ms = CASE excluded.run WHEN '' THEN min(oldest_at_ms, excluded.oldest_at_ms) ELSE excluded.oldest_at_ms END,
+  last_error = excluded.last_error, dropped = excluded.dropped";
+
 /// What the executions of an agent (`?1`) that began from `?2` on and before `?3` come to, in one row: a
 /// [`Count`](super::Count). Percentiles are nearest-rank: the value that so many in a hundred do not exceed.
 pub const METRICS: &str = "\
 WITH ended AS MATERIALIZED (
-  SELECT outcome, route, duration_ms, input_tokens, output_tokens FROM executions
+  SELECT outcome, route, duration_ms, input_tokens, output_tokens, cost_micros FROM executions
   WHERE agent = ?1 AND started_at_ms >= ?2 AND started_at_ms < ?3 AND outcome IS NOT NULL
 ), tried AS MATERIALIZED (
   SELECT executions FROM attempts WHERE agent = ?1 AND accepted_at_ms >= ?2 AND accepted_at_ms < ?3
@@ -53,6 +70,7 @@ SELECT count(*) AS count,
     OFFSET (SELECT (count(*) * 99 + 99) / 100 - 1 FROM ended)) AS p99_ms,
   sum(input_tokens) AS input_tokens,
   sum(output_tokens) AS output_tokens,
+  sum(cost_micros) AS cost_micros,
   (SELECT count(*) FROM tried) AS attempts,
   (SELECT count(*) FROM tried WHERE executions > 1) AS attempts_retried
 FROM ended";

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::ExecutionRow;
 
 /// The columns of a CSV, in their order: the members of an execution as JSON has them.
-pub const COLUMNS: [&str; 18] = [
+pub const COLUMNS: [&str; 19] = [
     "id",
     "orchestrator",
     "run",
@@ -22,6 +22,7 @@ pub const COLUMNS: [&str; 18] = [
     "claimed_until_ms",
     "input_tokens",
     "output_tokens",
+    "cost_micros",
     "trace_id",
     "span_id",
 ];

@@ -17,6 +17,7 @@ pub(super) fn database() -> Connection {
         include_str!("../../../migrations/0004_history.sql"),
         include_str!("../../../migrations/0005_alerts.sql"),
         include_str!("../../../migrations/0006_totals.sql"),
+        include_str!("../../../migrations/0007_cost.sql"),
     ] {
         database.execute_batch(migration).expect("a migration");
     }
@@ -80,6 +81,7 @@ pub(super) fn ended(run: &str, started_at_ms: u64, duration_ms: u64, outcome: &s
         usage: Usage {
             input_tokens: Some(3),
             output_tokens: None,
+            cost_micros: Some(40),
         },
     };
     event(run, started_at_ms + duration_ms, what)
@@ -144,14 +146,14 @@ fn an_execution_is_one_row_however_often_and_in_whatever_order_it_is_told() {
         for event in order {
             write(&database, std::slice::from_ref(event));
         }
-        let found: (u64, String, u64, u64) = database
+        let found: (u64, String, u64, u64, u64) = database
             .query_row(
-                "SELECT count(*), outcome, duration_ms, input_tokens FROM executions",
+                "SELECT count(*), outcome, duration_ms, input_tokens, cost_micros FROM executions",
                 [],
-                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)),
             )
             .expect("a row");
-        assert_eq!(found, (1, "completed".to_owned(), 50, 3));
+        assert_eq!(found, (1, "completed".to_owned(), 50, 3, 40));
     }
     // Told together, there is no need for the beginning.
     assert_eq!(rows_of([&begin, &end]).executions.len(), 1);
@@ -317,6 +319,7 @@ fn metrics_are_of_what_ended_in_the_window() {
     let Percentiles { p50, p95, p99 } = metrics.duration_ms;
     assert_eq!((p50, p95, p99), (Some(50), Some(95), Some(99)));
     assert_eq!((metrics.tokens.input, metrics.tokens.output), (Some(300), None));
+    assert_eq!(metrics.cost_micros, Some(4_000));
     assert_eq!((metrics.attempts.count, metrics.attempts.retried), (2, 1));
     let ended = |agent: Option<&str>| {
         let mut statement = database.prepare(&super::ended(agent.is_some())).expect("a statement");
@@ -349,6 +352,7 @@ fn metrics_are_of_what_ended_in_the_window() {
     assert_eq!((last("triage"), last("redact")), (Ok(Some(2 * HOUR_MS)), Ok(None)));
     let none = Metrics::of("redact", window, &count("redact"));
     assert_eq!((none.count, none.success_rate, none.duration_ms.p50), (0, None, None));
+    assert_eq!(none.cost_micros, None);
 }
 
 #[test]
@@ -495,4 +499,46 @@ fn who_stands_in_does_not_make_up_for_the_failure_of_the_agent_that_was_asked() 
         (Some("failed"), Some("first"))
     );
     assert!(stood_in.is_notable(), "told whatever the sampling");
+}
+
+#[test]
+fn the_queues_line_says_since_when_the_oldest_waits_and_a_runs_line_what_it_says_last() {
+    let database = database();
+    let write = |run: &str, oldest_at_ms: i64| {
+        let row = ("otlp", "", run, "failing", 1, oldest_at_ms, "status 503", 0);
+        database.execute(WRITE_LAG, row).expect("a line");
+    };
+    for run in ["", "r"] {
+        write(run, 100);
+        // A later batch of the queue sees fresh events alone.
+        write(run, 200);
+    }
+    let oldest = |run: &str| -> i64 {
+        let query = "SELECT oldest_at_ms FROM outbox_lags WHERE run = ?";
+        database.query_row(query, [run], |row| row.get(0)).expect("a line")
+    };
+    assert_eq!((oldest(""), oldest("r")), (100, 200));
+}
+
+#[test]
+fn old_letters_go_the_oldest_first_and_notices_are_no_callbacks() {
+    let database = database();
+    for (delivery, url, dead_at_ms) in [
+        ("a", "https://o.example/", 1),
+        ("b", "channel:ops", 2),
+        ("c", "https://o.example/", 3),
+    ] {
+        let row = (delivery, "o", "r", "s", url, 1, "410", dead_at_ms);
+        let query = "INSERT INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+        database.execute(query, row).expect("a letter");
+    }
+    let count = || -> u64 {
+        database
+            .query_row(DEAD_CALLBACKS, [], |row| row.get(0))
+            .expect("a count")
+    };
+    assert_eq!(count(), 2);
+    assert_eq!(database.execute(DELETE_OLD_LETTERS, (3, 1)).expect("a statement"), 1);
+    assert_eq!(count(), 1, "the oldest, which was a callback");
+    assert_eq!(database.execute(DELETE_OLD_LETTERS, (3, 9)).expect("a statement"), 1);
 }

@@ -23,8 +23,9 @@ FROM (
   UNION ALL SELECT destination, 0, 0, NULL, 0, 1 FROM outbox_dead_letters
 ) GROUP BY destination ORDER BY destination";
 
-/// How many callbacks were given up and are on the operator's list: a [`DeadCallbacks`].
-pub const DEAD_CALLBACKS: &str = "SELECT count(*) AS count FROM dead_letters";
+/// How many callbacks were given up and are on the operator's list, which has notices for channels as well: a
+/// [`DeadCallbacks`].
+pub const DEAD_CALLBACKS: &str = "SELECT count(*) AS count FROM dead_letters WHERE url NOT LIKE 'channel:%'";
 
 /// All totals.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -176,6 +177,8 @@ mod tests {
         let apply = |migration| database.execute_batch(migration).expect("a migration");
         apply(include_str!("../../../migrations/0001_executions.sql"));
         apply(include_str!("../../../migrations/0004_history.sql"));
+        // Today's statement names its column, which the totals do not know.
+        apply(include_str!("../../../migrations/0007_cost.sql"));
         write(
             &database,
             &[ended("a", 100, 50, "completed", Route::Local), began("b", 100)],

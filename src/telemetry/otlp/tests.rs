@@ -64,8 +64,12 @@ fn a_count_that_changes_makes_no_new_metric() {
 #[test]
 fn both_encodings_say_the_same() {
     let resource = resource();
-    for signal in [Signal::Metrics, Signal::Logs] {
-        let items = sample_of(signal);
+    for signal in [Signal::Traces, Signal::Metrics, Signal::Logs] {
+        let items = if signal == Signal::Traces {
+            sample()
+        } else {
+            sample_of(signal)
+        };
         let export = export(&resource, &items);
         let read = protobuf::tests::read(signal, &export.encode(Encoding::Protobuf));
         assert_eq!(read, json::encode(&export), "{signal:?}: {read:#}");

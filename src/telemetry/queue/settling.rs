@@ -7,7 +7,7 @@ use super::message::{Entry, Message};
 use super::shipment::{Failure, Place, Shipment, dropped};
 use super::standing::Standings;
 use crate::run::outbox::{HISTORY, Health};
-use crate::run::outbox_report::{DeadEvent, Lag, REPORT_AGAIN_MS, Report};
+use crate::run::outbox_report::{DeadEvent, Lag, REPORT_AGAIN_MS, REPORTED_AT_ONCE, Report};
 
 /// What is to be done before the messages of a batch may be forgotten.
 #[derive(Debug, Default)]
@@ -101,6 +101,10 @@ pub fn settle<'m>(shipments: Vec<Shipment<'m>>, standings: &mut Standings, now_m
             });
         }
     }
+    // The operator's list takes so many at once; the others come again, and are given up then.
+    let listed = settled.given_up.len().min(REPORTED_AT_ONCE);
+    let unlisted = settled.given_up.split_off(listed);
+    settled.put_back(unlisted);
     settled
 }
 
@@ -173,8 +177,13 @@ impl Settled<'_> {
 impl<'m> Settled<'m> {
     /// The operator's list did not answer: what was given up is not lost, but goes back into the queue, and is tried again.
     pub fn keep_unlisted(&mut self) {
+        let unlisted = std::mem::take(&mut self.given_up);
+        self.put_back(unlisted);
+    }
+
+    fn put_back(&mut self, unlisted: Vec<GivenUp<'m>>) {
         let first = self.again.len();
-        for dead in self.given_up.drain(..) {
+        for dead in unlisted {
             let mut own = self.again[first..].iter_mut();
             match own.find(|again| again.place == dead.place) {
                 Some(again) => again.entries.push(dead.entry),

@@ -19,6 +19,8 @@ use crate::telemetry::otlp::{Signal, Verdict};
 pub const REQUESTS_MAX: u64 = 32;
 /// After so long no further request is made for a shipment, in milliseconds: whoever waits for it waits no longer.
 pub const SHIP_MAX_MS: u64 = 60_000;
+/// The history takes so many events at most in one statement: its rows are one parameter, which D1 bounds at 2 MB.
+pub const HISTORY_MAX_EVENTS: usize = 1_000;
 
 /// Where one request goes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -236,20 +238,25 @@ impl<'m> Shipment<'m> {
         old
     }
 
-    /// As few parts as they fit into, the first one last. Rows of the history all go in one.
+    /// As few parts as they fit into, the first one last.
     fn parts_from(&self, first: usize) -> Vec<Range<usize>> {
         let mut parts: Vec<Range<usize>> = Vec::new();
-        let mut items = 0;
+        let max = if self.place.destination == HISTORY {
+            HISTORY_MAX_EVENTS
+        } else {
+            BATCH_MAX_SPANS
+        };
+        let mut size = 0;
         for (index, entry) in self.entries.iter().enumerate().skip(first) {
             let own = items_in(&self.place.destination, &entry.event);
             match parts.last_mut() {
-                Some(part) if items + own <= BATCH_MAX_SPANS => {
+                Some(part) if size + own <= max => {
                     part.end = index + 1;
-                    items += own;
+                    size += own;
                 }
                 _ => {
                     parts.push(index..index + 1);
-                    items = own;
+                    size = own;
                 }
             }
         }

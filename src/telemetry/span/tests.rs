@@ -60,6 +60,7 @@ pub(crate) fn execution(ending: Ending, hops: Vec<Hop>) -> Event {
         usage: Usage {
             input_tokens: Some(7),
             output_tokens: None,
+            cost_micros: Some(40),
         },
     })
 }
@@ -98,6 +99,7 @@ fn an_attempt_is_the_callers_child_and_an_execution_is_the_attempts() {
     assert_eq!(agent.context.trace_id(), TRACE);
     assert_eq!(attribute(agent, names::GENAI_INPUT_TOKENS), Some(&Value::Number(7)));
     assert_eq!(attribute(agent, names::GENAI_OUTPUT_TOKENS), None);
+    assert_eq!(attribute(agent, names::COST_MICROS), Some(&Value::Number(40)));
     assert!(!agent.is_error && attribute(agent, names::ERROR_TYPE).is_none());
 }
 

@@ -12,7 +12,7 @@ use crate::agent::{Cancellation, Host, Journal, LocalBoxFuture};
 use crate::invocation::Executor;
 use crate::manifest::{RetryPolicy, Team};
 use crate::run::attempt::Phase;
-use crate::run::call::{Call, StateSource};
+use crate::run::call::{Behalf, Call, StateSource};
 use crate::run::child::{self, Child, ChildClaim, Decision, Hold};
 use crate::run::ledger::{Claim, ClaimRequest, Commit, CommitRequest};
 use crate::run::record::Use;
@@ -135,12 +135,14 @@ impl Stage {
                 agent: workflow.into(),
                 input,
                 state: StateSource::None,
+                conversation: None,
                 deadline_ms: agent.deadline_ms,
                 follow_handoffs: false,
                 tries_max: 1,
                 text: None,
                 traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
                 request_id: "req".into(),
+                behalf: Behalf::default(),
             },
             agent_version: agent.version.clone(),
             retry: RetryPolicy::default(),

@@ -1,8 +1,11 @@
 //! Agents that reach outside of the gateway: calls of an HTTP API, and models, against real servers.
 
+mod conversations;
 mod front_desk;
+mod gateways;
 mod http;
 mod models;
+mod services;
 
 use std::sync::OnceLock;
 
@@ -30,36 +33,39 @@ struct World {
 
 fn world() -> &'static World {
     static WORLD: OnceLock<World> = OnceLock::new();
-    WORLD.get_or_init(|| {
-        let (crm, models, shaky) = (
-            Receiver::start(),
-            ModelServer::start(MODEL_KEY),
-            ModelServer::start(MODEL_KEY),
-        );
-        let providers = json!({
-            "chat": provider("openai-chat", &models),
-            "responses": provider("openai-responses", &models),
-            "claude": provider("anthropic", &models),
-            "shaky": provider("openai-chat", &shaky),
-            // What the sample team's `support` asks.
-            "openai": provider("openai-responses", &models),
-        });
-        let secrets = json!({"MODEL_KEY": MODEL_KEY, "CRM_TOKEN": CRM_TOKEN});
-        let gateway = Gateway::start(Options {
-            variables: vec![
-                ("BATON_HTTP_ORIGINS", json!({"crm": crm.origin()}).to_string()),
-                ("BATON_MODELS", providers.to_string()),
-            ],
-            secrets: vec![("BATON_SECRETS", secrets.to_string())],
-            ..Options::with_operator()
-        });
-        World {
-            gateway,
-            crm,
-            models,
-            shaky,
-        }
-    })
+    WORLD.get_or_init(new_world)
+}
+
+fn new_world() -> World {
+    let (crm, models, shaky) = (
+        Receiver::start(),
+        ModelServer::start(MODEL_KEY),
+        ModelServer::start(MODEL_KEY),
+    );
+    let mut providers = json!({
+        "chat": provider("openai-chat", &models),
+        "responses": provider("openai-responses", &models),
+        "claude": provider("anthropic", &models),
+        "shaky": provider("openai-chat", &shaky),
+        // What the sample team's `support` asks.
+        "openai": provider("openai-responses", &models),
+    });
+    providers["chat"]["prices"] = json!({"chat-model": {"input": 0.25, "output": 2}});
+    let secrets = json!({"MODEL_KEY": MODEL_KEY, "CRM_TOKEN": CRM_TOKEN});
+    let gateway = Gateway::start(Options {
+        variables: vec![
+            ("BATON_HTTP_ORIGINS", json!({"crm": crm.origin()}).to_string()),
+            ("BATON_MODELS", providers.to_string()),
+        ],
+        secrets: vec![("BATON_SECRETS", secrets.to_string())],
+        ..Options::with_operator()
+    });
+    World {
+        gateway,
+        crm,
+        models,
+        shaky,
+    }
 }
 
 /// A provider in `BATON_MODELS`: a server that speaks this API.

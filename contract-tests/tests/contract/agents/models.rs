@@ -1,8 +1,9 @@
 //! Agents of kind `model`, against a server that has the providers' APIs and is strict about them.
 
 use contract_tests::event_stream::Event;
+use contract_tests::message::Message;
 use contract_tests::model_server::Act;
-use contract_tests::outside::fresh;
+use contract_tests::outside::{fresh, wait_for};
 use contract_tests::receiver::Reaction;
 use serde_json::{Value, json};
 
@@ -293,4 +294,28 @@ fn a_customer_is_answered_by_the_sample_teams_model() {
         instructions.starts_with("You answer customers of a shop"),
         "{instructions}"
     );
+}
+
+#[test]
+fn what_a_model_costs_is_told_with_the_outcome_and_in_the_history() {
+    let (input, word) = message();
+    world().models.plan(&word, [says(&good())]);
+    let outcome = invoke("ask-chat", &input);
+    // 21 tokens at 0.25 and 8 at 2, in millionths: 21.25 of them, rounded up.
+    assert_eq!(outcome["usage"]["cost_micros"], 22, "{outcome}");
+    let run = outcome["run"].as_str().expect("a run");
+    let row = wait_for("the execution in the history", || {
+        let page = Message::new(&world().gateway, "GET", "/executions").query(&format!("run={run}"));
+        let page = page.signed(world().gateway.key("operator")).send();
+        let page = page.message(200, "executions");
+        page["executions"]
+            .get(0)
+            .filter(|row| !row["outcome"].is_null())
+            .cloned()
+    });
+    assert_eq!(row["cost_micros"], 22, "{row}");
+    // Where a model has no price, nothing is said of a cost.
+    let (input, word) = message();
+    world().models.plan(&word, [says(&good())]);
+    assert_eq!(invoke("ask-responses", &input)["usage"].get("cost_micros"), None);
 }

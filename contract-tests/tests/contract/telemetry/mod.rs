@@ -36,7 +36,7 @@ fn options(endpoint: &str, protocol: &str, orchestrator: Configured) -> Options 
         ],
         secrets: vec![("OTEL_EXPORTER_OTLP_HEADERS", "x-api-key=abc%20def".to_owned())],
         history: true,
-        queue: None,
+        ..Options::default()
     }
 }
 

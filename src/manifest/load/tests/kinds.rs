@@ -127,6 +127,61 @@ fn calls_of_others_are_checked() {
     );
 }
 
+#[test]
+fn services_are_checked() {
+    let served = |id: &str, service: Value, changes: Value| {
+        let mut all = json!({"kind": "service", "rules": null, "service": service});
+        for (field, value) in changes.as_object().unwrap() {
+            all[field] = value.clone();
+        }
+        agent(id, all)
+    };
+    let gateway = json!({"gateway": "east", "agent": "triage"});
+    let worker = json!({"binding": "CRM", "method": "GET", "path": "/a"});
+    let with = |service: &Value, field: &str, value: Value| {
+        let mut service = service.clone();
+        service[field] = value;
+        service
+    };
+    check(
+        &[
+            served("a", gateway.clone(), json!({})),
+            served("b", worker.clone(), json!({"state": {"type": "object"}})),
+            served("c", gateway.clone(), json!({"state": {"type": "object"}})),
+            served("d", with(&gateway, "path", json!("/a")), json!({})),
+            served("e", json!({"gateway": "east"}), json!({})),
+            served("f", with(&gateway, "binding", json!("CRM")), json!({})),
+            served("g", with(&worker, "agent", json!("triage")), json!({})),
+            served("h", json!({"binding": "CRM"}), json!({})),
+            served("i", with(&worker, "body", json!(1)), json!({})),
+            served("j", with(&worker, "origin", json!("crm")), json!({})),
+            served("k", with(&worker, "retries", json!(RETRIES_MAX + 1)), json!({})),
+            served("l", with(&worker, "binding", json!("A B")), json!({})),
+            served(
+                "m",
+                with(&gateway, "gateway", json!("https://east.example.com")),
+                json!({}),
+            ),
+            agent("n", json!({ "service": gateway })),
+        ],
+        &[
+            "c.json#/state: an agent of another gateway keeps its state there",
+            "d.json#/service",
+            "e.json#/service: The property \"agent\" is required.",
+            "f.json#/service",
+            "g.json#/service/agent: No value is allowed here.",
+            "h.json#/service: The property \"method\" is required.",
+            "h.json#/service: The property \"path\" is required.",
+            "i.json#/service/body: a GET has no body",
+            "j.json#/service/origin: a manifest has no such field",
+            "k.json#/service/retries: ",
+            "l.json#/service/binding: ",
+            "m.json#/service/gateway: ",
+            "n.json#/service: No value is allowed here.",
+        ],
+    );
+}
+
 fn modelled(id: &str, model: Value, changes: Value) -> (String, String) {
     let mut all = json!({"provider": "openai", "model": "m", "instructions": "Do.",
         "messages": [{"role": "user", "content": "{{ input.n }}"}]});
@@ -195,6 +250,55 @@ fn models_are_checked() {
             "j.json#/model/tools/2: the input of `text` is not of the type `object`",
         ],
     );
+}
+
+#[test]
+fn memories_are_checked() {
+    let of = |id: &str, memory: Value, changes: Value| {
+        let mut all = json!({ "memory": memory });
+        all.as_object_mut()
+            .unwrap()
+            .extend(changes.as_object().unwrap().clone());
+        modelled(id, json!({}), all)
+    };
+    let text = json!({"direct": {"text": {"n": 1}}});
+    check(
+        &[
+            of("a", json!({}), json!({})),
+            of("b", json!({"summarise_with": "b"}), json!({})),
+            of("c", json!({"summarise_with": "none"}), json!({})),
+            of("d", json!({"summarise_with": "a"}), json!({})),
+            of("e", json!({"summarise_with": "short"}), json!({})),
+            of("f", json!({}), json!({"state": {"type": "object"}})),
+            agent("g", json!({"memory": {}})),
+            modelled("short", json!({}), text),
+        ],
+        &[
+            "b.json#/memory/summarise_with: an agent does not summarise for itself",
+            "c.json#/memory/summarise_with: there is no agent `none`",
+            "d.json#/memory/summarise_with: `a` does not take a text",
+            "f.json#/memory: an agent has a `state` or a `memory`",
+            "g.json#/memory: an agent of kind `rules` remembers nothing",
+        ],
+    );
+}
+
+#[test]
+fn the_limits_of_a_memory_are_those_of_the_schema() {
+    let schema: Value = serde_json::from_str(include_str!("../../../../manifests/schema/agent.schema.json")).unwrap();
+    let of = |member: &str| {
+        let declared = &schema["properties"]["memory"]["properties"][member];
+        (
+            declared["default"].as_u64().unwrap(),
+            declared["maximum"].as_u64().unwrap(),
+        )
+    };
+    use crate::manifest::{
+        MEMORY_MESSAGES, MEMORY_MESSAGES_MAX, MEMORY_TOKENS, MEMORY_TOKENS_MAX, MEMORY_TTL_MAX_S, MEMORY_TTL_S,
+    };
+    assert_eq!(of("ttl_s"), (MEMORY_TTL_S, MEMORY_TTL_MAX_S));
+    assert_eq!(of("max_messages"), (MEMORY_MESSAGES as u64, MEMORY_MESSAGES_MAX as u64));
+    assert_eq!(of("max_tokens"), (MEMORY_TOKENS as u64, MEMORY_TOKENS_MAX as u64));
 }
 
 #[test]

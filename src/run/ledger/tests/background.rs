@@ -9,6 +9,7 @@ fn a_step_in_the_background_is_accepted_begun_and_committed() {
     assert_eq!((status.status, status.executions), (Phase::Accepted, 0));
     let execution = bench.execution();
     assert_eq!((execution.ordinal, execution.generation), (1, 1));
+    assert_eq!(execution.accepted_at_ms, Some(bench.now_ms));
     assert_eq!(execution.call, background("k", 1).call);
     assert_eq!(bench.work(), None, "an execution was begun twice");
     let status = bench.status("s");

@@ -2,13 +2,13 @@
 
 mod world;
 
-use super::shipment::{REQUESTS_MAX, SHIP_MAX_MS};
+use super::shipment::{HISTORY_MAX_EVENTS, REQUESTS_MAX, SHIP_MAX_MS};
 use super::*;
 use crate::run::outbox::{
     BATCH_MAX_SPANS, EXPORT_BACKOFF_MAX_MS, EXPORT_BACKOFF_MS, EXPORT_GIVE_UP_MS, EXPORT_RETRY_AFTER_MAX_MS, HISTORY,
     Health, LOGS, METRICS, ORCHESTRATOR, RECEIVER,
 };
-use crate::run::outbox_report::Lag;
+use crate::run::outbox_report::{Lag, REPORTED_AT_ONCE};
 use crate::telemetry::event::Event;
 use crate::telemetry::otlp::Verdict;
 use crate::telemetry::span::tests::ended;
@@ -149,7 +149,7 @@ fn what_is_delivered_twice_is_sent_once_and_what_is_not_configured_is_not_waited
 }
 
 #[test]
-fn a_request_has_so_many_items_at_most_and_the_history_takes_all() {
+fn a_request_has_so_many_items_at_most_and_the_history_so_many_events() {
     let check = |to: &str, count: usize, expected: &[usize]| {
         let messages = [Message {
             to: vec![to.to_owned()],
@@ -167,7 +167,8 @@ fn a_request_has_so_many_items_at_most_and_the_history_takes_all() {
     check(RECEIVER, BATCH_MAX_SPANS + 1, &[BATCH_MAX_SPANS, 1]);
     check(METRICS, BATCH_MAX_SPANS + 1, &[BATCH_MAX_SPANS, 1]);
     check(LOGS, BATCH_MAX_SPANS + 1, &[BATCH_MAX_SPANS, 1]);
-    check(HISTORY, BATCH_MAX_SPANS + 1, &[BATCH_MAX_SPANS + 1]);
+    check(HISTORY, HISTORY_MAX_EVENTS, &[HISTORY_MAX_EVENTS]);
+    check(HISTORY, HISTORY_MAX_EVENTS + 1, &[HISTORY_MAX_EVENTS, 1]);
 }
 
 #[test]
@@ -389,6 +390,16 @@ fn what_the_operators_list_does_not_take_goes_back() {
     assert_eq!(settled.again.len(), 1);
     assert_eq!(settled.again[0].message().entries, messages[0].entries);
     assert_eq!(settled.report(NOW_MS), None);
+}
+
+#[test]
+fn the_operators_list_is_told_so_much_at_once_and_the_rest_comes_again() {
+    for (count, back) in [(REPORTED_AT_ONCE, 0), (REPORTED_AT_ONCE + 1, 1)] {
+        let messages = [events(count)];
+        let settled = settled(&messages, &mut Standings::default(), |_| refused(false));
+        assert_eq!(settled.report(NOW_MS).expect("a report").dead.len(), REPORTED_AT_ONCE);
+        assert_eq!(settled.again.iter().map(Again::len).sum::<usize>(), back);
+    }
 }
 
 #[test]
