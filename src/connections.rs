@@ -51,6 +51,17 @@ pub enum Api {
     Anthropic,
 }
 
+impl Api {
+    /// Whose API it is, as telemetry names it: what is compatible with it has the same name.
+    #[must_use]
+    pub const fn family(self) -> &'static str {
+        match self {
+            Self::OpenaiResponses | Self::OpenaiChat => "openai",
+            Self::Anthropic => "anthropic",
+        }
+    }
+}
+
 /// A provider of models.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Provider {

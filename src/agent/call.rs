@@ -184,6 +184,12 @@ pub(super) fn not_allowed(reason: &str) -> Failure {
     Failure::terminal("call-not-allowed", format!("nothing was sent: {reason}"))
 }
 
+/// The host of an origin or of a URL, and nothing else of it; empty where it has none.
+pub(super) fn host_of(url: &str) -> String {
+    let url: Option<http::Uri> = url.parse().ok();
+    url.as_ref().and_then(http::Uri::host).unwrap_or_default().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,13 +1,15 @@
 //! What an agent tells while it works, beside its answer.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::ops::Deref;
 use std::task::{Poll, Waker};
 
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::run::events::Event;
+use crate::telemetry::operation::{OPERATIONS_MAX, Operation};
 
 /// What one execution tells. Progress and parts of the output are for whoever reads the step's stream; they are hints, and
 /// the outcome alone counts.
@@ -16,6 +18,9 @@ pub struct Journal {
     events: RefCell<Vec<Event>>,
     state: RefCell<Option<StateChange>>,
     spent: RefCell<Option<Spent>>,
+    operations: RefCell<Vec<Operation>>,
+    /// So many operations have begun.
+    begun: Cell<usize>,
     reader: RefCell<Option<Waker>>,
 }
 
@@ -113,6 +118,36 @@ impl Journal {
         self.spent.borrow_mut().take()
     }
 
+    /// A journal for somebody who works for this agent: progress, deltas and state are nobody's business.
+    #[must_use]
+    pub fn inner(&self) -> Inner<'_> {
+        let journal = Self {
+            begun: self.begun.clone(),
+            ..Self::default()
+        };
+        Inner { outer: self, journal }
+    }
+
+    /// The number of an operation that begins now: no other one of this execution within the same span has it.
+    pub(super) fn next_operation(&self) -> usize {
+        let number = self.begun.get();
+        self.begun.set(number + 1);
+        number
+    }
+
+    /// Takes an operation down that has ended: [`OPERATIONS_MAX`] of an execution at most.
+    pub(super) fn did(&self, operation: Operation) {
+        let mut operations = self.operations.borrow_mut();
+        if operations.len() < OPERATIONS_MAX {
+            operations.push(operation);
+        }
+    }
+
+    /// What has ended, as far as it was not taken yet, in the order of its ends.
+    pub fn take_operations(&self) -> Vec<Operation> {
+        self.operations.take()
+    }
+
     /// What was told since this was called last.
     pub fn take_events(&self) -> Vec<Event> {
         self.events.take()
@@ -134,6 +169,35 @@ impl Journal {
         self.events.borrow_mut().push(event);
         if let Some(reader) = self.reader.borrow_mut().take() {
             reader.wake();
+        }
+    }
+}
+
+/// A journal within another one, which takes over what it says of models and operations when it is dropped: also where
+/// whoever wrote it was dropped in the middle.
+pub struct Inner<'a> {
+    outer: &'a Journal,
+    journal: Journal,
+}
+
+impl Deref for Inner<'_> {
+    type Target = Journal;
+
+    fn deref(&self) -> &Journal {
+        &self.journal
+    }
+}
+
+impl Drop for Inner<'_> {
+    fn drop(&mut self) {
+        if let Some(spent) = self.journal.take_spent() {
+            self.outer.spend(spent);
+        }
+        self.outer
+            .begun
+            .set(self.outer.begun.get().max(self.journal.begun.get()));
+        for operation in self.journal.take_operations() {
+            self.outer.did(operation);
         }
     }
 }
@@ -179,6 +243,26 @@ mod tests {
         check(Some(7), None, None);
         check(None, Some(3), None);
         check(Some(u64::MAX), Some(1), Some(u64::MAX));
+    }
+
+    #[test]
+    fn what_an_inner_journal_says_of_models_is_taken_over_and_nothing_else() {
+        let journal = Journal::default();
+        let spent = Spent {
+            input_tokens: 4,
+            ..Spent::default()
+        };
+        let inner = journal.inner();
+        inner.spend(spent.clone());
+        inner.delta("not for the caller");
+        inner.replace_state(json!(1));
+        assert_eq!(inner.next_operation(), 0);
+        assert_eq!(journal.take_spent(), None);
+        drop(inner);
+        assert_eq!(journal.take_spent(), Some(spent));
+        assert_eq!(journal.take_events(), []);
+        assert_eq!(journal.take_state(), None);
+        assert_eq!(journal.next_operation(), 1, "no number is given twice");
     }
 
     #[test]

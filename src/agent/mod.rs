@@ -40,12 +40,14 @@ mod summarize;
 #[cfg(test)]
 mod testing;
 mod triage;
+mod underway;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use check::check;
 pub use journal::{Journal, Spent, StateChange};
 pub use log::{LOG_FIELDS_MAX_BYTES, LOG_MESSAGE_MAX_CHARS};
 pub use outside::{Chunks, Destination, Incoming, Outside};
+pub use underway::INTERRUPTED;
 
 /// A future on the one thread that a Worker has.
 pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;

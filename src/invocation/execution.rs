@@ -17,6 +17,7 @@ use crate::run::outcome::{About, Failed, Hop, NewState, Outcome, StoodIn, outdat
 use crate::run::state::{Kept, STATE_MAX_BYTES};
 use crate::run::work::Execution;
 use crate::signature::digest::content_digest;
+use crate::telemetry::operation::Operation;
 use crate::workflow;
 
 /// How long a cancelled agent may still take to leave things in order, in milliseconds.
@@ -52,6 +53,8 @@ pub struct Executed<'a> {
     duration_ms: u64,
     /// What models took, whatever came of it.
     spent: Option<Spent>,
+    /// What the agents had others do.
+    operations: Vec<Operation>,
 }
 
 /// How it ended.
@@ -139,6 +142,7 @@ impl<'a> Executor<'a> {
             failed: relay.failed,
             duration_ms: self.host.now_ms().saturating_sub(started_at_ms),
             spent: self.journal.take_spent(),
+            operations: self.journal.take_operations(),
             execution,
         }
     }
@@ -161,6 +165,7 @@ impl Executed<'_> {
             retryable,
             retry_after_ms,
             state,
+            operations: self.operations.clone(),
         };
         if self.ending == Ending::DeadlineExceeded {
             let problem = Problem::DeadlineExceeded {

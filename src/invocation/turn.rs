@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::relay::require;
 use super::{Either, before, either};
-use crate::agent::{self, Context, Failure, Host, Journal, LocalBoxFuture, Stop};
+use crate::agent::{self, Context, Failure, Host, LocalBoxFuture, Stop};
 use crate::conversation::{Answer, Ask, Bounds, ConversationName, History, Said, Seat, TURN_LEASE_MS, Turn, text_of};
 use crate::manifest::{AgentManifest, Memory, input_of};
 use crate::run::work::Execution;
@@ -177,7 +177,7 @@ impl<'a> TurnTaker<'a> {
         if !agent.input.get().is_ok_and(|schema| schema.accepts(&input)) {
             return None;
         }
-        let journal = Journal::default();
+        let journal = context.journal.inner();
         let own = Context {
             agent: &agent.id,
             state: None,
@@ -187,9 +187,6 @@ impl<'a> TurnTaker<'a> {
         };
         let work: LocalBoxFuture<'_, _> = Box::pin(agent::execute(agent, &input, &own));
         let ended = before(work, self.host.sleep_ms(agent.deadline_ms)).await;
-        if let Some(spent) = journal.take_spent() {
-            context.journal.spend(spent);
-        }
         let output = ended?.ok()?;
         require(Some(&agent.output), &output, "", "the summary").ok()?;
         Some(summary_text(&output))

@@ -18,7 +18,7 @@ use super::question::Moment;
 use super::record;
 use super::settlement;
 use super::storage::{Storage, Table};
-use super::telling;
+use super::telling::{self, Work};
 use super::timers::{self, Timer};
 use crate::agent::Failure;
 use crate::backoff::backoff_ms;
@@ -300,11 +300,12 @@ pub(super) fn unsettled<S: Storage>(storage: &S, now_ms: u64) -> Result<bool, S:
 pub(super) fn end<S: Storage>(
     storage: &S,
     attempt: &mut Attempt,
-    answer: &StoredAnswer,
+    work: Work<'_>,
     retryable: bool,
     now_ms: u64,
 ) -> Result<(), S::Error> {
-    telling::attempt_ended(storage, attempt, answer, now_ms)?;
+    let answer = work.answer;
+    telling::attempt_ended(storage, attempt, work, now_ms)?;
     attempt.phase = Phase::Ended;
     attempt.retryable = retryable;
     attempt.ended_at_ms = Some(now_ms);
@@ -407,7 +408,7 @@ pub(super) fn end_with<S: Storage>(
         status: 200,
         body: outcome(Outcome::of(attempt, &run_id, duration_ms)).to_json(),
     };
-    end(storage, attempt, &answer, retryable, now_ms)
+    end(storage, attempt, Work::of(&answer), retryable, now_ms)
 }
 
 /// Begins an execution: under the next generation, for as long as the claim holds.

@@ -18,11 +18,12 @@ use super::settlement::{self, Takeover};
 use super::state::{self, Conflict, Expected, Kept};
 use super::status::{self, StepStatus};
 use super::storage::Storage;
-use super::telling;
+use super::telling::{self, Work};
 use crate::conversation::ConversationName;
 use crate::direct::NOBODY;
 use crate::manifest::{Notification, RetryPolicy};
 use crate::telemetry::event::Route;
+use crate::telemetry::operation::Operation;
 
 /// A caller is never told to wait longer than this before it asks again, in milliseconds.
 pub const RETRY_AFTER_MAX_MS: u64 = 5_000;
@@ -384,6 +385,9 @@ pub struct CommitRequest {
     pub retry_after_ms: u64,
     /// The new state, where the run keeps it.
     pub state: Option<StateWrite>,
+    /// What the agents had others do. A gateway of an earlier version says nothing of it.
+    #[serde(default)]
+    pub operations: Vec<Operation>,
 }
 
 /// A new state, and the version that it was made from.
@@ -452,7 +456,7 @@ impl Question for CommitRequest {
             return Ok(Commit::Lost);
         }
         if self.retryable && attempt::again(storage, &mut attempt, self.retry_after_ms, moment)? {
-            telling::execution_ended(storage, &attempt, Some(&self.answer), moment.now_ms)?;
+            telling::execution_ended(storage, &attempt, Some(self.work()), moment.now_ms)?;
             return Ok(Commit::Again);
         }
         let Some(mut run) = record::find(storage)? else {
@@ -472,12 +476,19 @@ impl Question for CommitRequest {
         }
         run.touched_at_ms = run.touched_at_ms.max(moment.now_ms);
         record::save(storage, &run)?;
-        attempt::end(storage, &mut attempt, &self.answer, self.retryable, moment.now_ms)?;
+        attempt::end(storage, &mut attempt, self.work(), self.retryable, moment.now_ms)?;
         Ok(Commit::Stored)
     }
 }
 
 impl CommitRequest {
+    fn work(&self) -> Work<'_> {
+        Work {
+            answer: &self.answer,
+            operations: &self.operations,
+        }
+    }
+
     fn after_the_end<S: Storage>(&self, storage: &S, attempt: &Attempt) -> Result<Commit, S::Error> {
         let answer = attempt::answer(storage, attempt.ordinal)?;
         match answer {

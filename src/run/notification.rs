@@ -182,6 +182,7 @@ mod tests {
             retryable: false,
             retry_after_ms: 0,
             state: None,
+            operations: Vec::new(),
         };
         bench.ask("instance", commit.clone());
         // Once, also where the commit is repeated.

@@ -22,6 +22,7 @@ use super::timers::{self, Timer};
 use super::{delivery::shortened, outbox_report};
 use crate::backoff::backoff_ms;
 use crate::telemetry::event::{Event, What, event_id};
+use crate::telemetry::export::items_in;
 use crate::telemetry::otlp::{Signal, Verdict};
 use crate::telemetry::span::SPANS_MAX;
 
@@ -29,8 +30,10 @@ use crate::telemetry::span::SPANS_MAX;
 pub const OUTBOX_MAX_EVENTS: u64 = 4_096;
 /// So many spans at most are sent at once.
 pub const BATCH_MAX_SPANS: usize = 512;
-/// So many events at most are taken at once: each may be as many spans as an event can be.
-const BATCH_MAX_EVENTS: usize = BATCH_MAX_SPANS / SPANS_MAX;
+/// So many events at most are taken at once; fewer where they are more than [`BATCH_MAX_SPANS`] spans.
+pub const BATCH_MAX_EVENTS: usize = 64;
+// Whatever an event is told as, a request has room for it.
+const _: () = assert!(SPANS_MAX <= BATCH_MAX_SPANS);
 /// How long after an event it is sent, in milliseconds: what follows at once goes with it.
 pub const EXPORT_AFTER_MS: u64 = 1_000;
 /// An event that no try could deliver is given up this long after it happened, in milliseconds: a day. A run is kept for so
@@ -215,6 +218,7 @@ pub fn take<S: Storage>(
                 progress.next = given_up[old - 1].0 + 1;
                 outbox_report::bury(storage, &mut state, destination.name, &given_up, &reason, now_ms)?;
             }
+            events.truncate(fitting(destination.name, &events));
             if !events.is_empty() {
                 progress.tries += 1;
                 progress.again = Some(events.len());
@@ -352,6 +356,16 @@ pub(super) fn waiting<S: Storage>(storage: &S, state: &State, progress: &Progres
         state.next.saturating_sub(progress.next),
         oldest.map_or(0, |event| event.at_ms),
     ))
+}
+
+/// How many of these events fit into a request, from the first on.
+fn fitting(destination: &str, events: &[(u64, Event)]) -> usize {
+    let mut spans = 0;
+    let over = events.iter().position(|(_, event)| {
+        spans += items_in(destination, event);
+        spans > BATCH_MAX_SPANS
+    });
+    over.unwrap_or(events.len())
 }
 
 fn events_from<S: Storage>(storage: &S, number: u64, limit: usize) -> Result<Vec<(u64, Event)>, S::Error> {

@@ -8,6 +8,7 @@ use super::handoff::Handoff;
 use super::outbox::tell;
 use super::storage::Storage;
 use crate::telemetry::event::{Ending, Hop, Subject, Usage, What};
+use crate::telemetry::operation::Operation;
 
 /// What an answer says of itself, and nothing of its content.
 #[derive(Deserialize)]
@@ -80,6 +81,25 @@ impl Answer {
     }
 }
 
+/// What an execution came to, as it is told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Work<'a> {
+    /// Its answer.
+    pub(super) answer: &'a StoredAnswer,
+    /// What its agents had others do.
+    pub(super) operations: &'a [Operation],
+}
+
+impl<'a> Work<'a> {
+    /// An answer that is the ledger's own word: what was done is not known.
+    pub(super) const fn of(answer: &'a StoredAnswer) -> Self {
+        Self {
+            answer,
+            operations: &[],
+        }
+    }
+}
+
 fn of<S: Storage>(storage: &S, attempt: &Attempt, what: What, now_ms: u64) -> Result<(), S::Error> {
     let place = (attempt.traceparent.as_str(), attempt.parent_span.as_deref());
     tell(storage, place, what, now_ms)
@@ -115,14 +135,14 @@ pub(super) fn execution_began<S: Storage>(storage: &S, attempt: &Attempt, now_ms
     of(storage, attempt, began, now_ms)
 }
 
-/// An execution ended with this answer; without one its owner died.
+/// An execution ended with this; without it its owner died.
 pub(super) fn execution_ended<S: Storage>(
     storage: &S,
     attempt: &Attempt,
-    answer: Option<&StoredAnswer>,
+    work: Option<Work<'_>>,
     now_ms: u64,
 ) -> Result<(), S::Error> {
-    let read = answer.map(Answer::read);
+    let read = work.map(|work| Answer::read(work.answer));
     let ending = read
         .as_ref()
         .map_or_else(Ending::lost, |answer| answer.end_of_work(&attempt.agent));
@@ -139,6 +159,7 @@ pub(super) fn execution_ended<S: Storage>(
         ending: if lost { Ending::lost() } else { ending },
         hops,
         usage,
+        operations: work.map_or_else(Vec::new, |work| work.operations.to_vec()),
     };
     of(storage, attempt, ended, now_ms)
 }
@@ -155,18 +176,18 @@ pub(super) fn taken_from_the_dead<S: Storage>(storage: &S, attempt: &Attempt, no
 pub(super) fn attempt_ended<S: Storage>(
     storage: &S,
     attempt: &Attempt,
-    answer: &StoredAnswer,
+    work: Work<'_>,
     now_ms: u64,
 ) -> Result<(), S::Error> {
     if attempt.phase == Phase::Running {
-        execution_ended(storage, attempt, Some(answer), now_ms)?;
+        execution_ended(storage, attempt, Some(work), now_ms)?;
     }
-    let read = Answer::read(answer);
+    let read = Answer::read(work.answer);
     let ended = What::AttemptEnded {
         subject: subject_of(attempt, &read),
         accepted_at_ms: attempt.accepted_at_ms,
         executions: attempt.generation,
-        status: answer.status,
+        status: work.answer.status,
         ending: read.ending(),
     };
     of(storage, attempt, ended, now_ms)

@@ -166,6 +166,7 @@ pub(super) fn commit_of(execution: &Execution, body: &str, retryable: bool) -> C
         retryable,
         retry_after_ms: 0,
         state: None,
+        operations: Vec::new(),
     }
 }
 
@@ -187,7 +188,7 @@ pub(super) fn request(key: &str, attempt: u32) -> ClaimRequest {
             follow_handoffs: false,
             tries_max: 1,
             text: None,
-            traceparent: "00-1-2-01".to_owned(),
+            traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
             request_id: "req".to_owned(),
             behalf: Behalf::default(),
         },

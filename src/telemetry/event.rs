@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::operation::Operation;
 use super::trace_context::TraceContext;
 use crate::link::Change;
 use crate::signature::digest::hex_digest;
@@ -55,6 +56,9 @@ pub enum What {
         hops: Vec<Hop>,
         /// What it used.
         usage: Usage,
+        /// What its agents had others do.
+        #[serde(default)]
+        operations: Vec<Operation>,
     },
     /// An attempt has its answer.
     AttemptEnded {

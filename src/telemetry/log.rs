@@ -3,7 +3,7 @@
 
 use super::event::{Ending, Event, What, agent_span};
 use super::names;
-use super::span::{Attribute, attributes_of_agent, attributes_of_event, attributes_of_subject, spans_of};
+use super::span::{Attribute, attributes_of_agent, attributes_of_event, attributes_of_subject, own_spans_of};
 use super::trace_context::TraceContext;
 
 /// A log record, in no encoding yet.
@@ -49,8 +49,7 @@ impl Severity {
 /// The log record of an event, whatever was decided about the sampling of its trace.
 #[must_use]
 pub fn record_of(event: &Event) -> Record {
-    let (context, attributes) = match spans_of(event).pop() {
-        // Of several agents the last one is the one that it ended with.
+    let (context, attributes) = match own_spans_of(event).pop() {
         Some(span) => (Some(span.context), span.attributes),
         None => without_span(event),
     };

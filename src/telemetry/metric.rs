@@ -4,10 +4,11 @@
 //! A point's time is that of its executions. So the same events make the same points, whenever they are sent; but whoever
 //! adds up a request that arrives twice counts it twice.
 
-use super::event::{Event, What};
+use super::event::{Event, Usage, What};
 use super::history::DURATION_BOUNDS_MS;
 use super::names;
-use super::span::{Attribute, spans_of};
+use super::operation::{Doing, Operation};
+use super::span::{Attribute, own_spans_of};
 
 /// A metric, in no encoding yet.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,6 +71,13 @@ const AGENT_DURATION: Scale = Scale {
     steps: 1_000,
 };
 /// As the conventions ask for.
+const MODEL_DURATION: Scale = Scale {
+    bounds: &[
+        10, 20, 40, 80, 160, 320, 640, 1_280, 2_560, 5_120, 10_240, 20_480, 40_960, 81_920,
+    ],
+    steps: 1_000,
+};
+/// As the conventions ask for.
 const TOKENS: Scale = Scale {
     bounds: &[
         1, 4, 16, 64, 256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216, 67_108_864,
@@ -120,6 +128,7 @@ struct Counted {
     executions: Vec<Point<u64>>,
     durations: Vec<Point<Distribution>>,
     agents: Vec<Point<Distribution>>,
+    models: Vec<Point<Distribution>>,
     tokens: Vec<Point<Distribution>>,
 }
 
@@ -130,6 +139,7 @@ impl Counted {
             started_at_ms,
             ending,
             usage,
+            operations,
             ..
         } = &event.what
         else {
@@ -144,7 +154,7 @@ impl Counted {
         let took_ms = event.at_ms.saturating_sub(*started_at_ms);
         at(&mut self.durations, of_route, time).add(EXECUTION_DURATION, took_ms);
 
-        let spans = spans_of(event);
+        let spans = own_spans_of(event);
         for span in &spans {
             let is_told = |(name, _): &&Attribute| matches!(*name, names::GENAI_AGENT_NAME | names::ERROR_TYPE);
             let attributes = span.attributes.iter().filter(is_told).cloned().collect();
@@ -152,19 +162,52 @@ impl Counted {
             at(&mut self.agents, attributes, (span.started_at_ms, span.ended_at_ms)).add(AGENT_DURATION, took_ms);
         }
 
-        // Whoever worked last told them.
+        let asked = operations.iter().filter_map(|operation| self.model(operation));
+        let of_models = asked.fold(Usage::default(), |all, usage| Usage {
+            input_tokens: sum(all.input_tokens, usage.input_tokens),
+            output_tokens: sum(all.output_tokens, usage.output_tokens),
+            cost_micros: None,
+        });
+        // What no operation tells is of whoever worked last.
         let last = spans.last().and_then(|span| {
             let mut attributes = span.attributes.iter();
             attributes.find(|(name, _)| *name == names::GENAI_AGENT_NAME).cloned()
         });
         let last = last.unwrap_or_else(|| agent(&subject.agent));
+        let by = [(names::GENAI_OPERATION, names::INVOKE_AGENT.into()), last];
+        let rest = Usage {
+            input_tokens: rest(usage.input_tokens, of_models.input_tokens),
+            output_tokens: rest(usage.output_tokens, of_models.output_tokens),
+            cost_micros: None,
+        };
+        self.tokens(&by, rest, time);
+    }
+
+    /// Counts a model that was asked. Answers what it used.
+    fn model(&mut self, operation: &Operation) -> Option<Usage> {
+        let Doing::Chat { provider, model, .. } = &operation.what else {
+            return None;
+        };
+        let time = (operation.started_at_ms, operation.ended_at_ms);
+        let by = [
+            (names::GENAI_OPERATION, names::CHAT.into()),
+            (names::GENAI_PROVIDER, provider.as_str().into()),
+            (names::GENAI_MODEL, model.as_str().into()),
+        ];
+        self.tokens(&by, operation.upshot.usage, time);
+        let mut of_duration = by.to_vec();
+        let error = operation.upshot.error.as_deref();
+        of_duration.extend(error.map(|code| (names::ERROR_TYPE, code.into())));
+        let took_ms = operation.ended_at_ms.saturating_sub(operation.started_at_ms);
+        at(&mut self.models, of_duration, time).add(MODEL_DURATION, took_ms);
+        Some(operation.upshot.usage)
+    }
+
+    fn tokens(&mut self, by: &[Attribute], usage: Usage, time: (u64, u64)) {
         for (kind, tokens) in [("input", usage.input_tokens), ("output", usage.output_tokens)] {
             let Some(tokens) = tokens else { continue };
-            let attributes = vec![
-                (names::GENAI_OPERATION, names::INVOKE_AGENT.into()),
-                last.clone(),
-                (names::GENAI_TOKEN_TYPE, kind.into()),
-            ];
+            let mut attributes = by.to_vec();
+            attributes.push((names::GENAI_TOKEN_TYPE, kind.into()));
             at(&mut self.tokens, attributes, time).add(TOKENS, tokens);
         }
     }
@@ -204,12 +247,34 @@ impl Counted {
             Data::Histogram(AGENT_DURATION, self.agents),
         );
         tell(
+            names::GENAI_OPERATION_DURATION,
+            "How long models took to answer",
+            "s",
+            Data::Histogram(MODEL_DURATION, self.models),
+        );
+        tell(
             names::GENAI_TOKEN_USAGE,
             "Tokens that executions used, as far as agents told",
             "{token}",
             Data::Histogram(TOKENS, self.tokens),
         );
         metrics
+    }
+}
+
+fn sum(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.saturating_add(other)),
+        (known, None) | (None, known) => known,
+    }
+}
+
+/// What is left of all; nothing where it was all told.
+fn rest(all: Option<u64>, told: Option<u64>) -> Option<u64> {
+    match (all, told) {
+        (Some(all), Some(told)) => all.checked_sub(told).filter(|rest| *rest > 0),
+        (all, None) => all,
+        (None, Some(_)) => None,
     }
 }
 

@@ -22,6 +22,7 @@ pub mod history;
 pub mod log;
 pub mod metric;
 pub mod names;
+pub mod operation;
 pub mod otlp;
 pub mod prometheus;
 pub mod queue;

@@ -17,6 +17,18 @@ pub const GENAI_INPUT_TOKENS: &str = "gen_ai.usage.input_tokens";
 pub const GENAI_OUTPUT_TOKENS: &str = "gen_ai.usage.output_tokens";
 /// Which tokens were counted: `input` or `output`.
 pub const GENAI_TOKEN_TYPE: &str = "gen_ai.token.type";
+/// Whose API a model has: `openai`, `anthropic` and the like.
+pub const GENAI_PROVIDER: &str = "gen_ai.provider.name";
+/// The model that was asked.
+pub const GENAI_MODEL: &str = "gen_ai.request.model";
+/// The agent that a model used as its tool.
+pub const GENAI_TOOL_NAME: &str = "gen_ai.tool.name";
+/// Who runs the tool: `function`, which is the gateway and not the provider.
+pub const GENAI_TOOL_TYPE: &str = "gen_ai.tool.type";
+/// The operation of a model that is asked.
+pub const CHAT: &str = "chat";
+/// The operation of a tool that a model uses.
+pub const EXECUTE_TOOL: &str = "execute_tool";
 /// The operation of an agent at work.
 pub const INVOKE_AGENT: &str = "invoke_agent";
 
@@ -78,6 +90,8 @@ pub const CONVENTIONS: &str = "baton.genai_conventions";
 
 /// The metric of the tokens that executions used.
 pub const GENAI_TOKEN_USAGE: &str = "gen_ai.client.token.usage";
+/// The metric of how long models took to answer.
+pub const GENAI_OPERATION_DURATION: &str = "gen_ai.client.operation.duration";
 /// The metric of how long agents worked: as long as their spans.
 pub const GENAI_AGENT_DURATION: &str = "gen_ai.invoke_agent.duration";
 /// The metric of the executions that ended.

@@ -2,6 +2,7 @@
 
 use super::event::{Ending, Event, Hop, Route, Subject, Usage, What, agent_span};
 use super::names;
+use super::operation::{Doing, OPERATIONS_MAX, Operation};
 use super::trace_context::TraceContext;
 use crate::link::Change;
 
@@ -59,16 +60,31 @@ impl From<&str> for Value {
     }
 }
 
-/// The most spans that one event is told as: an execution, with every hop and every agent that may stand in.
-pub const SPANS_MAX: usize = 1 + crate::invocation::HOPS_MAX + crate::manifest::FALLBACK_AGENTS_MAX;
+/// The most spans that one event is told as: an execution, with every hop, every agent that may stand in, and what they had
+/// others do.
+pub const SPANS_MAX: usize = 1 + crate::invocation::HOPS_MAX + crate::manifest::FALLBACK_AGENTS_MAX + OPERATIONS_MAX;
 
 /// The spans of an event: none for what has only begun, and none where its trace cannot be read.
 #[must_use]
 pub fn spans_of(event: &Event) -> Vec<Span> {
-    let Some(own) = TraceContext::parse(&event.traceparent) else {
+    let Some(teller) = Teller::of(event) else {
         return Vec::new();
     };
-    let teller = Teller { event, own };
+    let mut spans = own_spans(&teller);
+    if let What::ExecutionEnded { operations, .. } = &event.what {
+        spans.extend(operations.iter().filter_map(|operation| teller.operation(operation)));
+    }
+    spans
+}
+
+/// The same without what agents had others do: of several agents the last one is the one that it ended with.
+#[must_use]
+pub(super) fn own_spans_of(event: &Event) -> Vec<Span> {
+    Teller::of(event).as_ref().map(own_spans).unwrap_or_default()
+}
+
+fn own_spans(teller: &Teller<'_>) -> Vec<Span> {
+    let event = teller.event;
     match &event.what {
         What::ExecutionBegan { .. } => Vec::new(),
         What::ExecutionEnded {
@@ -135,7 +151,12 @@ struct Teller<'e> {
     own: TraceContext,
 }
 
-impl Teller<'_> {
+impl<'e> Teller<'e> {
+    fn of(event: &'e Event) -> Option<Self> {
+        let own = TraceContext::parse(&event.traceparent)?;
+        Some(Self { event, own })
+    }
+
     fn span(&self, name: String, kind: Kind, context: TraceContext, started_at_ms: u64) -> Span {
         let event = self.event;
         Span {
@@ -250,15 +271,7 @@ impl Teller<'_> {
             } else {
                 span.attributes.extend(attributes_of_subject(subject));
                 span.attributes.push((names::OUTCOME, ending.outcome.as_str().into()));
-                let counts = [
-                    (names::GENAI_INPUT_TOKENS, usage.input_tokens),
-                    (names::GENAI_OUTPUT_TOKENS, usage.output_tokens),
-                    (names::COST_MICROS, usage.cost_micros),
-                ];
-                let known = counts
-                    .into_iter()
-                    .filter_map(|(name, count)| Some((name, Value::Number(count?))));
-                span.attributes.extend(known);
+                span.attributes.extend(attributes_of_usage(usage));
                 span.fail_as(ending);
             }
             if place == 0 {
@@ -269,6 +282,29 @@ impl Teller<'_> {
             spans.push(span);
         }
         spans
+    }
+
+    /// What an agent had somebody else do; nothing where its trace cannot be read.
+    fn operation(&self, operation: &Operation) -> Option<Span> {
+        let context = TraceContext::parse(&operation.traceparent)?;
+        let (name, kind) = match &operation.what {
+            Doing::Chat { model, .. } => (format!("{} {model}", names::CHAT), Kind::Client),
+            Doing::Tool { agent } => (format!("{} {agent}", names::EXECUTE_TOOL), Kind::Internal),
+            Doing::Remote { agent, .. } => (format!("{} {agent}", names::INVOKE_AGENT), Kind::Client),
+            Doing::Request { method, .. } => (method.clone(), Kind::Client),
+        };
+        let mut span = self.span(name, kind, context, operation.started_at_ms);
+        span.parent = Some(operation.parent_span.clone());
+        span.ended_at_ms = operation.ended_at_ms.clamp(span.started_at_ms, self.event.at_ms);
+        span.attributes.extend(attributes_of_operation(&operation.what));
+        let upshot = &operation.upshot;
+        let status = upshot.status.map(|status| Value::Number(status.into()));
+        span.attributes
+            .extend(status.map(|status| (names::HTTP_STATUS, status)));
+        span.attributes.extend(attributes_of_usage(upshot.usage));
+        let error = upshot.error.as_deref();
+        span.fail_if(error.is_some(), error.unwrap_or_default());
+        Some(span)
     }
 
     fn handoff(&self, (handoff, agent, from): (&str, &str, &str), after: Option<&str>, with_step: bool) -> Span {
@@ -332,6 +368,43 @@ pub(super) fn attributes_of_subject(subject: &Subject) -> [Attribute; 4] {
         (names::ROUTE, subject.route.name().into()),
         (names::BACKGROUND, Value::Flag(subject.background)),
     ]
+}
+
+/// What somebody else does for an agent.
+pub(super) fn attributes_of_operation(what: &Doing) -> Vec<Attribute> {
+    let text = |name, text: &String| (name, text.as_str().into());
+    match what {
+        Doing::Chat { provider, model, host } => vec![
+            (names::GENAI_OPERATION, names::CHAT.into()),
+            text(names::GENAI_PROVIDER, provider),
+            text(names::GENAI_MODEL, model),
+            text(names::SERVER_ADDRESS, host),
+        ],
+        Doing::Tool { agent } => vec![
+            (names::GENAI_OPERATION, names::EXECUTE_TOOL.into()),
+            text(names::GENAI_TOOL_NAME, agent),
+            (names::GENAI_TOOL_TYPE, "function".into()),
+        ],
+        Doing::Remote { agent, host } => vec![
+            (names::GENAI_OPERATION, names::INVOKE_AGENT.into()),
+            text(names::GENAI_AGENT_NAME, agent),
+            text(names::SERVER_ADDRESS, host),
+        ],
+        Doing::Request { method, host } => {
+            vec![text(names::HTTP_METHOD, method), text(names::SERVER_ADDRESS, host)]
+        }
+    }
+}
+
+/// What was used, as far as it is known.
+fn attributes_of_usage(usage: Usage) -> impl Iterator<Item = Attribute> {
+    let counts = [
+        (names::GENAI_INPUT_TOKENS, usage.input_tokens),
+        (names::GENAI_OUTPUT_TOKENS, usage.output_tokens),
+        (names::COST_MICROS, usage.cost_micros),
+    ];
+    let counts = counts.into_iter();
+    counts.filter_map(|(name, count)| Some((name, Value::Number(count?))))
 }
 
 impl Span {

@@ -418,6 +418,7 @@ impl Job {
             retryable: ending.kind == Kind::Retryable,
             retry_after_ms: 0,
             state,
+            operations: Vec::new(),
         }
     }
 }

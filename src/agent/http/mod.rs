@@ -14,8 +14,10 @@ use serde_json::Value;
 use self::answer::Answer;
 use super::call::{AGAIN_MS, Call, Missed, asked_to_wait_ms, is_passing, not_allowed};
 use super::outside::Destination;
+use super::underway::Underway;
 use super::{Context, Failure, Stop, misconfigured};
 use crate::manifest::{Exchange, HttpConfig};
+use crate::telemetry::operation::{Doing, Upshot};
 
 pub(super) async fn run(agent: &str, config: &HttpConfig, input: &Value, context: &Context<'_>) -> Result<Value, Stop> {
     let connections = context.host.outside().connections();
@@ -34,6 +36,16 @@ pub(super) struct Side<'a> {
     pub(super) to: Destination<'a>,
     /// Whose breaker is asked.
     pub(super) breaker: String,
+}
+
+impl Side<'_> {
+    /// Who is asked, as it is told.
+    fn host(&self, request: &http::Request<Vec<u8>>) -> String {
+        match self.to {
+            Destination::Origin(_) => request.uri().host().unwrap_or_default().to_owned(),
+            Destination::Binding(name) => name.to_owned(),
+        }
+    }
 }
 
 /// Asks the other side, and makes the output of its answer.
@@ -76,7 +88,15 @@ async fn ask(
                 body,
             })
         };
+        let underway = Underway::begin(
+            context,
+            Doing::Request {
+                method: request.method().to_string(),
+                host: side.host(request),
+            },
+        );
         let answered = call.once(request, read, |answer| answer.status >= 500).await;
+        underway.end(upshot(&answered, config));
         let asked_ms = match &answered {
             Ok(answer) if answer::is_failure(config, answer.status) && is_passing(answer.status) => {
                 asked_to_wait_ms(&answer.headers)
@@ -90,6 +110,17 @@ async fn ask(
         if failures > config.retries || !call.wait(failures, asked_ms).await {
             return answered.map_err(|missed| failure(&missed, config));
         }
+    }
+}
+
+fn upshot(answered: &Result<Answer, Missed>, config: &Exchange) -> Upshot {
+    match answered {
+        Ok(answer) => Upshot {
+            status: Some(answer.status),
+            error: answer::is_failure(config, answer.status).then(|| answer.status.to_string()),
+            ..Upshot::default()
+        },
+        Err(missed) => Upshot::failed(&failure(missed, config).code),
     }
 }
 

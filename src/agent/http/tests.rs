@@ -288,3 +288,33 @@ fn who_fails_is_left_alone() {
     assert_eq!(called.unwrap_err().code, "http-breaker-open");
     assert_eq!(outside.sent.borrow().len(), SAMPLES_MIN);
 }
+
+#[test]
+fn each_request_is_told_with_its_host_and_status_and_nothing_else() {
+    let operations = |replies| {
+        let (outside, journal) = (outside(replies), Journal::default());
+        let context = outside.context(Team::embedded(), &journal, None);
+        let input = json!({"id": "customer-7"});
+        let _ = done(run("crm", &config(json!({"retries": 1})), &input, &context));
+        let told = journal.take_operations();
+        let shown = serde_json::to_string(&told).unwrap();
+        assert!(!shown.contains(SECRET) && !shown.contains("customer-7"), "{shown}");
+        told
+    };
+    let told = operations(vec![
+        Reply::json(503, &json!({})),
+        Reply::json(200, &json!({"name": "Ada"})),
+    ]);
+    let upshots: Vec<_> = told
+        .iter()
+        .map(|told| (told.upshot.status, told.upshot.error.as_deref()))
+        .collect();
+    assert_eq!(upshots, [(Some(503), Some("503")), (Some(200), None)]);
+    let expected = Doing::Request {
+        method: "GET".into(),
+        host: "crm.example.com".into(),
+    };
+    assert!(told.iter().all(|told| told.what == expected));
+    let told = operations(vec![Reply::Fails, Reply::Fails]);
+    assert_eq!(told[1].upshot, Upshot::failed("http-unreachable"));
+}

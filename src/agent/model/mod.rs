@@ -23,12 +23,15 @@ use serde_json::Value;
 
 use self::form::Form;
 use self::shown::Shown;
-use self::wire::{Ask, End, Tool, Turn};
-use super::call::AGAIN_MAX_MS;
+use self::wire::{Ask, End, Reply, Tool, Turn};
+use super::call::{AGAIN_MAX_MS, host_of};
+use super::underway::Underway;
 use super::{Context, Failure, Retry, Spent, Stop, misconfigured};
 use crate::connections::Provider;
 use crate::conversation::History;
 use crate::manifest::{AgentManifest, ModelConfig, ModelTemplates, RenderError, Role, Template};
+use crate::telemetry::event::Usage;
+use crate::telemetry::operation::{Doing, Upshot};
 
 /// A model uses at most this many tools in one answer.
 pub const CALLS_MAX: usize = 16;
@@ -163,16 +166,10 @@ impl Conversation<'_> {
             };
             let mut shown = form.shown(config.stream.as_deref()).map(Shown::new);
             let wait_max_ms = if self.is_last { u64::MAX } else { AGAIN_MAX_MS };
-            let reply = ask::ask(provider, config, &ask, context, wait_max_ms, |text| {
+            let asked = ask::ask(provider, config, &ask, context, wait_max_ms, |text| {
                 show(&mut shown, text, context);
-            })
-            .await?;
-            self.context.journal.spend(Spent {
-                model: model.to_owned(),
-                input_tokens: reply.input_tokens,
-                output_tokens: reply.output_tokens,
-                cost_micros: provider.cost_micros(model, reply.input_tokens, reply.output_tokens),
             });
+            let reply = self.chat(provider, model, asked).await?;
             match reply.end {
                 Some(End::Cut) => {
                     let max = self.config.max_output_tokens;
@@ -205,6 +202,48 @@ impl Conversation<'_> {
                 }
             }
         }
+    }
+
+    /// Takes down what comes of asking a model.
+    async fn chat(
+        &self,
+        provider: &Provider,
+        model: &str,
+        asked: impl Future<Output = Result<Reply, Failure>>,
+    ) -> Result<Reply, Failure> {
+        let underway = Underway::begin(
+            self.context,
+            Doing::Chat {
+                provider: provider.api.family().to_owned(),
+                model: model.to_owned(),
+                host: host_of(&provider.origin),
+            },
+        );
+        // On the heap: an answer is read in there.
+        let asked = Box::pin(asked).await;
+        let reply = match asked {
+            Ok(reply) => reply,
+            Err(failure) => {
+                underway.end(Upshot::failed(&failure.code));
+                return Err(failure);
+            }
+        };
+        let cost_micros = provider.cost_micros(model, reply.input_tokens, reply.output_tokens);
+        self.context.journal.spend(Spent {
+            model: model.to_owned(),
+            input_tokens: reply.input_tokens,
+            output_tokens: reply.output_tokens,
+            cost_micros,
+        });
+        underway.end(Upshot {
+            usage: Usage {
+                input_tokens: Some(reply.input_tokens),
+                output_tokens: Some(reply.output_tokens),
+                cost_micros,
+            },
+            ..Upshot::default()
+        });
+        Ok(reply)
     }
 
     fn said(&mut self, text: String, calls: Vec<wire::ToolCall>) {

@@ -1,3 +1,5 @@
+mod operations;
+
 use serde_json::{Value, json};
 
 use super::super::testing::{BEGIN_MS, FakeOutside, Reply, connections, done};

@@ -2,13 +2,15 @@
 
 use serde_json::Value;
 
-use super::super::{Context, Failure, Journal, LocalBoxFuture, Stop, execute};
+use super::super::underway::Underway;
+use super::super::{Context, Failure, LocalBoxFuture, Stop, execute};
 use super::wire::{ToolCall, ToolResult};
 use crate::conversation::History;
 use crate::invocation::before;
 use crate::json::parse_strict;
 use crate::manifest::{AgentManifest, JSON_DEPTH_MAX, ModelConfig};
 use crate::schema::{LazySchema, VIOLATIONS_MAX};
+use crate::telemetry::operation::{Doing, Upshot};
 
 /// What a tool answers is given to the model up to this size, in bytes.
 pub const RESULT_MAX_BYTES: usize = 64 * 1024;
@@ -21,9 +23,25 @@ pub(super) async fn use_tool(config: &ModelConfig, call: &ToolCall, context: &Co
         None => ("there is no such tool".to_owned(), true),
         Some(agent) => {
             context.journal.progress(format!("Asking {}", agent.title), None);
-            match answer(agent, &call.arguments, context).await {
-                Ok(content) => (content, false),
-                Err(reason) => (reason, true),
+            let underway = Underway::begin(
+                context,
+                Doing::Tool {
+                    agent: agent.id.clone(),
+                },
+            );
+            let own = Context {
+                traceparent: underway.span(),
+                ..*context
+            };
+            match answer(agent, &call.arguments, &own).await {
+                Ok(content) => {
+                    underway.end(Upshot::default());
+                    (content, false)
+                }
+                Err(Unusable { code, reason }) => {
+                    underway.end(Upshot::failed(&code));
+                    (reason, true)
+                }
             }
         }
     };
@@ -34,14 +52,32 @@ pub(super) async fn use_tool(config: &ModelConfig, call: &ToolCall, context: &Co
     }
 }
 
-async fn answer(agent: &AgentManifest, arguments: &str, context: &Context<'_>) -> Result<String, String> {
-    let input = parse_strict(arguments.as_bytes(), JSON_DEPTH_MAX);
-    let input =
-        input.map_err(|error| format!("the input is not JSON: line {}, column {}", error.line, error.column))?;
-    fits(&agent.input, &input, "the input")?;
+/// Why a tool is of no use this time.
+struct Unusable {
+    /// For programs, and for what is told of it.
+    code: String,
+    /// For the model.
+    reason: String,
+}
+
+impl Unusable {
+    fn new(code: &str, reason: impl Into<String>) -> Self {
+        Self {
+            code: code.to_owned(),
+            reason: reason.into(),
+        }
+    }
+}
+
+async fn answer(agent: &AgentManifest, arguments: &str, context: &Context<'_>) -> Result<String, Unusable> {
+    let input = parse_strict(arguments.as_bytes(), JSON_DEPTH_MAX).map_err(|error| {
+        let reason = format!("the input is not JSON: line {}, column {}", error.line, error.column);
+        Unusable::new("tool-input-invalid", reason)
+    })?;
+    fits(&agent.input, &input, "the input").map_err(|reason| Unusable::new("tool-input-invalid", reason))?;
     let now_ms = context.host.now_ms();
     let deadline_at_ms = context.deadline_at_ms.min(now_ms + agent.deadline_ms);
-    let journal = Journal::default();
+    let journal = context.journal.inner();
     let own = Context {
         agent: &agent.id,
         deadline_at_ms,
@@ -52,22 +88,26 @@ async fn answer(agent: &AgentManifest, arguments: &str, context: &Context<'_>) -
     };
     let work: LocalBoxFuture<'_, Result<Value, Stop>> = Box::pin(execute(agent, &input, &own));
     let ended = before(work, context.host.sleep_ms(deadline_at_ms.saturating_sub(now_ms))).await;
-    if let Some(spent) = journal.take_spent() {
-        context.journal.spend(spent);
-    }
     let output = match ended {
         Some(Ok(output)) => output,
-        Some(Err(Stop::Failed(Failure { code, message, .. }))) => return Err(format!("{code}: {message}")),
-        Some(Err(Stop::HandOff(_))) => return Err("it hands over to somebody else, which a tool cannot".to_owned()),
-        None => return Err("it did not answer in time".to_owned()),
+        Some(Err(Stop::Failed(Failure { code, message, .. }))) => {
+            let reason = format!("{code}: {message}");
+            return Err(Unusable { code, reason });
+        }
+        Some(Err(Stop::HandOff(_))) => {
+            let reason = "it hands over to somebody else, which a tool cannot";
+            return Err(Unusable::new("tool-handed-off", reason));
+        }
+        None => return Err(Unusable::new("tool-timed-out", "it did not answer in time")),
     };
-    fits(&agent.output, &output, "what it answered")?;
+    let invalid = |reason: String| Unusable::new("tool-output-invalid", reason);
+    fits(&agent.output, &output, "what it answered").map_err(invalid)?;
     let content = match output {
         Value::String(text) => text,
         other => other.to_string(),
     };
     if content.len() > RESULT_MAX_BYTES {
-        return Err(format!("it answered more than {RESULT_MAX_BYTES} bytes"));
+        return Err(invalid(format!("it answered more than {RESULT_MAX_BYTES} bytes")));
     }
     Ok(content)
 }

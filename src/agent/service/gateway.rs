@@ -6,8 +6,9 @@
 
 use serde_json::Value;
 
-use super::super::call::{AGAIN_MS, Call, Missed, not_allowed};
+use super::super::call::{AGAIN_MS, Call, Missed, host_of, not_allowed};
 use super::super::outside::Destination;
+use super::super::underway::Underway;
 use super::super::{Context, Failure, Incoming, Retry, misconfigured};
 use super::answer::Said;
 use super::remote_step::RemoteStep;
@@ -18,6 +19,7 @@ use crate::invocation::{CANCEL_GRACE_MS, before};
 use crate::manifest::RemoteAgent;
 use crate::run::outcome::OUTCOME_MAX_BYTES;
 use crate::signature::{Stamp, sign_request};
+use crate::telemetry::operation::{Doing, Upshot};
 
 /// So often a step is asked for again where the other gateway gave no answer that can be believed.
 pub const SILENCES_MAX: u32 = 2;
@@ -46,6 +48,29 @@ pub(super) async fn run(
     let name = &remote.gateway;
     let gateway = context.host.outside().connections().gateway(name);
     let gateway = gateway.ok_or_else(|| not_allowed(&format!("the gateway `{name}` is not in BATON_GATEWAYS")))?;
+    let underway = Underway::begin(
+        context,
+        Doing::Remote {
+            agent: remote.agent.clone(),
+            host: host_of(&gateway.origin),
+        },
+    );
+    let own = Context {
+        traceparent: underway.span(),
+        ..*context
+    };
+    let ended = ended(agent, (remote, gateway), input, &own).await;
+    let upshot = ended.as_ref().err().map(|failure| Upshot::failed(&failure.code));
+    underway.end(upshot.unwrap_or_default());
+    ended
+}
+
+async fn ended(
+    agent: &str,
+    (remote, gateway): (&RemoteAgent, &OtherGateway),
+    input: &Value,
+    context: &Context<'_>,
+) -> Result<Value, Failure> {
     let remote = Remote {
         gateway,
         step: RemoteStep::of(agent, (remote, &gateway.origin), input, context)?,

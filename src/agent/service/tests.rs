@@ -13,6 +13,7 @@ use crate::signature::profile::DEPTH_MAX;
 use crate::signature::{
     IDEMPOTENCY_REPLAYED, Keyring, Origins, Policy, Purpose, RequestView, Verified, sign_response, verify,
 };
+use crate::telemetry::operation::Doing;
 
 const EAST: &str = "https://east.example.com";
 const SECRET: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
@@ -116,7 +117,6 @@ fn a_step_is_asked_for() {
     let request = &outside.sent.borrow()[0];
     assert_eq!(request.uri(), "https://east.example.com/agents/triage/steps");
     assert_eq!(request.headers()["prefer"], "respond-async, wait=30");
-    assert_eq!(request.headers()["traceparent"], SPAN);
     let body: Value = serde_json::from_slice(request.body()).unwrap();
     assert_eq!(body["input"], json!({"text": "hi"}));
     assert_eq!(body["attempt"], 1);
@@ -126,6 +126,25 @@ fn a_step_is_asked_for() {
     assert_eq!(verified.depth(), 1);
     let key = format!("{}/{}/1", body["run"].as_str().unwrap(), body["step"].as_str().unwrap());
     assert_eq!(verified.idempotency_key(), Some(key.as_str()));
+}
+
+#[test]
+fn the_step_there_is_a_part_of_what_is_told_here() {
+    let check = |reply, error: Option<&str>| {
+        let (outside, journal) = (outside(vec![reply]), Journal::default());
+        let context = outside.context(Team::embedded(), &journal, None);
+        let _ = done(run("ours", &east(), &json!({"text": "hi"}), &context));
+        let told = journal.take_operations().remove(0);
+        assert_eq!(outside.sent.borrow()[0].headers()["traceparent"], told.traceparent);
+        assert!(SPAN.contains(&told.parent_span));
+        let expected = Doing::Remote {
+            agent: "triage".into(),
+            host: "east.example.com".into(),
+        };
+        assert_eq!((told.what, told.upshot.error.as_deref()), (expected, error));
+    };
+    check(completed(&json!({})), None);
+    check(problem(403, "agent-not-allowed"), Some("gateway-refused"));
 }
 
 #[test]

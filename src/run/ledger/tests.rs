@@ -29,6 +29,7 @@ fn committed(bench: &Bench, claimant: &str, key: &str, generation: u32, body: &s
         retryable,
         retry_after_ms: 0,
         state: None,
+        operations: Vec::new(),
     };
     bench.ask(claimant, commit)
 }
@@ -280,6 +281,7 @@ fn a_new_state_is_written_with_its_answer_or_not_at_all() {
             base,
             content: content.into(),
         }),
+        operations: Vec::new(),
     };
     let Commit::StateConflict(Some(kept)) = bench.ask("c1", write(1, "3")) else {
         panic!("overwritten");

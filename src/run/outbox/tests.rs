@@ -7,9 +7,16 @@ use super::super::testing::{
 use super::super::work::{self, Work};
 use super::*;
 use crate::telemetry::event::Route;
+use crate::telemetry::operation::{OPERATIONS_MAX, Operation, Upshot};
+use crate::telemetry::span::tests::chat;
 
 /// A run in which `steps` steps have ended.
 fn with_steps(steps: usize) -> Bench {
+    with_steps_that(steps, &[])
+}
+
+/// In each step the agent has others do this.
+fn with_steps_that(steps: usize, operations: &[Operation]) -> Bench {
     let bench = Bench::default();
     for step in 0..steps {
         let claim = of_step(&format!("s{step}"), request(&format!("k{step}"), 1));
@@ -24,6 +31,7 @@ fn with_steps(steps: usize) -> Bench {
                 retryable: false,
                 retry_after_ms: 0,
                 state: None,
+                operations: operations.to_vec(),
             },
         );
     }
@@ -283,11 +291,24 @@ fn what_may_have_arrived_is_sent_again_as_it_was_and_what_happened_since_comes_a
 }
 
 #[test]
-fn a_batch_has_so_many_spans_at_most() {
+fn a_batch_has_so_many_events_and_spans_at_most() {
     let bench = with_steps(BATCH_MAX_EVENTS);
-    let batch = batch(&bench, &[RECEIVER]);
-    assert_eq!(batch.events.len(), BATCH_MAX_EVENTS);
-    assert!(batch.events.len() * SPANS_MAX <= BATCH_MAX_SPANS);
+    let events_of = |bench: &Bench, destination| batch(bench, &[destination]).events;
+    assert_eq!(events_of(&bench, RECEIVER).len(), BATCH_MAX_EVENTS);
+    // A step is three events and two spans, and one more for each operation.
+    let operations = vec![chat(Upshot::default()); OPERATIONS_MAX];
+    let bench = with_steps_that(BATCH_MAX_EVENTS / 3 + 1, &operations);
+    let fitting = BATCH_MAX_SPANS / (OPERATIONS_MAX + 2);
+    let events = events_of(&bench, RECEIVER);
+    // And the beginning of the next one, which is no span.
+    assert_eq!(events.len(), fitting * 3 + 1);
+    let spans: usize = events.iter().map(|(_, event)| items_in(RECEIVER, event)).sum();
+    assert_eq!(spans, fitting * (OPERATIONS_MAX + 2));
+    assert_eq!(
+        events_of(&bench, LOGS).len(),
+        BATCH_MAX_EVENTS,
+        "a record for each event"
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use super::super::call::Behalf;
 use super::super::child::{Child, ChildClaim, Hold};
 use super::super::coordination::TakeOver;
-use super::super::ledger::ClaimRequest;
+use super::super::ledger::{ClaimRequest, CommitRequest};
 use super::super::outbox::RECEIVER;
 use super::super::settlement::Takeover;
 use super::super::testing::{Bench, HOLD_MS, background, commit_of, request};
@@ -205,4 +205,26 @@ fn the_version_is_that_of_what_was_executed() {
     };
     let versions: Vec<_> = events(&bench).iter().filter_map(version).collect();
     assert_eq!(versions, ["1.0.0+override.1f0e2d3c"; 2]);
+}
+
+#[test]
+fn what_agents_had_others_do_is_told_with_their_execution() {
+    let bench = Bench::default();
+    bench.ask("c", background("k", 1));
+    let execution = bench.execution();
+    let operation = crate::telemetry::span::tests::chat(crate::telemetry::operation::Upshot::default());
+    let commit = CommitRequest {
+        operations: vec![operation.clone()],
+        ..commit_of(&execution, "one", false)
+    };
+    bench.ask("instance", commit);
+    let told = events(&bench);
+    let of_executions: Vec<_> = told
+        .iter()
+        .filter_map(|event| match &event.what {
+            What::ExecutionEnded { operations, .. } => Some(operations.clone()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(of_executions, [vec![operation]]);
 }

@@ -136,6 +136,7 @@ pub fn rows_of<'e>(events: impl IntoIterator<Item = &'e Event>) -> Rows {
                 ending,
                 hops,
                 usage,
+                operations: _,
             } => {
                 // The row is about the agent that was asked: who stands in for it does not make up for its failure.
                 let failed = hops.iter().find_map(|hop| hop.error.clone());

@@ -83,6 +83,7 @@ pub(super) fn ended(run: &str, started_at_ms: u64, duration_ms: u64, outcome: &s
             output_tokens: None,
             cost_micros: Some(40),
         },
+        operations: Vec::new(),
     };
     event(run, started_at_ms + duration_ms, what)
 }

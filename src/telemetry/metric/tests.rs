@@ -1,6 +1,7 @@
 use super::super::event::{Ending, Hop};
+use super::super::operation::Upshot;
 use super::super::span::Value;
-use super::super::span::tests::{completed, ended, execution, failed};
+use super::super::span::tests::{chat, completed, ended, execution, failed, with_operations};
 use super::*;
 
 fn data<'m>(metrics: &'m [Metric], name: &str) -> &'m Data {
@@ -101,6 +102,44 @@ fn each_agent_worked_as_long_as_its_span_and_the_last_one_used_the_tokens() {
     assert_eq!(tokens.len(), 1, "what was not told is not counted");
     assert_eq!(texts(&tokens[0]), ["invoke_agent", "third", "input"]);
     assert_eq!((tokens[0].value.count(), tokens[0].value.sum), (1, 7));
+}
+
+#[test]
+fn models_are_counted_by_name_and_what_no_model_used_is_the_agents() {
+    let answered = |input_tokens| {
+        chat(Upshot {
+            usage: Usage {
+                input_tokens: Some(input_tokens),
+                output_tokens: None,
+                cost_micros: None,
+            },
+            ..Upshot::default()
+        })
+    };
+    // The execution used 7 tokens.
+    for (asked, rest) in [(vec![4], Some(3)), (vec![4, 3], None), (vec![8], None)] {
+        let operations = asked.iter().map(|tokens| answered(*tokens)).collect();
+        let metrics = metrics_of([&with_operations(execution(completed(), Vec::new()), operations)]);
+        let points = histogram(&metrics, names::GENAI_TOKEN_USAGE);
+        assert_eq!(texts(&points[0]), ["chat", "openai", "small", "input"]);
+        assert_eq!(points[0].value.sum, asked.iter().sum::<u64>());
+        let left = points.get(1).map(|point| (texts(point), point.value.sum));
+        assert_eq!(left, rest.map(|rest| (vec!["invoke_agent", "triage", "input"], rest)));
+    }
+    let event = with_operations(
+        execution(completed(), Vec::new()),
+        vec![answered(7), chat(Upshot::failed("model-timed-out"))],
+    );
+    let metrics = metrics_of([&event]);
+    let durations = histogram(&metrics, names::GENAI_OPERATION_DURATION);
+    let found: Vec<_> = durations.iter().map(|point| (texts(point), point.value.sum)).collect();
+    assert_eq!(
+        found,
+        [
+            (vec!["chat", "openai", "small"], 40),
+            (vec!["chat", "openai", "small", "model-timed-out"], 40),
+        ]
+    );
 }
 
 #[test]

@@ -158,11 +158,12 @@ impl Sends {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::AGENT_ID_MAX_CHARS;
+    use crate::invocation::HOPS_MAX;
+    use crate::manifest::{AGENT_ID_MAX_CHARS, FALLBACK_AGENTS_MAX};
     use crate::run::RUN_ID_MAX_BYTES;
     use crate::telemetry::event::{Ending, Hop, What};
-    use crate::telemetry::span::SPANS_MAX;
-    use crate::telemetry::span::tests::{ended, execution};
+    use crate::telemetry::operation::{CODE_MAX_CHARS, Doing, OPERATIONS_MAX, Operation, Upshot};
+    use crate::telemetry::span::tests::{chat, ended, execution, with_operations};
 
     fn message(entries: Vec<Entry>) -> Message {
         Message {
@@ -261,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_event_of_a_run_is_far_smaller_than_a_message() {
+    fn the_largest_event_of_a_run_is_half_as_large_as_a_message() {
         let agent = "a".repeat(AGENT_ID_MAX_CHARS);
         let hop = Hop {
             agent: agent.clone(),
@@ -273,12 +274,23 @@ mod tests {
             outcome: "handed_off".into(),
             error_code: Some("e".repeat(1_000)),
         };
-        let mut event = execution(ending, vec![hop; SPANS_MAX - 1]);
+        let operation = Operation {
+            parent_span: "a".repeat(16),
+            what: Doing::Chat {
+                provider: "anthropic".into(),
+                model: "m".repeat(200),
+                host: "h".repeat(253),
+            },
+            upshot: Upshot::failed(&"e".repeat(CODE_MAX_CHARS + 1)),
+            ..chat(Upshot::default())
+        };
+        let event = execution(ending, vec![hop; HOPS_MAX + FALLBACK_AGENTS_MAX]);
+        let mut event = with_operations(event, vec![operation; OPERATIONS_MAX]);
         event.run = "r".repeat(RUN_ID_MAX_BYTES);
         if let What::ExecutionEnded { subject, .. } = &mut event.what {
             subject.step = "s".repeat(1_000);
         }
         let bytes = serde_json::to_string(&event).unwrap().len();
-        assert!(bytes * 4 < MESSAGE_MAX_BYTES, "{bytes}");
+        assert!(bytes * 2 < MESSAGE_MAX_BYTES, "{bytes}");
     }
 }

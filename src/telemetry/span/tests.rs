@@ -1,4 +1,5 @@
 use super::*;
+use crate::telemetry::operation::Upshot;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
@@ -62,6 +63,7 @@ pub(crate) fn execution(ending: Ending, hops: Vec<Hop>) -> Event {
             output_tokens: None,
             cost_micros: Some(40),
         },
+        operations: Vec::new(),
     })
 }
 
@@ -72,6 +74,36 @@ pub(crate) fn failed() -> Event {
         error_code: Some("agent-panicked".into()),
     };
     execution(ending, Vec::new())
+}
+
+/// A model that an agent asked.
+pub(crate) fn chat(upshot: Upshot) -> Operation {
+    let what = Doing::Chat {
+        provider: "openai".into(),
+        model: "small".into(),
+        host: "models.example.com".into(),
+    };
+    operation(what, upshot)
+}
+
+fn operation(what: Doing, upshot: Upshot) -> Operation {
+    Operation {
+        traceparent: format!("00-{TRACE}-00000000000000c4-01"),
+        parent_span: "00000000000000a6".into(),
+        what,
+        started_at_ms: 1_020,
+        ended_at_ms: 1_060,
+        upshot,
+    }
+}
+
+/// An execution in which this was done.
+pub(crate) fn with_operations(mut event: Event, done: Vec<Operation>) -> Event {
+    match &mut event.what {
+        What::ExecutionEnded { operations, .. } => *operations = done,
+        other => panic!("{other:?}"),
+    }
+    event
 }
 
 fn attribute<'s>(span: &'s Span, name: &str) -> Option<&'s Value> {
@@ -221,6 +253,95 @@ fn an_agent_that_failed_is_an_error_also_where_another_one_stood_in() {
 }
 
 #[test]
+fn what_an_agent_has_others_do_is_a_span_of_its_own() {
+    let usage = Usage {
+        input_tokens: Some(11),
+        output_tokens: Some(3),
+        cost_micros: None,
+    };
+    let answered = Upshot {
+        usage,
+        ..Upshot::default()
+    };
+    let status = Upshot {
+        status: Some(503),
+        ..Upshot::failed("503")
+    };
+    let remote = Doing::Remote {
+        agent: "desk".into(),
+        host: "east.example.com".into(),
+    };
+    let request = Doing::Request {
+        method: "GET".into(),
+        host: "crm.example.com".into(),
+    };
+    let tool = Doing::Tool { agent: "desk".into() };
+    for (operation, name, kind, error, attributes) in [
+        (
+            chat(answered),
+            "chat small",
+            Kind::Client,
+            None,
+            vec![
+                (names::GENAI_OPERATION, "chat".into()),
+                (names::GENAI_PROVIDER, "openai".into()),
+                (names::GENAI_MODEL, "small".into()),
+                (names::SERVER_ADDRESS, "models.example.com".into()),
+                (names::GENAI_INPUT_TOKENS, Value::Number(11)),
+                (names::GENAI_OUTPUT_TOKENS, Value::Number(3)),
+            ],
+        ),
+        (
+            operation(tool, Upshot::failed("tool-timed-out")),
+            "execute_tool desk",
+            Kind::Internal,
+            Some("tool-timed-out"),
+            vec![
+                (names::GENAI_OPERATION, "execute_tool".into()),
+                (names::GENAI_TOOL_NAME, "desk".into()),
+                (names::GENAI_TOOL_TYPE, "function".into()),
+            ],
+        ),
+        (
+            operation(remote, Upshot::default()),
+            "invoke_agent desk",
+            Kind::Client,
+            None,
+            vec![
+                (names::GENAI_OPERATION, "invoke_agent".into()),
+                (names::GENAI_AGENT_NAME, "desk".into()),
+                (names::SERVER_ADDRESS, "east.example.com".into()),
+            ],
+        ),
+        (
+            operation(request, status),
+            "GET",
+            Kind::Client,
+            Some("503"),
+            vec![
+                (names::HTTP_METHOD, "GET".into()),
+                (names::SERVER_ADDRESS, "crm.example.com".into()),
+                (names::HTTP_STATUS, Value::Number(503)),
+            ],
+        ),
+    ] {
+        let event = with_operations(execution(completed(), Vec::new()), vec![operation]);
+        let spans = spans_of(&event);
+        assert_eq!(spans.len(), 2, "{name}");
+        let span = &spans[1];
+        assert_eq!((span.name.as_str(), span.kind), (name, kind));
+        assert_eq!(span.parent.as_deref(), Some("00000000000000a6"), "{name}");
+        assert_eq!(span.context.span_id(), "00000000000000c4");
+        assert_eq!((span.started_at_ms, span.ended_at_ms), (1_020, 1_060));
+        for expected in attributes {
+            assert!(span.attributes.contains(&expected), "{expected:?}: {span:?}");
+        }
+        assert_eq!(span.is_error, error.is_some(), "{name}");
+        assert_eq!(attribute(span, names::ERROR_TYPE), error.map(Value::from).as_ref());
+    }
+}
+
+#[test]
 fn an_event_has_so_many_spans_at_most() {
     let hop = Hop {
         agent: "a".into(),
@@ -229,7 +350,11 @@ fn an_event_has_so_many_spans_at_most() {
         ..Hop::default()
     };
     let most = vec![hop; crate::invocation::HOPS_MAX + crate::manifest::FALLBACK_AGENTS_MAX];
-    assert_eq!(spans_of(&execution(completed(), most)).len(), SPANS_MAX);
+    let event = with_operations(
+        execution(completed(), most),
+        vec![chat(Upshot::default()); OPERATIONS_MAX],
+    );
+    assert_eq!(spans_of(&event).len(), SPANS_MAX);
 }
 
 #[test]

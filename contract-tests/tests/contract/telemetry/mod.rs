@@ -3,6 +3,7 @@
 
 mod delivery;
 mod links;
+mod operations;
 mod outage;
 mod queue;
 mod scrape;

@@ -55,7 +55,7 @@ fn check_signals(protocol: &str) {
     let gateway = Gateway::start(everything(&collector, protocol));
     let (run, failing) = (fresh(), fresh());
     let traceparent = format!("00-{TRACE}-b7ad6b7169203331-01");
-    let body = json!({ "run": run, "step": "s1", "input": { "actions": [], "note": SECRET } });
+    let body = json!({ "run": run, "step": "s1", "input": { "actions": [], "padding": SECRET } });
     let message = Message::step(&gateway, "script", &body);
     invoke(&gateway, message.header("traceparent", &traceparent));
     let body = json!({ "run": failing, "step": "s1", "input": { "actions": [{ "fail": { "code": "boom" } }] } });
