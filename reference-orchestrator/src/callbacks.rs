@@ -80,6 +80,7 @@ fn receive<'a>(app: &'a Orchestrator, parts: &Parts, body: &[u8]) -> Result<&'a 
         mode: Mode::Async,
         accepted_by: None,
         members: String::new(),
+        traceparent: None,
     };
     // What could not be read for this step is refused here, where the sender is told, and not kept for nothing.
     if let Reply::Transport { detail, .. } = read_stored(answer.clone(), &data.run, &step) {

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 
 use baton::signature::{Verified, digest};
+use baton::telemetry::trace_context::TraceContext;
+use http::request::Parts;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -13,7 +15,7 @@ use crate::drive::{DEADLINE_PASSED, drive};
 use crate::error::Problem;
 use crate::model::{Mode, Progress, Run};
 use crate::runs::{self, DEADLINE_MAX_MS, Place};
-use crate::store::{NewRun, NewStep};
+use crate::store::{Handed, NewRun, NewStep};
 use crate::{Orchestrator, json, outside};
 
 /// A step's id has at most this many bytes.
@@ -41,6 +43,17 @@ pub struct HandedRun {
     pub deadline_ms: u64,
 }
 
+/// A gateway's call that hands a run on.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// Whose it is.
+    pub caller: &'a Verified,
+    /// Its head.
+    pub parts: &'a Parts,
+    /// Its body.
+    pub body: &'a [u8],
+}
+
 /// A run that is under way, or has ended.
 struct Begun {
     run: String,
@@ -53,8 +66,8 @@ struct Begun {
 ///
 /// # Errors
 /// When the request is malformed, the gateway is not registered, the id stands for another run, or the deadline passes.
-pub fn take(app: &Orchestrator, caller: &Verified, body: &[u8]) -> Result<(u16, Value), Problem> {
-    let begun = begin(app, caller, body)?;
+pub fn take(app: &Orchestrator, call: Call<'_>) -> Result<(u16, Value), Problem> {
+    let begun = begin(app, call)?;
     if let Some(place) = begun.place {
         drive(app, &begun.run, begun.deadline_at_ms)?;
         drop(place);
@@ -75,8 +88,8 @@ pub fn take(app: &Orchestrator, caller: &Verified, body: &[u8]) -> Result<(u16, 
 }
 
 /// Takes a run whose answer nobody waits for. That it cannot be begun is for the log.
-pub fn take_in_background(app: &Arc<Orchestrator>, caller: &Verified, body: &[u8]) {
-    let begun = match begin(app, caller, body) {
+pub fn take_in_background(app: &Arc<Orchestrator>, call: Call<'_>) {
+    let begun = match begin(app, call) {
         Ok(begun) => begun,
         Err(problem) => {
             let facts = json!({ "problem": problem.code(), "reason": problem.to_string() });
@@ -94,7 +107,8 @@ pub fn take_in_background(app: &Arc<Orchestrator>, caller: &Verified, body: &[u8
     });
 }
 
-fn begin(app: &Orchestrator, caller: &Verified, body: &[u8]) -> Result<Begun, Problem> {
+fn begin(app: &Orchestrator, call: Call<'_>) -> Result<Begun, Problem> {
+    let Call { caller, parts, body } = call;
     let request: HandedRun = json::parse(body)?;
     check(&request, caller.idempotency_key().unwrap_or_default())?;
     caller.authorise(&request.agent)?;
@@ -117,7 +131,14 @@ fn begin(app: &Orchestrator, caller: &Verified, body: &[u8]) -> Result<Begun, Pr
     let place = runs::enter(app)?;
     let gateway = request.gateway.clone();
     let new = plan(request, now_ms);
-    if app.store.create_handed_run(&new, &gateway, &body_digest, now_ms)? {
+    let traceparent = parts.headers.get("traceparent").and_then(|field| field.to_str().ok());
+    let handed = Handed {
+        gateway: &gateway,
+        body_digest: &body_digest,
+        // One that cannot be read begins a new trace, as the standard says.
+        traceparent: traceparent.filter(|span| TraceContext::parse(span).is_some()),
+    };
+    if app.store.create_handed_run(&new, handed, now_ms)? {
         let facts = json!({ "run": new.run, "gateway": gateway });
         app.log.event(now_ms, "run_handed_on", facts);
         return Ok(Begun {

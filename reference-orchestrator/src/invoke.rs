@@ -66,6 +66,9 @@ pub fn invoke(
     if step.mode == Mode::Async {
         headers.push(("prefer", "respond-async"));
     }
+    if let Some(span) = &step.traceparent {
+        headers.push(("traceparent", span));
+    }
     let call = Call {
         method: "POST",
         url: &url,
@@ -236,6 +239,7 @@ mod tests {
             mode: Mode::Sync,
             accepted_by: None,
             members: String::new(),
+            traceparent: None,
         }
     }
 

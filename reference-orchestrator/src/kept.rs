@@ -131,6 +131,7 @@ mod tests {
             mode: Mode::Async,
             accepted_by: Some("g".into()),
             members: String::new(),
+            traceparent: None,
         };
         let mut status = json!({ "run": "r", "step": "s1", "attempt": 2, "agent": "triage", "status": "running" });
         for (name, value) in more.as_object().into_iter().flatten() {

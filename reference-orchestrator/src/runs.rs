@@ -281,6 +281,7 @@ mod tests {
             attempt: 1,
             mode: Mode::Async,
             accepted_by: None,
+            traceparent: None,
             members: members(
                 "r",
                 "s1",

@@ -59,7 +59,8 @@ pub fn answer(app: &Arc<Orchestrator>, call: &Call, parts: &Parts, body: &[u8], 
     let told = app.behaviour.now();
     let way = told.way(call);
     if *call == Call::Run && told.start_run && matches!(way.0, Way::Hang | Way::Garbage | Way::Status) {
-        handed::take_in_background(app, &caller, body);
+        let caller = &caller;
+        handed::take_in_background(app, handed::Call { caller, parts, body });
     }
     let result = behaviour::instead(app, way).unwrap_or_else(|| {
         let (status, body) = carry_out(app, call, &caller, parts, body)?;
@@ -142,7 +143,7 @@ fn carry_out(
         Call::Deregister(registration) => registration::deregister(app, registration),
         Call::Run => {
             check_media_type(parts)?;
-            handed::take(app, caller, body)
+            handed::take(app, handed::Call { caller, parts, body })
         }
         Call::Settle(run) => {
             check_media_type(parts)?;

@@ -44,6 +44,14 @@ impl Breaker {
         self.ended(permit, end, now_ms, random);
     }
 
+    /// Whether the isolate has heard just now that nobody is asked: for calls that nobody waits for, and which leave the
+    /// probe to one that is.
+    #[must_use]
+    pub fn is_known_open(&self, now_ms: u64) -> bool {
+        let is_fresh = |at_ms| now_ms.saturating_sub(at_ms) < FRESH_MS;
+        self.looked_at_ms.is_some_and(is_fresh) && !self.circuit.passes()
+    }
+
     /// What a call does first. While the isolate knows the circuit for closed, no call waits for the Link object; while it
     /// knows it for open, one call in [`FRESH_MS`] does.
     pub fn plan(&mut self, now_ms: u64) -> Plan {

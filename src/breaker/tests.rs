@@ -67,6 +67,20 @@ fn what_is_long_past_does_not_count() {
 }
 
 #[test]
+fn what_was_heard_of_an_open_circuit_is_known_for_a_while() {
+    let mut breaker = closed(0);
+    assert!(!breaker.is_known_open(0));
+    let open = Verdict {
+        circuit: tripped(0, 0),
+        permit: Permit::Reject,
+    };
+    breaker.heard(Word::Ask, Some(open), 0, 0);
+    assert!(breaker.is_known_open(FRESH_MS - 1));
+    assert!(!breaker.is_known_open(FRESH_MS));
+    assert!(!Breaker::default().is_known_open(0));
+}
+
+#[test]
 fn who_waits_for_the_shared_circuit() {
     // Whoever knows nothing, or nothing fresh enough; of those who know a closed one, nobody.
     let mut breaker = Breaker::default();

@@ -15,7 +15,7 @@ use crate::platform::Platform;
 use crate::problem::Problem;
 use crate::run::RunName;
 use crate::run::conversing::Join;
-use crate::run::coordination::{AskStanding, PassOn, Passed, Standing};
+use crate::run::coordination::{AskStanding, PassOn, Passed, Standing, TellRouted};
 use crate::run::listening::Listen;
 use crate::run::settlement::Takeover;
 
@@ -241,10 +241,33 @@ impl<'a, P: Platform> Coordinator<'a, P> {
             begun: Cell::new(false),
         };
         let handed = hand_on(handing, self.config, nonce, self.platform, hedge.completed()).await;
-        if matches!(handed, Handed::Declined(_)) {
-            hedge.withdraw().await;
+        match &handed {
+            Handed::Declined(_) => hedge.withdraw().await,
+            // The step that was begun beside it has the call's span, and tells it.
+            Handed::Answered(outcome) if !hedge.begun.get() => self.tell_routed(caller, route, outcome).await,
+            Handed::Answered(_) | Handed::Hedged(_) | Handed::Without(..) => {}
         }
         Ok(handed)
+    }
+
+    /// Has the run tell that the orchestrator coordinated the call. The customer's answer does not depend on it.
+    async fn tell_routed(&self, caller: &Caller<'_, P>, route: &Route, outcome: &Value) {
+        let Call { run, agent, .. } = self.call;
+        let question = TellRouted {
+            using: caller.using(run),
+            agent: agent.id.clone(),
+            tried: route.tried().iter().map(|tried| tried.orchestrator.clone()).collect(),
+            accepted_at_ms: self.call.deadline_at_ms.saturating_sub(self.call.deadline_ms),
+            outcome: outcome["status"].as_str().unwrap_or_default().to_owned(),
+            traceparent: caller.traceparent(),
+            parent_span: caller.parent_span(),
+        };
+        let told = Box::pin(caller.ask(&caller.run(run), question)).await;
+        if told.is_err() {
+            let message =
+                format!("run {run}: that the orchestrator coordinated it could not be taken down, and is not told");
+            self.platform.alarm("export", &message);
+        }
     }
 
     async fn locally(

@@ -53,6 +53,15 @@ impl Route {
         }
     }
 
+    /// Those that were to coordinate the call before, in their order.
+    #[must_use]
+    pub fn tried(&self) -> &[Tried] {
+        match self {
+            Self::Orchestrated { tried, .. } | Self::Fallback { tried, .. } => tried,
+            Self::Local | Self::Stored => &[],
+        }
+    }
+
     /// The value of the header field `Baton-Route`: a structured item.
     #[must_use]
     pub fn field(&self) -> String {
@@ -66,26 +75,23 @@ impl Route {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut route = json!({"by": self.name()});
-        let tried = match self {
-            Self::Orchestrated { orchestrator, tried } => {
-                route["orchestrator"] = orchestrator.as_str().into();
-                tried.as_slice()
-            }
+        match self {
+            Self::Orchestrated { orchestrator, .. } => route["orchestrator"] = orchestrator.as_str().into(),
             Self::Fallback {
                 orchestrator,
                 reason,
                 detail,
-                tried,
+                ..
             } => {
                 route["orchestrator"] = orchestrator.as_str().into();
                 route["reason"] = reason.code().into();
                 route["detail"] = detail.as_str().into();
                 // The operator has to act: until then no answer is what it should be.
                 route["degraded"] = (*reason == Reason::Refused).into();
-                tried.as_slice()
             }
-            Self::Local | Self::Stored => &[],
-        };
+            Self::Local | Self::Stored => {}
+        }
+        let tried = self.tried();
         if !tried.is_empty() {
             route["tried"] = json!(tried);
         }

@@ -17,7 +17,7 @@ use super::run_storage::RunStorage;
 use super::sync_transaction::SyncTransactions;
 use crate::invocation::before;
 use crate::run::conversing::Join;
-use crate::run::coordination::{AskStanding, PassOn, TakeOver};
+use crate::run::coordination::{AskStanding, PassOn, TakeOver, TellRouted};
 use crate::run::delivery::Resend;
 use crate::run::handoff::HandOffRequest;
 use crate::run::ledger::{ClaimRequest, CommitRequest};
@@ -95,6 +95,7 @@ impl DurableObject for RunObject {
             PassOn::NAME => self.answer::<PassOn>(&body).await,
             AskStanding::NAME => self.answer::<AskStanding>(&body).await,
             TakeOver::NAME => self.answer::<TakeOver>(&body).await,
+            TellRouted::NAME => self.answer::<TellRouted>(&body).await,
             Tell::NAME => self.answer::<Tell>(&body).await,
             ReadState::NAME => self.answer::<ReadState>(&body).await,
             Resend::NAME => self.answer::<Resend>(&body).await,

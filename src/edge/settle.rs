@@ -6,6 +6,7 @@ use worker::Env;
 
 use super::platform::EdgePlatform;
 use super::{clock, lease};
+use crate::platform::Platform;
 use crate::run::settlement::{Notice, SETTLE_TIMEOUT_MS, Told};
 use crate::signed_call::{ANSWER_MAX_BYTES, SignedCall, problem_code};
 
@@ -22,6 +23,11 @@ async fn attempt(env: &Env, notice: &Notice) -> Result<Told, String> {
     let id = &notice.name.orchestrator;
     let known = config.orchestrators.iter().find(|known| known.id == *id);
     let orchestrator = known.ok_or("the orchestrator is not configured any more")?;
+    let platform = EdgePlatform::new(env.clone());
+    if platform.breaker(id, |breaker| breaker.is_known_open(clock::now_ms())) {
+        // While it is gone, customers' calls find out whether it is back: a thousand settlements need not.
+        return Err("it does not answer others: its breaker is open".into());
+    }
     let asked_keyid = lease::known(env, id, None).await.and_then(|lease| lease.signing_keyid);
     let run = crate::gateway::segment(&notice.name.run);
     let request = http::Request::post(format!("{}/runs/{run}/settlement", orchestrator.url))
@@ -39,7 +45,7 @@ async fn attempt(env: &Env, notice: &Notice) -> Result<Told, String> {
         timeout_ms: SETTLE_TIMEOUT_MS,
         answer_max_bytes: ANSWER_MAX_BYTES,
     };
-    let response = call.send(config, &EdgePlatform::new(env.clone())).await;
+    let response = call.send(config, &platform).await;
     let response = response.map_err(|error| error.to_string())?;
     let status = response.status().as_u16();
     let code = problem_code(response.body());

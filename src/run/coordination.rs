@@ -6,10 +6,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::attempt;
+use super::outbox;
 use super::question::{Moment, Question};
 use super::record::{self, Use};
 use super::settlement::{self, Takeover};
 use super::storage::Storage;
+use crate::telemetry::event::What;
 
 /// Passes the run on to another orchestrator, as long as nothing of it was begun. From then on its own orchestrator's
 /// steps are refused: where the call to it broke off, nobody knows whether it has heard of the run.
@@ -117,6 +119,44 @@ impl Question for TakeOver {
     }
 }
 
+/// Takes down that the run's orchestrator coordinated a direct call to its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TellRouted {
+    /// The run, which its orchestrator may have answered for without a step.
+    pub using: Use,
+    /// The agent that the call was for.
+    pub agent: String,
+    /// Those that were to coordinate it before, in their order.
+    pub tried: Vec<String>,
+    /// When it came, in Unix milliseconds.
+    pub accepted_at_ms: u64,
+    /// What it came to: a step's outcome.
+    pub outcome: String,
+    /// The call's span.
+    pub traceparent: String,
+    /// The customer's span, in 16 hexadecimal digits, where it named one.
+    pub parent_span: Option<String>,
+}
+
+impl Question for TellRouted {
+    const NAME: &'static str = "tell-routed";
+    const USES_NONCE: bool = false;
+    type Answer = ();
+
+    fn answer<S: Storage>(&self, storage: &S, moment: Moment<'_>) -> Result<(), S::Error> {
+        let run = record::touch(storage, &self.using, moment.now_ms)?;
+        record::save(storage, &run)?;
+        let what = What::Routed {
+            agent: self.agent.clone(),
+            tried: self.tried.clone(),
+            accepted_at_ms: self.accepted_at_ms,
+            outcome: self.outcome.clone(),
+        };
+        let place = (self.traceparent.as_str(), self.parent_span.as_deref());
+        outbox::tell(storage, place, what, moment.now_ms)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::ledger::Claim;
@@ -184,5 +224,30 @@ mod tests {
             Some(Work::Settle(notice)) => assert_eq!(notice.body["reason"], "hedged"),
             other => panic!("nothing is settled, but {other:?}"),
         }
+    }
+
+    #[test]
+    fn that_a_call_was_coordinated_is_told_also_where_no_step_was_invoked() {
+        let bench = Bench::default();
+        let question = TellRouted {
+            using: using(),
+            agent: "echo".into(),
+            tried: vec!["first".into()],
+            accepted_at_ms: 1,
+            outcome: "completed".into(),
+            traceparent: request("k", 1).call.traceparent,
+            parent_span: None,
+        };
+        bench.ask("g", question);
+        let batches = bench.export(&[crate::run::outbox::RECEIVER]);
+        let told = &batches[0].events[0].1;
+        assert_eq!(told.run, using().name.run);
+        let expected = What::Routed {
+            agent: "echo".into(),
+            tried: vec!["first".into()],
+            accepted_at_ms: 1,
+            outcome: "completed".into(),
+        };
+        assert_eq!(told.what, expected);
     }
 }

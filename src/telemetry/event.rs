@@ -91,6 +91,17 @@ pub enum What {
         /// Why, as a code.
         reason: String,
     },
+    /// An orchestrator coordinated a direct call to its answer. Where the gateway did, the call's step says so.
+    Routed {
+        /// The agent that the call was for.
+        agent: String,
+        /// Those that were to coordinate it before, in their order.
+        tried: Vec<String>,
+        /// When it came, in Unix milliseconds.
+        accepted_at_ms: u64,
+        /// What it came to: a step's outcome.
+        outcome: String,
+    },
     /// A callback arrived, or was given up.
     CallbackEnded {
         /// Its `webhook-id`.
@@ -230,6 +241,7 @@ impl What {
             Self::AttemptEnded { .. } => "attempt_ended",
             Self::HandedOff { .. } => "handed_off",
             Self::TakenOver { .. } => "taken_over",
+            Self::Routed { .. } => "routed",
             Self::CallbackEnded { .. } => "callback_ended",
             Self::SettlementEnded { .. } => "settlement_ended",
             Self::LinkChanged(_) => "link_changed",
@@ -250,6 +262,7 @@ impl Event {
             What::TakenOver { .. } | What::LinkChanged(_) => true,
             What::CallbackEnded { delivered, .. } => !delivered,
             What::SettlementEnded { status, .. } => status != "acknowledged",
+            What::Routed { outcome, tried, .. } => outcome == "failed" || !tried.is_empty(),
             What::ExecutionBegan { .. } | What::HandedOff { .. } => false,
         }
     }

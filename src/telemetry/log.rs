@@ -84,6 +84,7 @@ fn severity(what: &What) -> Severity {
         }
         What::AttemptEnded { ending, .. } => warn_if(ending.is_error()),
         What::TakenOver { .. } => Severity::Warn,
+        What::Routed { outcome, tried, .. } => warn_if(outcome == "failed" || !tried.is_empty()),
         What::LinkChanged(change) => warn_if(change.is_error()),
         What::CallbackEnded { delivered: true, .. } => Severity::Info,
         What::CallbackEnded { delivered: false, .. } => Severity::Error,
@@ -102,6 +103,7 @@ fn body(what: &What) -> String {
         What::AttemptEnded { subject, ending, .. } => format!("attempt with {}: {}", subject.agent, words(ending)),
         What::HandedOff { agent, from, .. } => format!("{from} handed over to {agent}"),
         What::TakenOver { reason } => format!("taken over from the orchestrator: {reason}"),
+        What::Routed { agent, outcome, .. } => format!("a call of {agent}, handed on: {outcome}"),
         What::CallbackEnded { tries, delivered, .. } => {
             let ending = if *delivered { "delivered" } else { "given up" };
             format!("callback {ending} after {tries} tries")
@@ -214,6 +216,17 @@ mod tests {
                 Severity::Warn,
                 "taken_over",
                 "taken over from the orchestrator: breaker-open",
+            ),
+            (
+                event(What::Routed {
+                    agent: "triage".into(),
+                    tried: Vec::new(),
+                    accepted_at_ms: 1_000,
+                    outcome: "completed".into(),
+                }),
+                Severity::Info,
+                "routed",
+                "a call of triage, handed on: completed",
             ),
             (
                 event(What::LinkChanged(Change::Draining)),

@@ -59,6 +59,8 @@ pub const ATTEMPT: &str = "baton.attempt";
 pub const EXECUTION: &str = "baton.execution";
 /// Who coordinated: `orchestrated`, `fallback`, `local`.
 pub const ROUTE: &str = "baton.route";
+/// The orchestrators that were to coordinate a call before, in their order, with commas.
+pub const ROUTE_TRIED: &str = "baton.route.tried";
 /// How it ended.
 pub const OUTCOME: &str = "baton.outcome";
 /// What the models cost, in millionths of the operator's unit of currency.

@@ -113,6 +113,12 @@ fn own_spans(teller: &Teller<'_>) -> Vec<Span> {
         What::TakenOver { reason } => vec![teller.part("takeover", Kind::Internal, event.at_ms, {
             vec![(names::TAKEOVER_REASON, reason.as_str().into())]
         })],
+        What::Routed {
+            agent,
+            tried,
+            accepted_at_ms,
+            outcome,
+        } => vec![teller.routed(agent, tried, *accepted_at_ms, outcome)],
         What::CallbackEnded {
             delivery,
             host,
@@ -201,7 +207,7 @@ impl<'e> Teller<'e> {
     fn attempt(&self, subject: &Subject, accepted_at_ms: u64, executions: u32, status: u16, ending: &Ending) -> Span {
         let mut span = match &subject.parent {
             Some(workflow) => self.call_of(workflow, &subject.agent, accepted_at_ms),
-            None => self.request(subject.route, accepted_at_ms, status),
+            None => self.request(path(subject.route), accepted_at_ms, status),
         };
         span.parent.clone_from(&self.event.parent_span);
         let executions = Value::Number(executions.into());
@@ -212,13 +218,25 @@ impl<'e> Teller<'e> {
         span
     }
 
-    /// An attempt that somebody asked for.
-    fn request(&self, route: Route, accepted_at_ms: u64, status: u16) -> Span {
-        // As the caller sees it: who calls an orchestrator's agent, and who calls directly.
-        let route = match route {
-            Route::Orchestrated => "/agents/{agent}/steps",
-            Route::Fallback | Route::Local => "/agents/{agent}/query",
-        };
+    /// A direct call that an orchestrator coordinated: the steps that it invoked for it are parts of it.
+    fn routed(&self, agent: &str, tried: &[String], accepted_at_ms: u64, outcome: &str) -> Span {
+        let mut span = self.request(DIRECT, accepted_at_ms, 200);
+        span.parent.clone_from(&self.event.parent_span);
+        span.attributes.extend([
+            (names::GENAI_AGENT_NAME, agent.into()),
+            (names::ROUTE, Route::Orchestrated.name().into()),
+            (names::OUTCOME, outcome.into()),
+        ]);
+        if !tried.is_empty() {
+            span.attributes
+                .push((names::ROUTE_TRIED, tried.join(",").as_str().into()));
+        }
+        span.fail_if(outcome == "failed", outcome);
+        span
+    }
+
+    /// A request that somebody sent.
+    fn request(&self, route: &'static str, accepted_at_ms: u64, status: u16) -> Span {
         let mut span = self.span(format!("POST {route}"), Kind::Server, self.own.clone(), accepted_at_ms);
         span.attributes.extend([
             (names::HTTP_METHOD, "POST".into()),
@@ -336,6 +354,16 @@ impl<'e> Teller<'e> {
         };
         span.links.extend(after.and_then(TraceContext::parse));
         span
+    }
+}
+
+const DIRECT: &str = "/agents/{agent}/query";
+
+/// Where an attempt was asked for, as its caller sees it: who calls an orchestrator's agent, and who calls directly.
+const fn path(route: Route) -> &'static str {
+    match route {
+        Route::Orchestrated => "/agents/{agent}/steps",
+        Route::Fallback | Route::Local => DIRECT,
     }
 }
 

@@ -85,6 +85,9 @@ pub struct BenchOptions {
     /// On the Worker of the contract tests, which is quick to build and slower than the deployed one
     #[arg(long)]
     pub fixtures: bool,
+    /// With an orchestrator that is gone, and not only sick: no settlement gets through meanwhile
+    #[arg(long)]
+    pub gone: bool,
 }
 
 /// The benchmarks there are.

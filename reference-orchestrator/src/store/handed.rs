@@ -14,25 +14,30 @@ pub struct HandedOn {
     pub deadline_at_ms: u64,
 }
 
+/// The call that handed a run on.
+#[derive(Debug, Clone, Copy)]
+pub struct Handed<'a> {
+    /// By whom.
+    pub gateway: &'a str,
+    /// Digest of its body.
+    pub body_digest: &'a str,
+    /// The span that the run is part of, if it named one.
+    pub traceparent: Option<&'a str>,
+}
+
 impl Store {
     /// Begins a run that a gateway handed on; says whether its id was free.
     ///
     /// # Errors
     /// When the database fails.
-    pub fn create_handed_run(
-        &self,
-        new: &NewRun,
-        gateway: &str,
-        body_digest: &str,
-        now_ms: u64,
-    ) -> Result<bool, StoreError> {
+    pub fn create_handed_run(&self, new: &NewRun, handed: Handed<'_>, now_ms: u64) -> Result<bool, StoreError> {
         self.write(|transaction| {
             if !insert_run(transaction, new, now_ms)? {
                 return Ok(false);
             }
             transaction.execute(
-                "INSERT INTO handed_runs (run, gateway, body_digest) VALUES (?1, ?2, ?3)",
-                params![new.run, gateway, body_digest],
+                "INSERT INTO handed_runs (run, gateway, body_digest, traceparent) VALUES (?1, ?2, ?3, ?4)",
+                params![new.run, handed.gateway, handed.body_digest, handed.traceparent],
             )?;
             Ok(true)
         })

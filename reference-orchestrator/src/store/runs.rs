@@ -52,6 +52,8 @@ pub struct Pending {
     pub accepted_by: Option<String>,
     /// The members of the request's body but for `attempt`, as text.
     pub members: String,
+    /// The span that the run is part of, where a gateway that handed it on named one.
+    pub traceparent: Option<String>,
 }
 
 impl Pending {
@@ -100,7 +102,8 @@ impl Store {
         self.read(|connection| {
             connection
                 .query_row(
-                    "SELECT * FROM steps WHERE run = ?1 AND status = 'running'
+                    "SELECT steps.*, traceparent FROM steps LEFT JOIN handed_runs USING (run)
+                     WHERE run = ?1 AND status = 'running'
                        AND NOT EXISTS (SELECT 1 FROM steps WHERE run = ?1 AND status = 'failed')
                      ORDER BY position LIMIT 1",
                     [run],
@@ -112,6 +115,7 @@ impl Store {
                             mode: mode(row)?,
                             accepted_by: row.get("accepted_by")?,
                             members: row.get("members")?,
+                            traceparent: row.get("traceparent")?,
                         })
                     },
                 )

@@ -51,6 +51,7 @@ fn told_of(events: &[Event]) -> Vec<String> {
         What::AttemptEnded { ending, executions, .. } => format!("attempt {} {executions}", ending.outcome),
         What::HandedOff { .. } => "handed off".into(),
         What::TakenOver { reason } => format!("taken over {reason}"),
+        What::Routed { outcome, .. } => format!("routed {outcome}"),
         What::CallbackEnded { delivered, .. } => format!("callback {delivered}"),
         What::SettlementEnded { status, .. } => format!("settlement {status}"),
         What::LinkChanged(change) => change.name().into(),

@@ -181,6 +181,7 @@ pub fn rows_of<'e>(events: impl IntoIterator<Item = &'e Event>) -> Rows {
             }),
             What::HandedOff { .. }
             | What::TakenOver { .. }
+            | What::Routed { .. }
             | What::CallbackEnded { .. }
             | What::LinkChanged(_)
             | What::SettlementEnded { .. } => {}

@@ -225,6 +225,37 @@ fn other_events_are_parts_of_their_step() {
 }
 
 #[test]
+fn a_call_that_an_orchestrator_coordinated_is_the_parent_of_its_steps() {
+    let routed = |tried: &[&str], outcome: &str| {
+        event(What::Routed {
+            agent: "triage".into(),
+            tried: tried.iter().map(|id| (*id).to_owned()).collect(),
+            accepted_at_ms: 1_000,
+            outcome: outcome.into(),
+        })
+    };
+    let event = routed(&[], "completed");
+    assert!(!event.is_notable());
+    let span = &spans_of(&event)[0];
+    assert_eq!(
+        (span.name.as_str(), span.kind),
+        ("POST /agents/{agent}/query", Kind::Server)
+    );
+    // Whoever coordinates it names this one as the parent of its steps.
+    assert_eq!(span.context.span_id(), "b7ad6b7169203331");
+    assert_eq!(span.parent.as_deref(), Some("00f067aa0ba902b7"));
+    assert_eq!((span.started_at_ms, span.ended_at_ms), (1_000, 1_100));
+    assert_eq!(attribute(span, names::ROUTE), Some(&"orchestrated".into()));
+    assert_eq!(attribute(span, names::ROUTE_TRIED), None);
+    assert!(!span.is_error);
+    let event = routed(&["first", "second"], "failed");
+    assert!(event.is_notable());
+    let span = &spans_of(&event)[0];
+    assert_eq!(attribute(span, names::ROUTE_TRIED), Some(&"first,second".into()));
+    assert!(span.is_error);
+}
+
+#[test]
 fn what_has_begun_is_no_span_yet_nor_is_what_has_no_trace() {
     let began = event(What::ExecutionBegan {
         subject: subject(),

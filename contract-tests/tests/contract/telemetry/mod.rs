@@ -1,6 +1,7 @@
 //! Telemetry on its way: at a real collector, at a receiver that refuses, and in the history; straight from the runs, and
 //! through a queue.
 
+mod calls;
 mod delivery;
 mod links;
 mod operations;
