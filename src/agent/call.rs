@@ -44,6 +44,26 @@ pub(super) enum Missed {
     Failed,
 }
 
+impl Missed {
+    /// The same as a failure of the agent that called an API, which had `timeout_ms`.
+    pub(super) fn failure(&self, timeout_ms: u64) -> Failure {
+        match self {
+            Self::NotAllowed(reason) => not_allowed(reason),
+            Self::BreakerOpen => Failure::retryable(
+                "http-breaker-open",
+                "the other side failed several times: it is left alone for a while",
+                crate::breaker::OPEN_MS,
+            ),
+            Self::TimedOut => Failure::retryable(
+                "http-timed-out",
+                format!("the other side did not answer within {timeout_ms} ms"),
+                AGAIN_MS,
+            ),
+            Self::Failed => Failure::retryable("http-unreachable", "the other side could not be reached", AGAIN_MS),
+        }
+    }
+}
+
 impl From<Unanswered> for Missed {
     fn from(unanswered: Unanswered) -> Self {
         match unanswered {

@@ -58,6 +58,7 @@ mod tests {
             history: crate::conversation::History::none(),
             traceparent,
             behalf: &Behalf::default(),
+            depth: 0,
             team: Team::embedded(),
             host: &host,
             cancellation: &host,

@@ -20,7 +20,11 @@ use crate::run::call::Behalf;
 mod call;
 #[cfg(not(target_arch = "wasm32"))]
 mod check;
+mod child;
 mod embedded;
+#[cfg(feature = "fixtures")]
+mod escalate;
+mod fetch;
 #[cfg(feature = "fixtures")]
 mod fixtures;
 #[cfg(feature = "fixtures")]
@@ -44,6 +48,8 @@ mod underway;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use check::check;
+pub use child::CHILD_DEPTH_MAX;
+pub use fetch::{FETCH_MAX_BYTES, FETCH_MAX_MS};
 pub use journal::{Journal, Spent, StateChange};
 pub use log::{LOG_FIELDS_MAX_BYTES, LOG_MESSAGE_MAX_CHARS};
 pub use outside::{Chunks, Destination, Incoming, Outside};
@@ -98,6 +104,8 @@ pub struct Context<'a> {
     pub traceparent: Option<&'a str>,
     /// On whose behalf it is executed.
     pub behalf: &'a Behalf,
+    /// How many agents of this step wait for this one: it is called by them, or it is their tool.
+    pub depth: usize,
     /// The agents of the gateway: what a model may use as its tools.
     pub team: &'a Team,
     /// The platform.
@@ -320,6 +328,7 @@ mod tests {
             history: History::none(),
             traceparent: None,
             behalf: &Behalf::default(),
+            depth: 0,
             team: Team::embedded(),
             host: &host,
             cancellation: &host,
@@ -359,6 +368,8 @@ mod tests {
         // In a team of its own it stands beside the schema.
         let manifest = manifest.replace("../../manifests/schema", "schema");
         assert_eq!(block(page, "json"), manifest);
+        let (_, others) = page.split_once("## 6. ").unwrap();
+        assert_eq!(block(others, "rust"), include_str!("escalate.rs"));
     }
 
     #[test]

@@ -40,7 +40,7 @@ impl<A: Agent> Erased for A {
 
 /// Reads an input into the agent's type. A schema takes 3.0 for an integer, since JSON has one kind of number; serde alone
 /// would not.
-fn read<T: DeserializeOwned>(input: &Value) -> Result<T, serde_json::Error> {
+pub(super) fn read<T: DeserializeOwned>(input: &Value) -> Result<T, serde_json::Error> {
     T::deserialize(input).or_else(|refusal| T::deserialize(whole_numbers(input)).map_err(|_| refusal))
 }
 
@@ -93,6 +93,8 @@ const REGISTRY: &[Entry] = &[
     entry::<super::fixtures::BadOutput>(),
     #[cfg(feature = "fixtures")]
     entry::<super::fixtures::Echo>(),
+    #[cfg(feature = "fixtures")]
+    entry::<super::escalate::Escalate>(),
     #[cfg(feature = "fixtures")]
     entry::<super::fixtures::Fail>(),
     #[cfg(feature = "fixtures")]

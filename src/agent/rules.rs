@@ -110,6 +110,7 @@ mod tests {
             history: crate::conversation::History::none(),
             traceparent: None,
             behalf: &NOBODY,
+            depth: 0,
             team: crate::manifest::Team::embedded(),
             host: &Nowhere,
             cancellation: &Nowhere,

@@ -94,6 +94,7 @@ impl FakeOutside {
             history: crate::conversation::History::none(),
             traceparent: Some(SPAN),
             behalf: &self.behalf,
+            depth: 0,
             team,
             host: self,
             cancellation: self,

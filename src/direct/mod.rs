@@ -27,8 +27,17 @@ pub const STEP: &str = "query";
 pub const NOBODY: &str = ":gateway";
 
 /// What of an outcome is told to a customer.
-const TOLD: [&str; 9] = [
-    "step", "agent", "status", "output", "error", "stand_in", "failed", "usage", "trace",
+const TOLD: [&str; 10] = [
+    "step",
+    "agent",
+    "status",
+    "output",
+    "error",
+    "stand_in",
+    "stand_ins",
+    "failed",
+    "usage",
+    "trace",
 ];
 
 /// What a direct call came to.

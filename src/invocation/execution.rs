@@ -13,7 +13,7 @@ use crate::problem::Problem;
 use crate::run::StoredAnswer;
 use crate::run::call::{Call, StateSource};
 use crate::run::ledger::{CommitRequest, StateWrite};
-use crate::run::outcome::{About, Failed, Hop, NewState, Outcome, StoodIn, outdated};
+use crate::run::outcome::{About, Failed, Hop, NewState, Outcome, StandIn, StoodIn, outdated};
 use crate::run::state::{Kept, STATE_MAX_BYTES};
 use crate::run::work::Execution;
 use crate::signature::digest::content_digest;
@@ -50,6 +50,7 @@ pub struct Executed<'a> {
     changes: Vec<StateChange>,
     hops: Vec<Hop>,
     failed: Vec<Failed>,
+    stand_ins: Vec<StandIn>,
     duration_ms: u64,
     /// What models took, whatever came of it.
     spent: Option<Spent>,
@@ -140,6 +141,7 @@ impl<'a> Executor<'a> {
             changes: relay.changes,
             hops: relay.hops,
             failed: relay.failed,
+            stand_ins: relay.stand_ins,
             duration_ms: self.host.now_ms().saturating_sub(started_at_ms),
             spent: self.journal.take_spent(),
             operations: self.journal.take_operations(),
@@ -223,7 +225,8 @@ impl Executed<'_> {
                 .map(|place| self.execution.agent_span(place))
                 .collect(),
         )
-        .with_failed(self.failed.clone());
+        .with_failed(self.failed.clone())
+        .with_stand_ins(self.stand_ins.clone());
         let (state, write) = match &self.ending {
             Ending::StandIn(_) | Ending::Failed(_) | Ending::Cancelled | Ending::DeadlineExceeded => {
                 (NewState::default(), None)

@@ -1,7 +1,7 @@
 //! The agents of one execution, one after the other: the one that was asked, those that are handed off to, and those that
 //! stand in for one that failed.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use crate::agent::{self, Context, Failure, HandOff, Retry, StateChange, Stop};
 use crate::conversation::{ConversationName, History};
 use crate::manifest::{AgentManifest, Fallback, Implementation, Memory, WorkflowConfig, input_of};
 use crate::run::call::StateSource;
-use crate::run::outcome::{Failed, Hop};
+use crate::run::outcome::{Failed, Hop, StandIn};
 use crate::run::state::Kept;
 use crate::run::work::Execution;
 use crate::schema::LazySchema;
@@ -38,6 +38,8 @@ pub(super) struct Relay<'a, 'e> {
     pub(super) hops: Vec<Hop>,
     /// Who failed, where somebody was to stand in.
     pub(super) failed: Vec<Failed>,
+    /// The calls of a workflow that somebody stood in for.
+    pub(super) stand_ins: Vec<StandIn>,
     /// The turn of a conversation that is under way.
     turn: Option<TurnTaker<'e>>,
 }
@@ -59,6 +61,7 @@ impl<'a, 'e> Relay<'a, 'e> {
             changes: Vec::new(),
             hops: Vec::new(),
             failed: Vec::new(),
+            stand_ins: Vec::new(),
             turn: None,
         }
     }
@@ -188,6 +191,7 @@ impl<'a, 'e> Relay<'a, 'e> {
                 history: History::none(),
                 traceparent: Some(&span),
                 behalf: &call.behalf,
+                depth: 0,
                 team: self.executor.team,
                 host: self.executor.host,
                 cancellation: self.executor.cancellation,
@@ -292,19 +296,25 @@ impl<'a, 'e> Relay<'a, 'e> {
     }
 
     /// Does a workflow's work.
-    async fn workflow(&self, workflow: &WorkflowConfig, input: &Value, span: &str) -> Result<Value, Failure> {
+    async fn workflow(&mut self, workflow: &WorkflowConfig, input: &Value, span: &str) -> Result<Value, Failure> {
         let Some(ledger) = self.executor.ledger else {
             let message = "a workflow is executed where its run is kept, and not in a Worker";
             return Err(Failure::terminal("agent-misconfigured", message));
         };
+        let stand_ins = RefCell::default();
         let running = workflow::Running {
             executor: self.executor,
             ledger,
             execution: self.execution,
             deadline_at_ms: self.deadline_at_ms,
             span,
+            stand_ins: &stand_ins,
         };
-        match workflow::run(workflow, input, &running).await {
+        let ended = workflow::run(workflow, input, &running).await;
+        self.stand_ins = stand_ins.into_inner();
+        // Branches end in any order.
+        self.stand_ins.sort();
+        match ended {
             Ok(output) => Ok(output),
             Err(Halt::Failed(failure)) => Err(failure),
             // Whoever executes this has seen it, and lets go of it: nothing may be said of it any more.

@@ -21,6 +21,11 @@ fn tool_problem(agent: &AgentManifest, id: &str, by_id: &BTreeMap<&str, &AgentMa
     let Some(tool) = by_id.get(id) else {
         return Some(format!("there is no agent `{id}`"));
     };
+    if tool.is_workflow() {
+        return Some(format!(
+            "`{id}` is a workflow, which needs a step of its own: a tool works within the model's"
+        ));
+    }
     if tool.state.is_some() {
         return Some(format!("`{id}` keeps a state: a tool has none"));
     }

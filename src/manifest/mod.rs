@@ -107,6 +107,8 @@ pub const RUST_AGENTS: &[&str] = &[
     #[cfg(feature = "fixtures")]
     "echo",
     #[cfg(feature = "fixtures")]
+    "escalate",
+    #[cfg(feature = "fixtures")]
     "fail",
     #[cfg(feature = "fixtures")]
     "greet",

@@ -1,6 +1,6 @@
 //! The outcome of a step: what came of it, in the form that goes over the wire.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::attempt::Attempt;
@@ -30,6 +30,8 @@ pub struct Outcome {
     hops: Vec<Hop>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     failed: Vec<Failed>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stand_ins: Vec<StandIn>,
     #[serde(skip_serializing_if = "Option::is_none")]
     answered_by: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -102,6 +104,20 @@ impl Failed {
             message: failure.message.clone(),
         }
     }
+}
+
+/// A call of a workflow that somebody stood in for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct StandIn {
+    /// The call, by its place in the workflow.
+    pub call: String,
+    /// The agent that was asked.
+    pub agent: String,
+    /// Why it gave no answer.
+    pub code: String,
+    /// The agent that answered; nothing where it was the answer that the manifest has ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_by: Option<String>,
 }
 
 /// Who answered in the place of the agent that was asked.
@@ -181,6 +197,7 @@ impl Outcome {
             error: None,
             hops: Vec::new(),
             failed: Vec::new(),
+            stand_ins: Vec::new(),
             answered_by: None,
             stand_in: false,
             usage: Usage {
@@ -266,6 +283,13 @@ impl Outcome {
     #[must_use]
     pub fn with_failed(mut self, failed: Vec<Failed>) -> Self {
         self.failed = failed;
+        self
+    }
+
+    /// The calls of a workflow that somebody stood in for.
+    #[must_use]
+    pub fn with_stand_ins(mut self, stand_ins: Vec<StandIn>) -> Self {
+        self.stand_ins = stand_ins;
         self
     }
 

@@ -45,6 +45,11 @@ pub enum Doing {
         /// The agent.
         agent: String,
     },
+    /// An agent calls another one within its step.
+    Call {
+        /// The other one.
+        agent: String,
+    },
     /// An agent of another gateway works.
     Remote {
         /// The agent, by its name there.

@@ -308,6 +308,7 @@ impl<'e> Teller<'e> {
         let (name, kind) = match &operation.what {
             Doing::Chat { model, .. } => (format!("{} {model}", names::CHAT), Kind::Client),
             Doing::Tool { agent } => (format!("{} {agent}", names::EXECUTE_TOOL), Kind::Internal),
+            Doing::Call { agent } => (format!("{} {agent}", names::INVOKE_AGENT), Kind::Internal),
             Doing::Remote { agent, .. } => (format!("{} {agent}", names::INVOKE_AGENT), Kind::Client),
             Doing::Request { method, .. } => (method.clone(), Kind::Client),
         };
@@ -412,6 +413,10 @@ pub(super) fn attributes_of_operation(what: &Doing) -> Vec<Attribute> {
             (names::GENAI_OPERATION, names::EXECUTE_TOOL.into()),
             text(names::GENAI_TOOL_NAME, agent),
             (names::GENAI_TOOL_TYPE, "function".into()),
+        ],
+        Doing::Call { agent } => vec![
+            (names::GENAI_OPERATION, names::INVOKE_AGENT.into()),
+            text(names::GENAI_AGENT_NAME, agent),
         ],
         Doing::Remote { agent, host } => vec![
             (names::GENAI_OPERATION, names::INVOKE_AGENT.into()),

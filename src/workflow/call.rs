@@ -14,13 +14,17 @@ use crate::manifest::workflow::CallNode;
 use crate::run::StoredAnswer;
 use crate::run::child::{Child, ChildClaim, Hold};
 use crate::run::ledger::Commit;
+use crate::run::outcome::StandIn;
 use crate::run::work::Execution;
 use crate::signature::digest::hex_digest;
 use crate::telemetry::trace_context::TraceContext;
 
+/// So many calls that somebody stood in for are named in a workflow's outcome.
+pub const STAND_INS_MAX: usize = 64;
+
 /// What one try of a call came to.
 enum Try {
-    Completed(Value),
+    Completed(Value, Vec<StandIn>),
     Failed(Failure),
     /// It had failed before, and so had the wait after it.
     Overtaken,
@@ -42,7 +46,10 @@ impl Running<'_> {
         loop {
             let claim = self.claim_of(agent, &input, (place, &fingerprint), (number, number >= tries_max));
             let failure = match self.attempt(agent, &claim).await? {
-                Try::Completed(output) => return Ok(output),
+                Try::Completed(output, stand_ins) => {
+                    self.stood_in(place, stand_ins);
+                    return Ok(output);
+                }
                 Try::Overtaken if number < tries_max => {
                     number += 1;
                     continue;
@@ -76,6 +83,19 @@ impl Running<'_> {
                 }
             }
         }
+    }
+
+    /// Takes down who stood in for a call; of a workflow that was called, for its own calls.
+    fn stood_in(&self, place: &str, stand_ins: Vec<StandIn>) {
+        let mut all = self.stand_ins.borrow_mut();
+        let room = STAND_INS_MAX.saturating_sub(all.len());
+        all.extend(stand_ins.into_iter().take(room).map(|stand_in| StandIn {
+            call: match stand_in.call.as_str() {
+                "" => place.to_owned(),
+                inner => format!("{place}/{inner}"),
+            },
+            ..stand_in
+        }));
     }
 
     fn claim_of(
@@ -213,6 +233,22 @@ fn check_input(agent: &AgentManifest, input: &Value, place: &str) -> Result<(), 
 }
 
 /// Reads an answer: an outcome, or the one problem that is kept, a deadline that passed.
+/// Who stood in, by the outcome of a call: in its own place, or within it.
+fn stand_ins(outcome: &mut Value) -> Vec<StandIn> {
+    let answered_by = outcome["answered_by"].as_str().map(str::to_owned);
+    let mut stand_ins: Vec<StandIn> = serde_json::from_value(outcome["stand_ins"].take()).unwrap_or_default();
+    if answered_by.is_some() || outcome["stand_in"] == true {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        stand_ins.push(StandIn {
+            call: String::new(),
+            agent: text(&outcome["agent"]),
+            code: text(&outcome["failed"][0]["code"]),
+            answered_by,
+        });
+    }
+    stand_ins
+}
+
 fn read(answer: &StoredAnswer) -> Try {
     let Some(mut outcome) = answer.outcome() else {
         return Try::Failed(Failure::retryable(
@@ -229,7 +265,10 @@ fn read(answer: &StoredAnswer) -> Try {
             .to_owned()
     };
     match outcome["status"].as_str().unwrap_or_default() {
-        "completed" => Try::Completed(outcome["output"].take()),
+        "completed" => {
+            let stand_ins = stand_ins(&mut outcome);
+            Try::Completed(outcome["output"].take(), stand_ins)
+        }
         "failed" => {
             let failure = Failure::terminal(&text(&outcome, "/error/code"), text(&outcome, "/error/message"));
             let retry = match outcome["error"]["retryable"].as_bool() {

@@ -1,5 +1,7 @@
 //! The nodes of a workflow, interpreted.
 
+use std::cell::RefCell;
+
 use serde_json::{Map, Value};
 
 use super::data::Data;
@@ -9,6 +11,7 @@ use crate::invocation::Executor;
 use crate::manifest::workflow::{Condition, LoopNode, MapNode, Node, NodeKind};
 use crate::manifest::{RenderError, Template, TemplateError, WorkflowConfig};
 use crate::run::child::Hold;
+use crate::run::outcome::StandIn;
 use crate::run::work::Execution;
 
 /// Why a workflow comes to no output.
@@ -45,6 +48,8 @@ pub struct Running<'a> {
     pub deadline_at_ms: u64,
     /// The workflow's span.
     pub span: &'a str,
+    /// Takes down which calls somebody stood in for.
+    pub stand_ins: &'a RefCell<Vec<StandIn>>,
 }
 
 /// Interprets a workflow, from its beginning on.

@@ -22,6 +22,7 @@ mod port;
 #[cfg(all(test, feature = "fixtures"))]
 mod tests;
 
+pub use call::STAND_INS_MAX;
 pub use graph::graph;
 pub use interpret::{Halt, Running, run};
 pub use port::{Interrupted, Ledger};

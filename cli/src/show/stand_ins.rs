@@ -18,6 +18,17 @@ pub fn describe(answer: &Value) -> String {
             text(&failed["message"])
         );
     }
+    for stand_in in answer["stand_ins"].as_array().into_iter().flatten() {
+        let (call, agent, code) = (&stand_in["call"], &stand_in["agent"], &stand_in["code"]);
+        let who = stand_in["answered_by"].as_str().unwrap_or("the answer of its manifest");
+        let _ = writeln!(
+            out,
+            "call {}: {} failed ({}), {who} stands in",
+            text(call),
+            text(agent),
+            text(code)
+        );
+    }
     if answer["answered_by"].is_string() {
         let _ = writeln!(out, "{} stands in", text(&answer["answered_by"]));
     }

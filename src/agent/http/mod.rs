@@ -12,7 +12,7 @@ mod tests;
 use serde_json::Value;
 
 use self::answer::Answer;
-use super::call::{AGAIN_MS, Call, Missed, asked_to_wait_ms, is_passing, not_allowed};
+use super::call::{Call, Missed, asked_to_wait_ms, is_passing, not_allowed};
 use super::outside::Destination;
 use super::underway::Underway;
 use super::{Context, Failure, Stop, misconfigured};
@@ -103,12 +103,12 @@ async fn ask(
             }
             Err(Missed::TimedOut | Missed::Failed) => None,
             Ok(_) | Err(Missed::BreakerOpen | Missed::NotAllowed(_)) => {
-                return answered.map_err(|missed| failure(&missed, config));
+                return answered.map_err(|missed| missed.failure(config.timeout_ms));
             }
         };
         failures += 1;
         if failures > config.retries || !call.wait(failures, asked_ms).await {
-            return answered.map_err(|missed| failure(&missed, config));
+            return answered.map_err(|missed| missed.failure(config.timeout_ms));
         }
     }
 }
@@ -120,23 +120,6 @@ fn upshot(answered: &Result<Answer, Missed>, config: &Exchange) -> Upshot {
             error: answer::is_failure(config, answer.status).then(|| answer.status.to_string()),
             ..Upshot::default()
         },
-        Err(missed) => Upshot::failed(&failure(missed, config).code),
-    }
-}
-
-fn failure(missed: &Missed, config: &Exchange) -> Failure {
-    match missed {
-        Missed::NotAllowed(reason) => not_allowed(reason),
-        Missed::BreakerOpen => Failure::retryable(
-            "http-breaker-open",
-            "the other side failed several times: it is left alone for a while",
-            crate::breaker::OPEN_MS,
-        ),
-        Missed::TimedOut => Failure::retryable(
-            "http-timed-out",
-            format!("the other side did not answer within {} ms", config.timeout_ms),
-            AGAIN_MS,
-        ),
-        Missed::Failed => Failure::retryable("http-unreachable", "the other side could not be reached", AGAIN_MS),
+        Err(missed) => Upshot::failed(&missed.failure(config.timeout_ms).code),
     }
 }

@@ -1,5 +1,6 @@
 use serde_json::{Value, json};
 
+use super::super::call::AGAIN_MS;
 use super::super::testing::{BEGIN_MS, DEADLINE_AT_MS, FakeOutside, Reply, connections, done};
 use super::super::{Failure, Journal, Retry, Stop};
 use super::*;

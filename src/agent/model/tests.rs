@@ -329,10 +329,14 @@ fn tools_are_used() {
     check(
         "greeter",
         r#"{"name": "{{ input }}!"}"#,
-        "the input is wrong at `/name`: The string must have 9 characters at most.",
+        "call-input-invalid: the input is wrong at `/name`: The string must have 9 characters at most.",
     );
     check("greeter", r#"{"name": "{{n}}"}"#, r#"{"text":"Hello {{n}}"}"#);
-    check("greeter", "{", "the input is not JSON: line 1, column 1");
+    check(
+        "greeter",
+        "{",
+        "call-input-invalid: the input is not JSON: line 1, column 1",
+    );
     // Agents that the manifest does not give to it are not there.
     check("triage", r#"{"text": "x"}"#, "there is no such tool");
 }

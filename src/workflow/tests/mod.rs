@@ -3,3 +3,4 @@
 mod kills;
 mod nodes;
 mod stage;
+mod stand_ins;

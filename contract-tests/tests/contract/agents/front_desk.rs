@@ -22,7 +22,7 @@ fn ask(gateway: &Gateway, api_key: &str, text: &str) -> Value {
     answered(&call(gateway, api_key, "/query", &json!({"text": text})).send())
 }
 
-/// Asks for each category, and answers what came of it: the output, and who coordinated it.
+/// Asks for each category, and answers what came of it.
 fn ask_all(gateway: &Gateway, api_key: &str, by: &str, word: &str) -> Vec<Value> {
     let asked = MESSAGES.iter().map(|(category, text)| {
         let body = ask(gateway, api_key, &format!("{text} ({word})"));
@@ -33,7 +33,7 @@ fn ask_all(gateway: &Gateway, api_key: &str, by: &str, word: &str) -> Vec<Value>
         );
         assert_eq!(body["choice"]["agent"], "front-desk", "{body}");
         assert_eq!(body["output"]["category"], *category, "{body}");
-        body["output"].clone()
+        body
     });
     asked.collect()
 }
@@ -54,8 +54,21 @@ fn each_way(options: Options, mut check: impl FnMut(&dyn Fn(&str) -> Vec<Value>)
 #[test]
 fn without_a_model_the_declared_answers_stand_in_whoever_coordinates() {
     each_way(Options::default(), |ask_all| {
-        let outputs = ask_all(&fresh());
-        for (output, who) in outputs.iter().zip(["A person", "An analyst", "An editor"]) {
+        let bodies = ask_all(&fresh());
+        let whos = [
+            ("support", "A person"),
+            ("analytics", "An analyst"),
+            ("writer", "An editor"),
+        ];
+        for (body, (agent, who)) in bodies.iter().zip(whos) {
+            let output = &body["output"];
+            // The answer says so, whoever asks for it.
+            let stood_in = &body["stand_ins"][0];
+            assert_eq!(body["stand_ins"].as_array().map(Vec::len), Some(1), "{body}");
+            assert_eq!(
+                (&stood_in["agent"], &stood_in["code"]),
+                (&json!(agent), &json!("model-not-configured"))
+            );
             assert!(output["text"].as_str().expect("text").contains(who), "{output}");
             assert_eq!(output["needs_person"], true, "{output}");
         }
@@ -82,7 +95,9 @@ fn with_a_model_its_answers_come_without_personal_data() {
             "A new home for us.",
         ];
         models.plan(&word, answers.map(says));
-        let outputs = ask_all(&word);
+        let bodies = ask_all(&word);
+        assert!(bodies.iter().all(|body| body.get("stand_ins").is_none()), "{bodies:?}");
+        let outputs: Vec<_> = bodies.iter().map(|body| body["output"].clone()).collect();
         let texts: Vec<_> = outputs
             .iter()
             .map(|output| output["text"].as_str().expect("text"))

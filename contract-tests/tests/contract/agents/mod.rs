@@ -5,6 +5,7 @@ mod front_desk;
 mod gateways;
 mod http;
 mod models;
+mod rust;
 mod services;
 
 use std::sync::OnceLock;

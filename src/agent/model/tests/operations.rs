@@ -80,7 +80,7 @@ fn what_comes_to_nothing_says_why() {
         .iter()
         .map(|operation| error(operation).map(str::to_owned))
         .collect();
-    let invalid = Some("tool-input-invalid".to_owned());
+    let invalid = Some("call-input-invalid".to_owned());
     let refused = Some("model-key-refused".to_owned());
     assert_eq!(errors, [None, invalid.clone(), None, invalid, refused]);
 }
