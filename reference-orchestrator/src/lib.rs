@@ -16,6 +16,7 @@ pub mod handed;
 pub mod invoke;
 pub mod json;
 pub mod kept;
+pub mod lapses;
 pub mod log;
 pub mod model;
 pub mod outside;

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -19,7 +19,7 @@ use crate::behaviour::Behaviour;
 use crate::error::Problem;
 use crate::log::Log;
 use crate::signed::{self, Answered, Call, check_media_type, json_response, problem_response, response};
-use crate::{Orchestrator, callbacks, outside, page, runs};
+use crate::{Orchestrator, callbacks, lapses, outside, page, runs};
 
 /// A request's body has at most this many bytes: as many as an answer, since a callback carries one.
 pub const BODY_MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -43,12 +43,24 @@ pub async fn serve(
         let _ = stream.set_nodelay(true);
     });
     let stopping = Arc::clone(&app);
-    axum::serve(listener, router(app))
+    let watching = tokio::spawn(watch_leases(Arc::clone(&app)));
+    let served = axum::serve(listener, router(app))
         .with_graceful_shutdown(async move {
             shutdown.await;
             stopping.stop.request();
         })
-        .await
+        .await;
+    watching.abort();
+    served
+}
+
+async fn watch_leases(app: App) {
+    loop {
+        let app = Arc::clone(&app);
+        // One that panics is not the last.
+        let _ = tokio::task::spawn_blocking(move || lapses::tell(&app, outside::now_ms())).await;
+        tokio::time::sleep(Duration::from_millis(lapses::LOOK_EVERY_MS)).await;
+    }
 }
 
 fn resume_runs(app: &App) {

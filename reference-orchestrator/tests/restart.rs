@@ -2,15 +2,18 @@
 
 mod support;
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use reference_orchestrator::outside;
-use serde_json::json;
+use serde_json::{Value, json};
 use support::background::{Poll, Put};
-use support::{Caller, Fake, PATIENCE, Step, keys, plain, until};
+use support::{Caller, Fake, PATIENCE, Step, eventually, keys, plain, until};
 use tokio::runtime::Runtime;
+
+const LOG: &str = "orchestrator.log";
 
 struct Folder(PathBuf);
 
@@ -20,6 +23,13 @@ impl Folder {
         std::fs::create_dir(&folder).expect("a folder");
         std::fs::write(folder.join("keys.json"), keys()).expect("the keys");
         Self(folder)
+    }
+
+    /// The events of this name in the log.
+    fn events(&self, name: &str) -> Vec<Value> {
+        let log = std::fs::read_to_string(self.0.join(LOG)).expect("the log");
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line["event"] == name).collect()
     }
 }
 
@@ -35,7 +45,9 @@ struct Program {
 }
 
 impl Program {
+    /// Its log goes on where that of the one before ended.
     fn start(folder: &Path, more: &[&str]) -> Self {
+        let log = File::options().create(true).append(true).open(folder.join(LOG));
         let mut child = Command::new(env!("CARGO_BIN_EXE_reference-orchestrator"))
             .args(["--listen", "127.0.0.1:0", "--database"])
             .arg(folder.join("orchestrator.sqlite"))
@@ -43,7 +55,7 @@ impl Program {
             .arg(folder.join("keys.json"))
             .args(more)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(log.expect("the log"))
             .spawn()
             .expect("the program starts");
         let mut line = String::new();
@@ -247,4 +259,30 @@ fn what_was_handed_on_and_settled_survives_a_kill() {
         plain("GET", &format!("{}/runs/r2", third.origin), None).1["status"],
         "settled"
     );
+}
+
+#[test]
+fn a_lease_that_lapses_is_told_of_once_over_restarts() {
+    let (runtime, folder) = (Runtime::new().expect("a runtime"), Folder::new());
+    let fake = Fake::start(&runtime);
+    let mut registrations = Vec::new();
+    for generation in 1..=2 {
+        let program = Program::start(&folder.0, &["--lease-ms", "1000"]);
+        let (status, lease, _) = Caller::new(&program.origin).send("POST", "/gateways", Some(&fake.registration()));
+        assert_eq!((status, &lease["generation"]), (201, &json!(generation)), "{lease}");
+        registrations.push(lease["registration"].clone());
+        // Nobody renews it, and nobody asks.
+        let told = eventually("the lapse is told of", || {
+            let told = folder.events("lease_lapsed");
+            (told.len() >= registrations.len()).then_some(told)
+        });
+        let of: Vec<_> = told.iter().map(|event| event["registration"].clone()).collect();
+        assert_eq!(of, registrations);
+        let last = &told[told.len() - 1];
+        assert_eq!(
+            (&last["gateway"], &last["generation"]),
+            (&json!("fake"), &json!(generation))
+        );
+        assert!(last["lapsed_at_ms"].as_u64() <= last["at_ms"].as_u64(), "{last}");
+    }
 }

@@ -82,15 +82,17 @@ impl<'a, P: Platform> Coordinator<'a, P> {
             let orchestrator = orchestrators.get(place).copied();
             let caller = self.caller(orchestrator);
             if standing.is_completed {
-                return self.locally(&caller, None, Route::Stored).await;
+                let degraded = standing.taken_over.is_some_and(|takeover| takeover.degraded);
+                return self.locally(&caller, None, Route::Stored { degraded }).await;
             }
             let Some(orchestrator) = orchestrator else {
                 return self.locally(&caller, None, Route::Local).await;
             };
             let id = &orchestrator.id;
-            if standing.taken_over.is_some() {
+            if let Some(takeover) = standing.taken_over {
                 // The gateway coordinates it already, and goes on where that stopped.
-                return self.locally(&caller, standing.taken_over, Route::Stored).await;
+                let degraded = takeover.degraded;
+                return self.locally(&caller, Some(takeover), Route::Stored { degraded }).await;
             }
             let orchestrated = Route::Orchestrated {
                 orchestrator: id.clone(),
@@ -106,6 +108,7 @@ impl<'a, P: Platform> Coordinator<'a, P> {
                         orchestrator: id.clone(),
                         reason: Reason::Hedged,
                         detail: "the gateway began the step beside it, and ended first".to_owned(),
+                        degraded: self.takeover(orchestrator, Reason::Hedged).await.degraded,
                         tried,
                     };
                     self.tell(&route, &caller);
@@ -135,6 +138,7 @@ impl<'a, P: Platform> Coordinator<'a, P> {
                 orchestrator: id.clone(),
                 reason,
                 detail,
+                degraded: takeover.degraded,
                 tried,
             };
             return self.locally(&caller, Some(takeover), route).await;
@@ -324,6 +328,7 @@ impl<'a, P: Platform> Coordinator<'a, P> {
         Takeover {
             gateway: self.team.gateway.id.clone(),
             reason: reason.code().to_owned(),
+            degraded: reason == Reason::Refused || lease.as_ref().is_some_and(|lease| lease.refused),
             generation: lease.map(|lease| lease.least()),
         }
     }

@@ -23,13 +23,19 @@ pub enum Route {
         reason: Reason,
         /// The same for people.
         detail: String,
+        /// Whether the orchestrator refuses the gateway's credentials, whatever the reason is: until an operator acts no
+        /// answer is what it should be.
+        degraded: bool,
         /// Those that were to coordinate it before.
         tried: Vec<Tried>,
     },
     /// The gateway did: no orchestrator is configured for the agent.
     Local,
     /// Nobody: the same call was answered before.
-    Stored,
+    Stored {
+        /// Whether the run is one that the gateway took over from an orchestrator which refused its credentials.
+        degraded: bool,
+    },
 }
 
 /// An orchestrator that was to coordinate a call, and from which it was passed on to the next one.
@@ -49,7 +55,7 @@ impl Route {
             Self::Orchestrated { .. } => "orchestrated",
             Self::Fallback { .. } => "fallback",
             Self::Local => "local",
-            Self::Stored => "stored",
+            Self::Stored { .. } => "stored",
         }
     }
 
@@ -58,17 +64,29 @@ impl Route {
     pub fn tried(&self) -> &[Tried] {
         match self {
             Self::Orchestrated { tried, .. } | Self::Fallback { tried, .. } => tried,
-            Self::Local | Self::Stored => &[],
+            Self::Local | Self::Stored { .. } => &[],
         }
     }
 
     /// The value of the header field `Baton-Route`: a structured item.
     #[must_use]
     pub fn field(&self) -> String {
-        match self {
-            Self::Fallback { reason, .. } => format!("fallback;reason={}", reason.code()),
-            other => other.name().to_owned(),
+        let mut field = self.name().to_owned();
+        if let Self::Fallback { reason, .. } = self {
+            field.push_str(";reason=");
+            field.push_str(reason.code());
         }
+        if self.is_degraded() {
+            field.push_str(";degraded");
+        }
+        field
+    }
+
+    const fn is_degraded(&self) -> bool {
+        matches!(
+            self,
+            Self::Fallback { degraded: true, .. } | Self::Stored { degraded: true }
+        )
     }
 
     /// As it stands in an answer.
@@ -81,15 +99,16 @@ impl Route {
                 orchestrator,
                 reason,
                 detail,
+                degraded,
                 ..
             } => {
                 route["orchestrator"] = orchestrator.as_str().into();
                 route["reason"] = reason.code().into();
                 route["detail"] = detail.as_str().into();
-                // The operator has to act: until then no answer is what it should be.
-                route["degraded"] = (*reason == Reason::Refused).into();
+                route["degraded"] = (*degraded).into();
             }
-            Self::Local | Self::Stored => {}
+            Self::Stored { degraded: true } => route["degraded"] = true.into(),
+            Self::Local | Self::Stored { degraded: false } => {}
         }
         let tried = self.tried();
         if !tried.is_empty() {
@@ -108,13 +127,14 @@ mod tests {
     fn answers_say_how_they_came() {
         let outcome =
             json!({"run": "r", "step": "query", "attempt": 1, "agent": "a", "status": "completed", "output": 1});
-        let fallback = |tried| Route::Fallback {
+        let fallback = |reason, degraded, tried| Route::Fallback {
             orchestrator: "acme".into(),
-            reason: Reason::Refused,
+            reason,
             detail: "why".into(),
+            degraded,
             tried,
         };
-        let route = fallback(Vec::new());
+        let route = fallback(Reason::Refused, true, Vec::new());
         assert_eq!(
             Answer::Outcome(outcome).to_json("r", &route),
             json!({
@@ -122,15 +142,34 @@ mod tests {
                 "route": {"by": "fallback", "orchestrator": "acme", "reason": "refused", "detail": "why", "degraded": true},
             })
         );
-        assert_eq!(route.field(), "fallback;reason=refused");
-        assert_eq!(Route::Local.to_json(), json!({"by": "local"}));
         let tried = vec![Tried {
             orchestrator: "first".into(),
             reason: Reason::BreakerOpen.code(),
         }];
         assert_eq!(
-            fallback(tried).to_json()["tried"],
+            fallback(Reason::Refused, true, tried).to_json()["tried"],
             json!([{"orchestrator": "first", "reason": "breaker-open"}])
         );
+        for (route, field, degraded) in [
+            (route, "fallback;reason=refused;degraded", json!(true)),
+            (
+                fallback(Reason::Timeout, true, Vec::new()),
+                "fallback;reason=timeout;degraded",
+                json!(true),
+            ),
+            (
+                fallback(Reason::Timeout, false, Vec::new()),
+                "fallback;reason=timeout",
+                json!(false),
+            ),
+            (Route::Stored { degraded: true }, "stored;degraded", json!(true)),
+            (Route::Stored { degraded: false }, "stored", Value::Null),
+            (Route::Local, "local", Value::Null),
+        ] {
+            assert_eq!(
+                (route.field().as_str(), &route.to_json()["degraded"]),
+                (field, &degraded)
+            );
+        }
     }
 }

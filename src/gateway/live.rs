@@ -95,7 +95,7 @@ impl Listener for Live<'_> {
         let mut data = route.to_json();
         data["run"] = run.run.as_str().into();
         self.event(None, "route", &data);
-        self.turn_to((*route != Route::Stored).then(|| (run.clone(), STEP.to_owned())));
+        self.turn_to((!matches!(route, Route::Stored { .. })).then(|| (run.clone(), STEP.to_owned())));
     }
 
     fn goes_on(&self, step: &str) {

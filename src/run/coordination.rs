@@ -178,6 +178,7 @@ mod tests {
         let takeover = Takeover {
             gateway: "g".into(),
             reason: "hedged".into(),
+            degraded: false,
             generation: None,
         };
         let question = TakeOver {

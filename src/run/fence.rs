@@ -138,6 +138,7 @@ mod tests {
         taken.takeover = Some(Takeover {
             gateway: "gw".into(),
             reason: "timeout".into(),
+            degraded: false,
             generation: Some(2),
         });
         assert!(matches!(bench.ask("gateway", taken), Claim::Granted { .. }));

@@ -44,6 +44,9 @@ pub struct Takeover {
     pub gateway: String,
     /// Why the orchestrator does not, for programs.
     pub reason: String,
+    /// Whether the orchestrator refused the gateway's credentials then: the run's answers are marked.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub degraded: bool,
     /// The least generation of a lease under which the orchestrator's calls may still come, where the gateway ever had one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub generation: Option<u64>,
@@ -307,6 +310,7 @@ mod tests {
             takeover: Some(Takeover {
                 gateway: "gw".into(),
                 reason: "timeout".into(),
+                degraded: false,
                 generation: None,
             }),
             ..request

@@ -3,8 +3,8 @@
 /// One word, folded for comparison, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Word {
-    /// In lower case, Latin letters without their marks: "Rückerstattung" and "RUCKERSTATTUNG" are the same word, also
-    /// when the mark is a combining character.
+    /// In lower case, Latin and Greek letters without their marks: "Rückerstattung" and "RUCKERSTATTUNG" are the same word,
+    /// also when the mark is a combining character; and so are "λόγος" and "ΛΟΓΟΣ".
     pub folded: String,
     /// Whether something that ends a clause (`.`, `,`, `!`, a line's end ...) stands between this word and the one before.
     pub begins_clause: bool,
@@ -72,7 +72,9 @@ fn ends_clause(character: char) -> bool {
     )
 }
 
-/// Appends the character in lower case, Latin letters without their marks.
+/// Appends the character in lower case, Latin and Greek letters without their marks. It is the same for every language, since
+/// nobody says which one a text is in: the Turkish İ, I and ı are all `i`, ß is `ss`, and a sigma is the same at a word's end.
+/// What is folded is compared and never shown.
 fn fold(character: char, folded: &mut String) {
     for lower in character.to_lowercase().filter(|lower| !is_mark(*lower)) {
         match lower {
@@ -94,6 +96,14 @@ fn fold(character: char, folded: &mut String) {
             'ù'..='ü' | 'ũ' | 'ū' | 'ŭ' | 'ů' | 'ű' | 'ų' => folded.push('u'),
             'ý' | 'ÿ' => folded.push('y'),
             'ź' | 'ż' | 'ž' => folded.push('z'),
+            'ά' => folded.push('α'),
+            'έ' => folded.push('ε'),
+            'ή' => folded.push('η'),
+            'ί' | 'ϊ' | 'ΐ' => folded.push('ι'),
+            'ό' => folded.push('ο'),
+            'ύ' | 'ϋ' | 'ΰ' => folded.push('υ'),
+            'ώ' => folded.push('ω'),
+            'ς' => folded.push('σ'),
             other => folded.push(other),
         }
     }
@@ -120,7 +130,13 @@ mod tests {
             "Rückerstattung! Ru\u{308}ckerstattung STRASSE Straße",
             "|ruckerstattung |ruckerstattung strasse strasse",
         );
-        check("İstanbul Łódź 'quoted'", "|istanbul lodz quoted");
+        check(
+            "İstanbul ISTANBUL ıstanbul Łódź 'quoted'",
+            "|istanbul istanbul istanbul lodz quoted",
+        );
+        check("GROẞ groß GROSS", "|gross gross gross");
+        check("λόγος ΛΌΓΟΣ ΛΟΓΟΣ λο\u{301}γος", "|λογοσ λογοσ λογοσ λογοσ");
+        check("Ταΐστε ΤΑΪΣΤΕ ώρα ΏΡΑ", "|ταιστε ταιστε ωρα ωρα");
         check("返金 please。はい", "|返 金 please |は い");
     }
 

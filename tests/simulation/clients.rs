@@ -42,6 +42,7 @@ impl Clients {
         let takeover = Takeover {
             gateway: "gw".into(),
             reason: "timeout".into(),
+            degraded: false,
             generation: Some(world.generation + world.random.between(0, 2)),
         };
         self.call_a_step(world, Some(takeover));

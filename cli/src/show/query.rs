@@ -49,6 +49,14 @@ pub fn describe(answer: &Value, style: Style) -> String {
 
 /// Who coordinated the call, and why nobody else.
 fn route(route: &Value, style: Style) -> String {
+    let mut line = coordinated(route);
+    if route["degraded"] == true {
+        line.push_str(&style.bad("; it stays so until the gateway's operator acts"));
+    }
+    line
+}
+
+fn coordinated(route: &Value) -> String {
     match route["by"].as_str() {
         Some("orchestrated") => format!("orchestrated by {}", text(&route["orchestrator"])),
         Some("fallback") => {
@@ -56,11 +64,7 @@ fn route(route: &Value, style: Style) -> String {
                 Value::Null => String::new(),
                 detail => format!(": {}", text(detail)),
             };
-            let mut line = format!("fallback ({}{detail})", text(&route["reason"]));
-            if route["degraded"] == true {
-                line.push_str(&style.bad("; it stays so until the gateway's operator acts"));
-            }
-            line
+            format!("fallback ({}{detail})", text(&route["reason"]))
         }
         Some("local") => "local (the gateway has no orchestrator)".to_owned(),
         Some("stored") => "stored (this call was answered before, nothing ran again)".to_owned(),
@@ -98,6 +102,10 @@ mod tests {
         check(
             json!({"by":"stored"}),
             "stored (this call was answered before, nothing ran again)",
+        );
+        check(
+            json!({"by":"stored","degraded":true}),
+            "stored (this call was answered before, nothing ran again); it stays so until the gateway's operator acts",
         );
         check(json!({"by":"new\u{1b}"}), "new\u{fffd}");
     }

@@ -25,11 +25,12 @@ pub use settlements::{NewSettlement, Settled, SettledStep};
 const BUSY_MAX: Duration = Duration::from_secs(5);
 
 /// The schema's versions, oldest first. An entry that was released is never changed: a new one is added.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("schema.sql"),
     include_str!("callbacks.sql"),
     include_str!("settlements.sql"),
     include_str!("traces.sql"),
+    include_str!("lapses.sql"),
 ];
 
 /// The orchestrator's database.

@@ -250,6 +250,23 @@ impl Store {
         })
     }
 
+    /// The registrations whose leases have lapsed, each answered once: who asks is to tell of it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn newly_lapsed(&self, now_ms: u64) -> Result<Vec<Registration>, StoreError> {
+        self.write(|transaction| {
+            transaction
+                .prepare(
+                    "UPDATE registrations SET lapse_told = TRUE
+                     WHERE NOT lapse_told AND lease_expires_at_ms <= ?1 AND coalesce(ended, 'lapsed') = 'lapsed'
+                     RETURNING *",
+                )?
+                .query_map([now_ms], |row| from_row(row, now_ms))?
+                .collect()
+        })
+    }
+
     /// Whether a gateway that may come back offers the agent: live, or lapsed and not ended.
     ///
     /// # Errors
@@ -446,6 +463,27 @@ mod tests {
         assert_eq!(statuses(&store, 1_999), [("r1".into(), RegistrationStatus::Lapsed)]);
         register(&store, &new("r2", "g", "http://a"), 2_000);
         assert_eq!(statuses(&store, 2_000)[1], ("r1".into(), RegistrationStatus::Lapsed));
+    }
+
+    #[test]
+    fn each_lapse_is_answered_once() {
+        let store = Store::in_memory().expect("a store");
+        let lapsed = |now_ms| {
+            let lapsed = store.newly_lapsed(now_ms).expect("an answer");
+            lapsed.into_iter().map(|one| one.registration).collect::<Vec<_>>()
+        };
+        register(&store, &new("r1", "g", "http://a"), 0);
+        register(&store, &new("gone", "other", "http://b"), 0);
+        assert!(store.deregister("gone").expect("an answer"));
+        assert_eq!(lapsed(999), [""; 0]);
+        assert_eq!(lapsed(1_000), ["r1"]);
+        assert_eq!(lapsed(1_000), [""; 0]);
+        // One that lapsed unseen, before its successor came, and one that was replaced in time.
+        for (id, now_ms) in [("r2", 1_000), ("r3", 2_000), ("r4", 2_500)] {
+            register(&store, &new(id, "g", "http://a"), now_ms);
+        }
+        assert_eq!(lapsed(3_000), ["r2"]);
+        assert_eq!(lapsed(3_500), ["r4"]);
     }
 
     #[test]

@@ -414,15 +414,22 @@ pub fn exchange(request: http::Request<Vec<u8>>) -> Response<Vec<u8>> {
 
 /// Asks for a run until it is as it should be.
 pub fn until(origin: &str, run: &str, is: impl Fn(&Value) -> bool) -> Value {
-    let found = (0..PATIENCE.as_millis() / 20).find_map(|_| {
+    eventually("the run comes to it", || {
         let (_, run) = plain("GET", &format!("{origin}/runs/{run}"), None);
-        if !is(&run) {
+        is(&run).then_some(run)
+    })
+}
+
+/// Looks until something is found. `what` says in a failure what was waited for.
+pub fn eventually<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
+    let found = (0..PATIENCE.as_millis() / 20).find_map(|_| {
+        let found = look();
+        if found.is_none() {
             std::thread::sleep(Duration::from_millis(20));
-            return None;
         }
-        Some(run)
+        found
     });
-    found.expect("the run comes to it")
+    found.unwrap_or_else(|| panic!("waited in vain: {what}"))
 }
 
 /// Sends an unsigned request.

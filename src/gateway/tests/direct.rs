@@ -187,6 +187,8 @@ fn what_an_orchestrator_says_and_what_comes_of_it() {
     check(|_| (504, json!({})), "fallback", "timeout");
     check(|_| (500, json!({})), "fallback", "unavailable");
     check(|_| (429, json!({})), "fallback", "unavailable");
+    // Whoever takes no runs any more says nothing about this one.
+    check(|_| (410, json!({"code": "gone"})), "fallback", "malformed");
     // Nobody answers at all.
     assert_eq!(World::new().route(), ("fallback".to_owned(), "timeout".to_owned()));
 }
@@ -219,12 +221,58 @@ fn a_refusal_of_the_gateway_is_an_alarm_and_falls_back_where_that_is_allowed() {
     let (status, body) = world.triage();
     assert_eq!((status, &body["route"]["reason"]), (200, &json!("refused")));
     assert_eq!(body["route"]["degraded"], true);
+    // The same call again is no better for having been answered before.
+    let ask = || {
+        let request = world.request(
+            "/agents/triage/query",
+            &json!({"text": "I cannot log in"}),
+            Some("again"),
+        );
+        world.bench.handle(&request).0
+    };
+    assert_eq!(ask().headers()["baton-route"], "fallback;reason=refused;degraded");
+    let stored = ask();
+    assert_eq!(stored.headers()["baton-route"], "stored;degraded");
+    let stored: Value = serde_json::from_slice(stored.body()).expect("JSON");
+    assert_eq!(stored["route"], json!({"by": "stored", "degraded": true}));
     // The breaker is for the sick: this one is well.
     for _ in 0..2 * SAMPLES_MIN {
         assert_eq!(world.triage().1["route"]["reason"], "refused");
     }
     // It is told once, however often it is met.
     assert_eq!(world.bench.platform.alarms.borrow().len(), 1);
+}
+
+#[test]
+fn while_the_link_is_refused_every_fallback_is_degraded() {
+    let lease = |refused| crate::link::KnownLease {
+        granted: 3,
+        ended: true,
+        refused,
+        signing_keyid: None,
+    };
+    for refused in [true, false] {
+        let world = World::new().with(|_| (409, json!({"code": "gateway-not-registered"})));
+        world.bench.platform.lease.replace(Some(lease(refused)));
+        let expect = |reason: &str| {
+            let (status, body) = world.triage();
+            let route = &body["route"];
+            assert_eq!(
+                (status, &route["reason"], &route["degraded"]),
+                (200, &json!(reason), &json!(refused)),
+                "{body}"
+            );
+        };
+        expect("not-registered");
+        let platform = &world.bench.platform;
+        let mut links = platform.links.borrow_mut();
+        links.get_mut("o").expect("the link").circuit.hold(Some(Hold::Open));
+        drop(links);
+        platform.now_ms.set(platform.now_ms.get() + FRESH_MS);
+        // This one learns of it.
+        expect("not-registered");
+        expect("breaker-open");
+    }
 }
 
 #[test]
@@ -514,6 +562,7 @@ fn what_the_gateway_took_over_no_call_of_the_lease_before_touches() {
     let lease = crate::link::KnownLease {
         granted: 3,
         ended: true,
+        refused: false,
         signing_keyid: None,
     };
     world.bench.platform.lease.replace(Some(lease));

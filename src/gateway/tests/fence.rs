@@ -65,6 +65,7 @@ fn the_gateways_own_lease_counts_for_runs_that_saw_none() {
         bench.platform.lease.replace(Some(KnownLease {
             granted,
             ended,
+            refused: false,
             signing_keyid: None,
         }));
     };

@@ -159,6 +159,7 @@ fn the_route_and_the_parent_are_told() {
         takeover: Some(super::super::settlement::Takeover {
             gateway: "gw".into(),
             reason: "timeout".into(),
+            degraded: false,
             generation: None,
         }),
         ..request("k", 1)

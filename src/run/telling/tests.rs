@@ -144,6 +144,7 @@ fn a_takeover_without_a_claim_is_told_within_the_step_that_was_begun() {
     let takeover = Takeover {
         gateway: "g".into(),
         reason: "hedged".into(),
+        degraded: false,
         generation: None,
     };
     let question = TakeOver {

@@ -454,6 +454,7 @@ fn an_orchestrator_is_told_of_the_workflow_and_not_of_its_calls() {
     stage.takeover = Some(Takeover {
         gateway: "g".into(),
         reason: "timeout".into(),
+        degraded: false,
         generation: None,
     });
     stage.outcome("tested", json!({}));
