@@ -25,6 +25,7 @@ routes = [{ pattern = "agents.acme.dev", custom_domain = true }]
 BATON_ENVIRONMENT = "staging"
 BATON_ORIGINS = "https://agents.acme.dev"
 BATON_ORCHESTRATORS = '[{"id":"acme","url":"https://plans.acme.dev"}]'
+BATON_MODELS = '{"openai":{}}'
 [[env.staging.durable_objects.bindings]]
 name = "RUNS"
 class_name = "RunObject"
@@ -133,7 +134,8 @@ fn manifests_are_checked_as_well() {
     run.expect(1, &["gateway.json#", "the build refuses it"]);
 }
 
-/// What stands in this repository is a template: a person fills in addresses and ids, and nothing else.
+/// What stands in this repository is a template: a person fills in addresses and ids. Agents without a model have a
+/// fallback.
 #[test]
 fn the_repositorys_environments_lack_placeholders_alone() {
     let run = baton_in(repository(), &["doctor", "--json"], "").expect(1, &[]);
@@ -142,7 +144,12 @@ fn the_repositorys_environments_lack_placeholders_alone() {
         let is_placeholder = finding["what"]
             .as_str()
             .is_some_and(|what| what.contains("placeholder"));
-        assert!(is_placeholder && finding["severity"] == "error", "{finding:#}");
+        let is_model = finding["what"] == "the provider `openai` is not in BATON_MODELS";
+        let expected = if is_model { "warning" } else { "error" };
+        assert!(
+            (is_placeholder || is_model) && finding["severity"] == expected,
+            "{finding:#}"
+        );
     }
     for name in ["development", "staging", "production"] {
         let place = format!("wrangler.toml env.{name}.");
@@ -183,6 +190,39 @@ fn keys_are_held_against_the_environment() {
     // The keys of `cargo xtask dev` in the same checkout.
     file(&folder, ".dev.vars", format!("BATON_KEYS='{}'\n", json!([all[0]])));
     check(&all, 1, &["it is a key of a developer's machine"]);
+}
+
+#[test]
+fn the_secrets_of_models_are_looked_for() {
+    let configuration = CONFIGURATION.replace(r#"{"openai":{}}"#, r#"{"openai":{"key":"OPENAI_KEY"}}"#);
+    let folder = deployment("doctor-secrets", &configuration);
+    doctor(&folder, &["--env", "staging"]).expect(0, &["whether it has `OPENAI_KEY` was not looked at", "0 errors"]);
+    let keys: Vec<_> = ["invoke", "register", "callback", "operate"]
+        .map(|purpose| new_key(purpose, &[]))
+        .into();
+    let keys = json!(keys);
+    let check = |file_text: String, code: i32, said: &[&str]| {
+        file(&folder, "staging.vars", file_text);
+        let run = doctor(&folder, &["--env", "staging", "--secrets-file", "staging.vars"]).expect(code, said);
+        assert!(!run.stdout.contains("sk-1"), "a secret is shown");
+    };
+    // The array of keys says nothing of other secrets; a file of secrets without them does.
+    check(
+        keys.to_string(),
+        0,
+        &["`OPENAI_KEY` was not looked at", "0 errors, 0 warnings"],
+    );
+    check(
+        format!("BATON_KEYS='{keys}'\n"),
+        1,
+        &["`openai` has the key `OPENAI_KEY`, which is not in BATON_SECRETS"],
+    );
+    let secrets = r#"BATON_SECRETS='{"OPENAI_KEY":"sk-1"}'"#;
+    check(
+        format!("BATON_KEYS='{keys}'\n{secrets}\n"),
+        0,
+        &["0 errors, 0 warnings"],
+    );
 }
 
 #[test]
@@ -267,6 +307,9 @@ fn a_gateway_that_cannot_serve() {
     doctor(&std::env::temp_dir(), &[&nobody]).expect(1, &["nothing listens", "nothing else was asked"]);
 }
 
+const LINKS: &str = r#"{"links":[{"orchestrator":"acme","url":"https://plans.acme.dev","state":"registered",
+"failures":0,"breaker":{"state":"open","forced":true}}]}"#;
+
 #[test]
 fn keys_are_tried() {
     let folder = folder("doctor-signed");
@@ -277,21 +320,58 @@ fn keys_are_tried() {
             reply(200, HEALTHY),
             reply(200, manifest()),
             reply(operator.0, operator.1),
+            reply(200, LINKS),
             reply(404, r#"{"code":"run-unknown","status":404}"#),
         ]
     };
     let gateway = Gateway::new(&keys, replies((200, r#"{"dead_letters":[]}"#)));
-    doctor(&folder, &[&gateway.origin, "--key", &key])
-        .expect(0, &["key acme-operate-", "key acme-invoke-", "0 errors"]);
+    doctor(&folder, &[&gateway.origin, "--key", &key]).expect(
+        0,
+        &[
+            "key acme-operate-",
+            "links",
+            "key acme-invoke-",
+            "0 errors",
+            "baton link breaker auto acme",
+        ],
+    );
     let paths: Vec<_> = gateway
         .requests()
         .iter()
         .map(|request| request.uri().path().to_owned())
         .collect();
-    assert_eq!(paths[2..], ["/operator/dead-letters", "/runs/baton-doctor"]);
+    assert_eq!(
+        paths[2..],
+        ["/operator/dead-letters", "/operator/links", "/runs/baton-doctor"]
+    );
 
     let gateway = Gateway::new(&keys, replies((503, r#"{"code":"storage-unavailable","status":503}"#)));
     doctor(&folder, &[&gateway.origin, "--key", &key]).expect(1, &["503 storage-unavailable", "apply the migrations"]);
+    gateway.requests();
+
+    // A key that is refused is tried once; without an operator's key the links are not looked at.
+    let refused = r#"{"code":"signature-invalid","status":401}"#;
+    let operate = json!([new_key("operate", &[])]).to_string();
+    let operate_file = file(&folder, "operate.json", &operate);
+    let replies = vec![reply(200, HEALTHY), reply(200, manifest()), reply(401, refused)];
+    let gateway = Gateway::new(&operate, replies);
+    doctor(&folder, &[&gateway.origin, "--key", &operate_file]).expect(1, &["put this very record", "1 error"]);
+    gateway.requests();
+    let invoke = json!([new_key("invoke", &[])]).to_string();
+    let invoke_file = file(&folder, "invoke.json", &invoke);
+    let replies = vec![
+        reply(200, HEALTHY),
+        reply(200, manifest()),
+        reply(404, r#"{"code":"run-unknown","status":404}"#),
+    ];
+    let gateway = Gateway::new(&invoke, replies);
+    doctor(&folder, &[&gateway.origin, "--key", &invoke_file]).expect(
+        0,
+        &[
+            "how the links stand was not looked at",
+            "of the purpose `operate` as well",
+        ],
+    );
     gateway.requests();
 
     let of_others = json!([new_key("register", &[])]).to_string();

@@ -235,6 +235,16 @@ impl Gateway {
         let _ = Run::of(&mut self.wrangler(&arguments), self.folder.path()).expect(0);
     }
 
+    /// Removes a key from a KV namespace. The gateway must not run.
+    ///
+    /// # Panics
+    /// When it runs, or when that fails.
+    pub fn delete_kv(&self, binding: &str, key: &str) {
+        assert!(self.process.is_none(), "the gateway runs");
+        let arguments = ["kv", "key", "delete", key, "--binding", binding, "--local"];
+        let _ = Run::of(&mut self.wrangler(&arguments), self.folder.path()).expect(0);
+    }
+
     /// What a KV namespace has under a key.
     ///
     /// # Panics

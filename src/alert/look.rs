@@ -1,17 +1,18 @@
 //! One look at all alerts.
 
 use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use super::measure::{Reading, measure};
 use super::notice::notice_of;
-use super::state::{AlertState, Kept, Timing};
+use super::state::{AlertState, Kept, Outgoing, Timing};
 use crate::config::Config;
 use crate::manifest::{AlertConfig, Team};
 use crate::platform::{Platform, StorageUnavailable};
 
 /// How often a change is tried again that somebody else's was faster than.
 pub const CHANGES_MAX: usize = 8;
-/// For so long one look tells of an alert, in milliseconds, after one try: the rest waits for the next one, in 5 minutes.
+/// For so long one look tells of an alert, in milliseconds, after one try of each channel: the rest waits for the next one, in 5 minutes.
 pub const TELL_FOR_MS: u64 = 2 * 60 * 1_000;
 const MINUTE_MS: u64 = 60_000;
 
@@ -66,24 +67,38 @@ async fn observe<P: Platform>(
     .await
 }
 
-/// Tells what was kept and is due; whoever comes first does.
+/// Tells what was kept and is due, its channels side by side: one that hangs holds up no other. Each channel hears in order.
+/// Whoever takes a notice first tells it.
 async fn tell<P: Platform>(id: &str, tell_until_ms: u64, platform: &P) -> Result<(), StorageUnavailable> {
+    let mut under_way = FuturesUnordered::new();
+    let mut kept = Ok(());
+    let mut is_first = true;
     loop {
-        let Some(outgoing) = change(id, platform, |state| state.take_due(platform.now_ms())).await? else {
-            return Ok(());
-        };
-        let sent = platform.notify(&outgoing.notice).await;
-        let (now_ms, random) = (platform.now_ms(), platform.random());
-        let lost = change(id, platform, |state| state.sent(&outgoing, &sent, now_ms, random)).await?;
-        if let Some(reason) = lost {
-            let channel = &outgoing.notice.channel;
-            platform.alarm(
-                "alert",
-                &format!("{id}: a notice for the channel `{channel}` was given up: {reason}"),
-            );
+        if kept.is_ok() && (is_first || platform.now_ms() < tell_until_ms) {
+            match change(id, platform, |state| state.take_due(platform.now_ms())).await {
+                Ok(due) => under_way.extend(due.into_iter().map(async |outgoing: Outgoing| {
+                    let sent = platform.notify(&outgoing.notice).await;
+                    (outgoing, sent)
+                })),
+                Err(error) => kept = Err(error),
+            }
         }
-        if platform.now_ms() >= tell_until_ms {
-            return Ok(());
+        is_first = false;
+        // Also what cannot be kept is sent to its end: it may have arrived.
+        let Some((outgoing, sent)) = under_way.next().await else {
+            return kept;
+        };
+        let (now_ms, random) = (platform.now_ms(), platform.random());
+        match change(id, platform, |state| state.sent(&outgoing, &sent, now_ms, random)).await {
+            Ok(None) => {}
+            Ok(Some(reason)) => {
+                let channel = &outgoing.notice.channel;
+                platform.alarm(
+                    "alert",
+                    &format!("{id}: a notice for the channel `{channel}` was given up: {reason}"),
+                );
+            }
+            Err(error) => kept = Err(error),
         }
     }
 }

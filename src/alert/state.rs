@@ -145,20 +145,21 @@ impl AlertState {
         });
     }
 
-    /// Takes the next notice that is due, for a try. Should whoever makes it die, it is due again after a while. A channel's
-    /// notices go in their order: behind one that waits, none is due.
-    pub fn take_due(&mut self, now_ms: u64) -> Option<Outgoing> {
+    /// Takes the next notice of each channel that is due, for a try. Should whoever makes it die, it is due again after a
+    /// while. A channel's notices go in their order: behind one that waits, or is tried, none is due.
+    pub fn take_due(&mut self, now_ms: u64) -> Vec<Outgoing> {
+        let mut taken = Vec::new();
         let mut passed: Vec<String> = Vec::new();
         for outgoing in &mut self.waiting {
             let channel = &outgoing.notice.channel;
             if outgoing.not_before_ms <= now_ms && !passed.contains(channel) {
                 outgoing.tries += 1;
                 outgoing.not_before_ms = now_ms + 2 * CALLBACK_TIMEOUT_MS;
-                return Some(outgoing.clone());
+                taken.push(outgoing.clone());
             }
-            passed.push(channel.clone());
+            passed.push(outgoing.notice.channel.clone());
         }
-        None
+        taken
     }
 
     /// Takes down how a try ended. Answers what was given up, if it was.

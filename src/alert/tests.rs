@@ -179,6 +179,14 @@ fn failed(retry_after_ms: Option<u64>) -> Sent {
     }
 }
 
+/// The one notice that is due.
+#[track_caller]
+fn due(state: &mut AlertState, now_ms: u64) -> Outgoing {
+    let mut due = state.take_due(now_ms);
+    assert_eq!(due.len(), 1, "{due:?}");
+    due.remove(0)
+}
+
 fn ids(state: &AlertState) -> Vec<&str> {
     state
         .waiting
@@ -191,11 +199,10 @@ fn ids(state: &AlertState) -> Vec<&str> {
 fn a_notice_is_tried_until_it_arrives_and_by_one_at_a_time() {
     let mut state = AlertState::default();
     state.tell(notice("a", "ops"));
-    let first = state.take_due(1_000).expect("a notice");
-    assert_eq!(state.take_due(1_000 + 2 * CALLBACK_TIMEOUT_MS - 1), None);
-    let second = state
-        .take_due(1_000 + 2 * CALLBACK_TIMEOUT_MS)
-        .expect("whoever tried it died");
+    let first = due(&mut state, 1_000);
+    assert_eq!(state.take_due(1_000 + 2 * CALLBACK_TIMEOUT_MS - 1), []);
+    // Whoever tried it died.
+    let second = due(&mut state, 1_000 + 2 * CALLBACK_TIMEOUT_MS);
     assert_eq!((second.tries, &second.notice), (2, &first.notice));
     // The late end of the first try says nothing of the second one, unless it arrived.
     assert_eq!(state.sent(&first, &failed(None), 40_000, 0), None);
@@ -203,8 +210,8 @@ fn a_notice_is_tried_until_it_arrives_and_by_one_at_a_time() {
     assert_eq!(state.sent(&second, &failed(None), 40_000, 0), None);
     assert_eq!(state.last_error.as_deref(), Some("503"));
     let again_at_ms = 40_000 + RETRY_FIRST_MS;
-    assert_eq!((state.take_due(again_at_ms - 1), ids(&state)), (None, vec!["a"]));
-    let third = state.take_due(again_at_ms).expect("a notice");
+    assert_eq!((state.take_due(again_at_ms - 1), ids(&state)), (vec![], vec!["a"]));
+    let third = due(&mut state, again_at_ms);
     assert_eq!(state.sent(&first, &Sent::Delivered, again_at_ms, 0), None);
     assert_eq!(
         (ids(&state), state.last_error.as_deref(), state.lost),
@@ -219,14 +226,11 @@ fn a_channel_hears_in_order_and_holds_up_no_other() {
     for (id, channel) in [("a", "ops"), ("b", "dev"), ("c", "ops")] {
         state.tell(notice(id, channel));
     }
-    let a = state.take_due(1_000).expect("a notice");
-    let b = state.take_due(1_000).expect("a notice");
-    assert_eq!(
-        (a.notice.id.as_str(), b.notice.id.as_str(), state.take_due(1_000)),
-        ("a", "b", None)
-    );
-    let _ = state.sent(&a, &Sent::Delivered, 1_001, 0);
-    assert_eq!(state.take_due(1_001).expect("a notice").notice.id, "c");
+    let taken = state.take_due(1_000);
+    let ids: Vec<_> = taken.iter().map(|outgoing| outgoing.notice.id.as_str()).collect();
+    assert_eq!((ids, state.take_due(1_000)), (vec!["a", "b"], vec![]));
+    let _ = state.sent(&taken[0], &Sent::Delivered, 1_001, 0);
+    assert_eq!(due(&mut state, 1_001).notice.id, "c");
 }
 
 #[test]
@@ -240,7 +244,7 @@ fn a_notice_is_given_up_after_a_day_or_where_nobody_wants_it() {
     ] {
         let mut state = AlertState::default();
         state.tell(notice("a", "ops"));
-        let tried = state.take_due(1_000).expect("a notice");
+        let tried = due(&mut state, 1_000);
         let lost = state.sent(&tried, &sent, now_ms, 0);
         assert_eq!(
             (lost.is_some(), state.lost, state.waiting.len()),

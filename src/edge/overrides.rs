@@ -31,8 +31,9 @@ pub fn store(env: &Env) -> Option<KvStore> {
     env.kv(config::OVERRIDES).ok()
 }
 
-/// The team for a request: from the writer, where the answer says what the gateway is. An orchestrator that was told of a
-/// new version must not be shown an old one.
+/// The team for a request. Where the answer says what the gateway is, as the writer has it, or had it a moment ago
+/// ([`HEARD_MS`](crate::overrides::catalog::HEARD_MS)): an orchestrator that was told of a new version is shown an old one
+/// for that moment at most, and the link tries again.
 pub async fn for_request(env: &Env, method: &Method, path: &str) -> InForce {
     match routes::find(method, path) {
         Ok(found) if found.route.describes_the_gateway() => latest(env).await,
@@ -45,6 +46,7 @@ pub async fn in_force(env: &Env) -> InForce {
     let now_ms = clock::now_ms();
     if CATALOG.with_borrow_mut(|catalog| catalog.must_look(now_ms)) {
         match store(env) {
+            Some(_) if CATALOG.with_borrow(|catalog| catalog.must_confirm(now_ms)) && confirm(env).await => {}
             Some(store) => look(env, &store).await,
             None => learn(&Snapshot::none(), Source::Copy),
         }
@@ -73,10 +75,10 @@ fn known() -> InForce {
 async fn look(env: &Env, store: &KvStore) {
     let limit = Delay::from(Duration::from_millis(COPY_MAX_MS));
     let problem = match before(store.get(CURRENT_KEY).text(), limit).await {
-        Some(Ok(None)) => return doubt(env).await,
+        Some(Ok(None)) => return doubt(env, true).await,
         Some(Ok(Some(text))) => match Snapshot::read(&text) {
             Ok(snapshot) if CATALOG.with_borrow(|catalog| catalog.is_older(snapshot.version)) => {
-                return doubt(env).await;
+                return doubt(env, false).await;
             }
             Ok(snapshot) => return learn(&snapshot, Source::Copy),
             Err(reason) => return mend(env, &reason).await,
@@ -92,19 +94,58 @@ async fn look(env: &Env, store: &KvStore) {
 
 /// KV has no version, or one from before the known one. What is in force only the writer can say: an agent that was switched
 /// off must not come back because a copy is missing.
-async fn doubt(env: &Env) {
+///
+/// Nothing where there was something is told: whoever emptied the namespace, or bound another one, may not know it. A copy
+/// that is old is usual for a minute.
+async fn doubt(env: &Env, is_empty: bool) {
     if !ask_writer(env).await {
         CATALOG.with_borrow_mut(|catalog| catalog.unanswered(clock::now_ms()));
         return;
     }
     let limit = Delay::from(Duration::from_millis(WRITER_MAX_MS));
-    before(overrides_object::missed(env), limit).await;
+    if let Some(Ok(Some(lost))) = before(overrides_object::missed(env), limit).await
+        && is_empty
+    {
+        complain(&format!(
+            "KV has lost version {lost}: it has none. The object's is followed, and written there again"
+        ));
+    }
+}
+
+/// Whether the writer answered, with what is in force. A copy of a version that it never made is replaced.
+async fn confirm(env: &Env) -> bool {
+    let taken = version();
+    if !ask_writer(env).await {
+        return false;
+    }
+    let newest = version();
+    if newest < taken
+        && complain(&format!(
+            "what KV has is ignored: it is version {taken}, and {newest} is the newest"
+        ))
+    {
+        let limit = Delay::from(Duration::from_millis(WRITER_MAX_MS));
+        before(overrides_object::mend(env), limit).await;
+    }
+    true
+}
+
+fn version() -> u64 {
+    known().overridden.version
+}
+
+/// Raises an alarm, unless it was the last one. Answers whether it did.
+fn complain(reason: &str) -> bool {
+    let is_news = CATALOG.with_borrow_mut(|catalog| catalog.complain(reason));
+    if is_news {
+        log::alarm("overrides", reason);
+    }
+    is_news
 }
 
 /// What KV has is ignored, and replaced by what the writer has.
 async fn mend(env: &Env, reason: &str) {
-    if CATALOG.with_borrow_mut(|catalog| catalog.complain(reason)) {
-        log::alarm("overrides", &format!("what KV has is ignored: {reason}"));
+    if complain(&format!("what KV has is ignored: {reason}")) {
         let limit = Delay::from(Duration::from_millis(WRITER_MAX_MS));
         before(overrides_object::mend(env), limit).await;
     }

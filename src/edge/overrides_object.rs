@@ -44,8 +44,9 @@ pub async fn mend(env: &Env) -> Result<(), StorageUnavailable> {
     object::OVERRIDES.ask(env, NAME, "mend", &()).await
 }
 
-/// Says that KV has no version, or an old one: it is copied there again, unless that was just done.
-pub async fn missed(env: &Env) -> Result<(), StorageUnavailable> {
+/// Says that KV has no version, or an old one: it is copied there again, unless that was just done. Answers the current
+/// version where KV was given it.
+pub async fn missed(env: &Env) -> Result<Option<u64>, StorageUnavailable> {
     object::OVERRIDES.ask(env, NAME, "missed", &()).await
 }
 
@@ -128,7 +129,7 @@ impl OverridesObject {
 
     async fn copy(&self, snapshot: &Snapshot) -> Result<(), String> {
         let store = overrides::store(&self.env).ok_or("the binding is missing")?;
-        let text = serde_json::to_string(snapshot).map_err(|error| error.to_string())?;
+        let text = snapshot.copy().map_err(|error| error.to_string())?;
         let put = store.put(CURRENT_KEY, text).map_err(|error| error.to_string())?;
         put.execute().await.map_err(|error| error.to_string())
     }

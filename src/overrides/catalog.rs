@@ -10,6 +10,10 @@ use crate::manifest::Team;
 
 /// The copy in KV is looked at again after so long, in milliseconds.
 pub const KNOWN_MS: u64 = 10_000;
+/// Where the writer was not heard of for so long, it is asked in the place of the copy, in milliseconds: while KV takes no
+/// writes, the copy alone would never tell of a change. So whatever KV does, and while the writer answers, an isolate is
+/// behind by this and [`KNOWN_MS`] at most; one that has just begun, which took a copy first, by [`KNOWN_MS`].
+pub const CONFIRM_MS: u64 = 60_000;
 /// What the writer said goes without another question for so long, in milliseconds: requests that nobody signed can ask.
 pub const HEARD_MS: u64 = 250;
 /// While nothing is known and nothing answers, it is asked again after so long, in milliseconds.
@@ -59,7 +63,7 @@ pub struct Catalog {
     look_at_ms: u64,
     /// When the writer was heard of last, in Unix milliseconds.
     heard_at_ms: Option<u64>,
-    /// What was said of a copy that could not be read, so that it is said once.
+    /// What was said of a copy that is missing or no good, so that it is said once; nothing since a good one.
     complaint: Option<String>,
 }
 
@@ -101,7 +105,9 @@ impl Catalog {
     /// Takes a version in. Answers the overrides of it that are not followed.
     pub fn learn(&mut self, snapshot: &Snapshot, source: Source, now_ms: u64) -> Vec<Ignored> {
         self.look_at_ms = now_ms + KNOWN_MS;
-        self.complaint = None;
+        if source == Source::Copy {
+            self.complaint = None;
+        }
         let is_old = source == Source::Copy && self.is_older(snapshot.version);
         let is_known = self.known.as_ref().map(|team| team.overridden.version) == Some(snapshot.version);
         if is_old || is_known {
@@ -138,6 +144,13 @@ impl Catalog {
             .is_some_and(|heard_at_ms| now_ms < heard_at_ms + HEARD_MS)
     }
 
+    /// Whether the writer is to be asked whether what is known is in force still.
+    #[must_use]
+    pub fn must_confirm(&self, now_ms: u64) -> bool {
+        let is_due = |heard_at_ms: u64| now_ms >= heard_at_ms + CONFIRM_MS;
+        self.is_known() && self.heard_at_ms.is_none_or(is_due)
+    }
+
     /// Nobody answered: what is known stays. Where nothing is, requests go on with the team as it was built, and do not ask
     /// for a moment.
     pub fn unanswered(&mut self, now_ms: u64) {
@@ -145,7 +158,7 @@ impl Catalog {
         self.look_at_ms = now_ms + wait_ms;
     }
 
-    /// The copy cannot be read. Answers whether that is new.
+    /// The copy is missing or no good. Answers whether that is new.
     pub fn complain(&mut self, reason: &str) -> bool {
         let is_news = self.complaint.as_deref() != Some(reason);
         self.complaint = Some(reason.to_owned());
@@ -250,6 +263,24 @@ mod tests {
     }
 
     #[test]
+    fn the_writer_is_asked_once_in_a_while_whatever_the_copy_says() {
+        let mut catalog = Catalog::new(Team::embedded());
+        assert!(!catalog.must_confirm(0), "nothing is known that could be confirmed");
+        catalog.learn(&snapshot(1, json!({"deadline_ms": 1_000})), Source::Copy, 5);
+        assert!(
+            catalog.must_confirm(5),
+            "a copy was taken, and the writer never heard of"
+        );
+        catalog.heard(6);
+        assert!(!catalog.must_confirm(5 + CONFIRM_MS));
+        catalog.learn(&snapshot(1, json!({"deadline_ms": 1_000})), Source::Copy, 7);
+        assert!(
+            catalog.must_confirm(6 + CONFIRM_MS),
+            "another look at the copy puts nothing off"
+        );
+    }
+
+    #[test]
     fn an_override_that_does_not_hold_is_ignored_and_the_others_are_followed() {
         let mut catalog = Catalog::new(Team::embedded());
         let as_built = deadline(&catalog);
@@ -270,6 +301,8 @@ mod tests {
         assert!(catalog.complain("a"));
         assert!(!catalog.complain("a"));
         assert!(catalog.complain("b"));
+        catalog.learn(&snapshot(1, json!({"enabled": false})), Source::Writer, 0);
+        assert!(!catalog.complain("b"), "the writer says nothing of the copy");
         catalog.learn(&Snapshot::none(), Source::Copy, 0);
         assert!(catalog.complain("b"));
     }

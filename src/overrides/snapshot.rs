@@ -42,10 +42,20 @@ pub struct Snapshot {
     pub by: String,
     /// How it came about; nothing of version 0.
     pub change: Option<Change>,
-    /// Of the overrides, so that a copy that was damaged is known as one. It has no key: who may write to KV is trusted.
+    /// Names the overrides: the same ones have the same digest.
     pub digest: String,
     /// The overrides.
     pub overrides: Overrides,
+}
+
+/// A version as KV has it.
+#[derive(Serialize, Deserialize)]
+struct Copy {
+    #[serde(flatten)]
+    version: Snapshot,
+    /// The digest of all its members, so that a copy that was damaged is known as one. It has no key: who may write to KV is
+    /// trusted.
+    check: String,
 }
 
 impl Snapshot {
@@ -62,22 +72,33 @@ impl Snapshot {
         }
     }
 
+    /// The copy of it for KV, which [`Snapshot::read`] reads.
+    ///
+    /// # Errors
+    /// None for what was read as JSON, as every version was.
+    pub fn copy(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(&Copy {
+            version: self.clone(),
+            check: content_digest(&canonical(self)),
+        })
+    }
+
     /// Reads a copy.
     ///
     /// # Errors
     /// What is wrong with it, as a sentence that holds nothing of its content.
     pub fn read(text: &str) -> Result<Self, String> {
-        let snapshot: Self = serde_json::from_str(text).map_err(|error| {
+        let copy: Copy = serde_json::from_str(text).map_err(|error| {
             format!(
                 "it is no version of overrides: wrong at line {}, column {}",
                 error.line(),
                 error.column()
             )
         })?;
-        if snapshot.digest != digest(&snapshot.overrides) {
-            return Err("its digest is not that of its overrides".to_owned());
+        if copy.check != content_digest(&canonical(&copy.version)) {
+            return Err("its check digest is not that of its members".to_owned());
         }
-        Ok(snapshot)
+        Ok(copy.version)
     }
 
     /// Its entity tag: the number, which is never given twice.
@@ -110,11 +131,11 @@ pub fn digest(overrides: &Overrides) -> String {
     content_digest(&canonical(overrides))
 }
 
-/// One override or all of them as canonical JSON (RFC 8785).
+/// One override, all of them, or a version as canonical JSON (RFC 8785).
 #[must_use]
-pub fn canonical(overrides: &impl Serialize) -> Vec<u8> {
-    // They are JSON that was read, so it can be written.
-    serde_json_canonicalizer::to_vec(overrides).unwrap_or_default()
+pub fn canonical(value: &impl Serialize) -> Vec<u8> {
+    // It is JSON that was read, so it can be written.
+    serde_json_canonicalizer::to_vec(value).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -137,30 +158,57 @@ mod tests {
     #[test]
     fn a_copy_reads_as_what_it_is_a_copy_of() {
         for original in [Snapshot::none(), snapshot()] {
-            let text = serde_json::to_string(&original).unwrap();
+            let text = original.copy().unwrap();
             assert_eq!(Snapshot::read(&text), Ok(original));
         }
     }
 
+    #[track_caller]
+    fn refused(text: &str, expected: &str) {
+        let reason = Snapshot::read(text).unwrap_err();
+        assert!(reason.contains(expected), "{reason}");
+        assert!(!reason.contains("secret"), "{reason}");
+    }
+
     #[test]
-    fn a_copy_that_was_damaged_is_known_and_not_quoted() {
-        let text = serde_json::to_string(&snapshot()).unwrap();
-        let check = |text: &str, expected: &str| {
-            let reason = Snapshot::read(text).unwrap_err();
-            assert!(reason.contains(expected), "{reason}");
-            assert!(!reason.contains("secret"), "{reason}");
-        };
-        check(
-            &text.replace("false", "true"),
-            "its digest is not that of its overrides",
-        );
-        check(&text.replace("\"triage\":{", "\"redact\":{"), "its digest");
-        check(
+    fn damage_in_any_member_is_known() {
+        let copy: Value = serde_json::from_str(&snapshot().copy().unwrap()).unwrap();
+        let other = json!({
+            "version": 4,
+            "at_ms": 8,
+            "by": "secret",
+            "change": {"kind": "unset", "agent": "triage"},
+            "digest": "sha-256=:secret:",
+            "overrides": {"triage": {"enabled": true}},
+            "check": "sha-256=:secret:",
+        });
+        for member in copy.as_object().unwrap().keys() {
+            let mut damaged = copy.clone();
+            damaged[member] = other[member].clone();
+            assert_ne!(damaged, copy);
+            refused(&damaged.to_string(), "its check digest is not that of its members");
+            damaged.as_object_mut().unwrap().remove(member);
+            // A change may be missing: in version 0.
+            let expected = if member == "change" {
+                "its check digest"
+            } else {
+                "it is no version"
+            };
+            refused(&damaged.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_no_copy_is_not_quoted() {
+        let text = snapshot().copy().unwrap();
+        refused(
             &text.replace("\"version\":3", "\"version\":\"secret\""),
             "line 1, column",
         );
-        check(&text.replace("\"at_ms\"", "\"secret\""), "it is no version");
-        check("", "it is no version");
+        refused(&text.replace("\"triage\":{", "\"secret\":{"), "its check digest");
+        refused("", "it is no version");
+        // A version that was written without one.
+        refused(&serde_json::to_string(&snapshot()).unwrap(), "it is no version");
     }
 
     #[test]

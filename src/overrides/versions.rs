@@ -161,14 +161,17 @@ pub fn damaged<S: Storage>(storage: &S) -> Result<(), S::Error> {
 }
 
 /// Somebody found no version in KV, or one that is older than the current one: that is copied again, unless it was a moment
-/// ago and may not be seen everywhere yet.
+/// ago and may not be seen everywhere yet. Answers the current version where KV was given it, and there are overrides: if
+/// nothing is there, KV has lost it.
 #[allow(clippy::missing_errors_doc, reason = "stated once, above")]
-pub fn missed<S: Storage>(storage: &S, now_ms: u64) -> Result<(), S::Error> {
+pub fn missed<S: Storage>(storage: &S, now_ms: u64) -> Result<Option<u64>, S::Error> {
+    let current = NUMBERS.get(storage, CURRENT)?;
+    let copied = NUMBERS.get(storage, COPIED)?;
     let copied_at_ms = NUMBERS.get(storage, COPIED_AT_MS)?.unwrap_or_default();
-    if now_ms < copied_at_ms + COPY_SETTLES_MS {
-        return Ok(());
+    if now_ms >= copied_at_ms + COPY_SETTLES_MS {
+        damaged(storage)?;
     }
-    damaged(storage)
+    Ok(current.filter(|_| current == copied))
 }
 
 fn key(number: u64) -> String {
@@ -274,6 +277,24 @@ mod tests {
         assert_eq!(to_copy(&storage), Ok(None));
         missed(&storage, 1_000 + COPY_SETTLES_MS).unwrap();
         assert_eq!(to_copy(&storage), none);
+    }
+
+    #[test]
+    fn what_kv_was_given_and_does_not_have_is_lost() {
+        let storage = MemoryStorage::default();
+        assert_eq!(missed(&storage, 0), Ok(None), "there never was an override");
+        copied(&storage, 0, 1).unwrap();
+        assert_eq!(missed(&storage, 2), Ok(None), "nobody misses what says nothing");
+        made(&storage, &proposal(0, "one", 500), 7);
+        assert_eq!(missed(&storage, 8), Ok(None), "it is on its way");
+        copied(&storage, 1, 9).unwrap();
+        assert_eq!(missed(&storage, 10), Ok(Some(1)));
+        assert_eq!(missed(&storage, 9 + COPY_SETTLES_MS), Ok(Some(1)));
+        assert_eq!(
+            missed(&storage, 9 + COPY_SETTLES_MS),
+            Ok(None),
+            "it is on its way again"
+        );
     }
 
     #[test]

@@ -200,9 +200,7 @@ pub fn take<S: Storage>(
     };
     let now_ms = moment.now_ms;
     let destinations = destinations(&state.orchestrator);
-    state
-        .destinations
-        .retain(|name, _| destinations.iter().any(|destination| destination.name == *name));
+    forget_unconfigured(&mut state, &destinations, now_ms);
     let mut batches = Vec::new();
     for destination in destinations {
         let mut progress = state.destinations.remove(destination.name).unwrap_or_default();
@@ -236,6 +234,21 @@ pub fn take<S: Storage>(
     }
     save(storage, state, now_ms)?;
     Ok(batches)
+}
+
+/// Nothing waits for a destination that is configured no more. One that the operator's list has is kept until the list has
+/// heard that it is over.
+fn forget_unconfigured(state: &mut State, destinations: &[Destination], now_ms: u64) {
+    let is_configured = |name: &str| destinations.iter().any(|destination| destination.name == name);
+    state
+        .destinations
+        .retain(|name, progress| is_configured(name) || progress.reported != Health::Passing);
+    for (_, progress) in state.destinations.iter_mut().filter(|(name, _)| !is_configured(name)) {
+        progress.passed(state.next, state.next, now_ms);
+        // The late end of a try counts for nothing.
+        progress.busy_until_ms = 0;
+        state.report_at_ms.get_or_insert(now_ms);
+    }
 }
 
 /// Takes down how a try ended. Answers what the operator is to be told at once, if anything.

@@ -14,10 +14,12 @@ Examples:
   baton doctor --env production --json | jq '.findings[] | select(.severity == \"error\")'
 
 Before a deployment it reads wrangler.toml and the manifests, and asks nobody: without a URL, and with --env. With
---secrets-file it looks at the keys as well: a file like .dev.vars, or the JSON array that goes into BATON_KEYS.
+--secrets-file it looks at the keys, and at the secrets that agents and channels name, as well: a file like .dev.vars, or
+the JSON array that goes into BATON_KEYS, for the keys alone.
 
 After a deployment it asks the gateway at URL: whether it can serve, what it is, and how far the clocks are apart. With
---key it also makes a signed call without an effect for each purpose, `operate` and `invoke`, that the file has a key of.
+--key it also makes a signed call without an effect for each purpose, `operate` and `invoke`, that the file has a key of;
+an operator's key shows how the links to orchestrators stand, too.
 
 It ends with 1 if there is an error; warnings and notes do not count.")]
 pub struct Doctor {

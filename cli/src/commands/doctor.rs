@@ -9,9 +9,11 @@ use http::{Method, Request, Response, StatusCode};
 
 use super::manifest;
 use crate::args::{CallOptions, Doctor};
+use crate::doctor::configuration::{self, Secrets};
 use crate::doctor::deployment::{self, Deployment};
 use crate::doctor::{
-    Diagnosis, Finding, Severity, bindings, channels, clock, keys, live, queue, reach, secrets, variables,
+    Diagnosis, Finding, Severity, bindings, channels, clock, connections, keys, links, live, queue, reach, secrets,
+    variables,
 };
 use crate::input::read_text;
 use crate::output::{Exit, Failure, Report, Style};
@@ -87,11 +89,13 @@ fn configured(args: &Doctor, team: Option<&Team>, diagnosis: &mut Diagnosis) -> 
         diagnosis.add(format!("{name}: queue"), queue::check(&deployment));
         diagnosis.add(format!("{name}: migrations"), bindings::check_migrations(&deployment));
         diagnosis.add(format!("{name}: routes and triggers"), reach::check(&deployment));
+        let text = args.secrets_file.as_deref().map(read_text).transpose()?;
+        let secrets = text.as_deref().and_then(secrets::of_agents);
+        diagnosis.add(
+            format!("{name}: connections"),
+            connections::check(&deployment, team, secrets),
+        );
         if let Some(team) = team.filter(|team| !team.gateway.channels.is_empty()) {
-            let text = args.secrets_file.as_deref().map(read_text).transpose()?;
-            let secrets = text
-                .as_ref()
-                .map(|text| secrets::value(text, channels::SECRETS).unwrap_or("{}"));
             diagnosis.add(format!("{name}: channels"), channels::check(&deployment, team, secrets));
         }
         if let Some(secrets) = &args.secrets_file {
@@ -127,7 +131,7 @@ fn check_keys(
     if let Some(finding) = secrets::check_text(&place, keys) {
         return Ok(vec![finding]);
     }
-    let Some(config) = variables::configuration(deployment, keys) else {
+    let Ok(config) = configuration::read(deployment, Secrets { keys, agents: None }) else {
         let problem = "the keys were not compared with the orchestrators";
         return Ok(vec![Finding::note(place, problem, "correct the variables first")]);
     };
@@ -195,6 +199,12 @@ fn running(gateway: &str, args: &Doctor, team: Option<&Team>, diagnosis: &mut Di
         let answered = caller.ask(Method::GET, target, TIMEOUT);
         let finding = live::check_signed(gateway, target, key, answered.as_ref(), good);
         diagnosis.add(format!("key {key}"), finding);
+        // A key that is refused would be refused once more.
+        let is_known = answered.is_ok_and(|answer| answer.response.status() != StatusCode::UNAUTHORIZED);
+        if *purpose == Purpose::Operate && is_known {
+            let answered = caller.ask(Method::GET, links::LINKS, TIMEOUT);
+            diagnosis.add("links", links::check(gateway, key, answered.as_ref()));
+        }
     }
     Ok(())
 }
@@ -202,7 +212,7 @@ fn running(gateway: &str, args: &Doctor, team: Option<&Team>, diagnosis: &mut Di
 /// One who calls for each purpose that the file of keys has a key of, with the purpose and the key's id.
 fn callers(gateway: &str, args: &Doctor, diagnosis: &mut Diagnosis) -> Result<Vec<(Purpose, String, Caller)>, Failure> {
     let Some(file) = &args.key else {
-        let problem = "no signed call was made";
+        let problem = "no signed call was made: neither keys nor the links to orchestrators were looked at";
         let remedy = "give --key with a record of the purpose `operate`, `invoke` or both";
         diagnosis.add("no keys", [Finding::note(gateway, problem, remedy)]);
         return Ok(Vec::new());
@@ -227,6 +237,11 @@ fn callers(gateway: &str, args: &Doctor, diagnosis: &mut Diagnosis) -> Result<Ve
             "--key: {} has no record of the purpose `operate` or `invoke`, so it opens nothing",
             file.display()
         )));
+    }
+    if !callers.iter().any(|(purpose, ..)| *purpose == Purpose::Operate) {
+        let problem = "how the links stand was not looked at";
+        let remedy = "give --key with a record of the purpose `operate` as well";
+        diagnosis.add("no operator's key", [Finding::note(gateway, problem, remedy)]);
     }
     Ok(callers)
 }

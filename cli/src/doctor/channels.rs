@@ -1,31 +1,22 @@
 //! The channels and alerts of `gateway.json`, held against the secrets and variables of an environment.
 
 use baton::channel;
-use baton::config::Config;
 use baton::manifest::{Team, Watch};
 
+use super::Finding;
+use super::configuration::{self, SECRETS, Secrets};
 use super::deployment::Deployment;
-use super::{Finding, variables};
-
-/// The secret that holds the channels' addresses.
-pub const SECRETS: &str = "BATON_SECRETS";
 
 /// Whether every channel can be told, and every alert can be looked at. `secrets` is the text of `BATON_SECRETS`: nothing
 /// where it is not known here.
 pub fn check(deployment: &Deployment<'_>, team: &Team, secrets: Option<&str>) -> Vec<Finding> {
-    let config = Config::read(|name| match name {
-        SECRETS => secrets.map(str::to_owned),
-        variables::KEYS => None,
-        name => deployment.variable(name).map(str::to_owned),
-    });
-    // What is wrong with the variables is said already; the secret is read here alone.
-    let config = match config {
-        Ok(config) => config,
-        Err(error) if error.to_string().starts_with(SECRETS) => {
-            let remedy = "correct it: until then the Worker refuses every request with gateway-misconfigured";
-            return vec![Finding::error(SECRETS, error.to_string(), remedy)];
-        }
-        Err(_) => return Vec::new(),
+    let known = Secrets {
+        keys: None,
+        agents: secrets,
+    };
+    // What is wrong with the variables and with the secret is said already.
+    let Ok(config) = configuration::read(deployment, known) else {
+        return Vec::new();
     };
     let mut findings = Vec::new();
     for (id, channel) in &team.gateway.channels {
@@ -109,7 +100,8 @@ mod tests {
             Some("{}"),
             &[(Error, "the secret `OPS_URL` is not in BATON_SECRETS"), OTHERS],
         );
-        found(Some("no"), &[(Error, "BATON_SECRETS: expected a JSON object")]);
+        // The check of connections tells it.
+        found(Some("no"), &[]);
         found(Some(&with("https://hooks.acme.dev/x")), &[OTHERS]);
         found(
             Some(&with("https://elsewhere.acme.dev/x")),

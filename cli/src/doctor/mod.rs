@@ -6,8 +6,11 @@
 pub mod bindings;
 pub mod channels;
 pub mod clock;
+pub mod configuration;
+pub mod connections;
 pub mod deployment;
 pub mod keys;
+pub mod links;
 pub mod live;
 pub mod queue;
 pub mod reach;

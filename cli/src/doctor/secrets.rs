@@ -3,6 +3,7 @@
 use baton::signature::Keyring;
 
 use super::Finding;
+use super::configuration::SECRETS;
 
 /// The platform takes at most this many bytes in a secret (5 KB).
 pub const SECRET_MAX_BYTES: usize = 5 * 1024;
@@ -19,6 +20,12 @@ pub fn value<'a>(file: &'a str, name: &str) -> Option<&'a str> {
         let value = line.strip_prefix(name)?.trim_start().strip_prefix('=')?.trim();
         Some(unquoted(value))
     })
+}
+
+/// The value of `BATON_SECRETS`: without entries where a file of secrets has no such line; not known from the array of keys.
+pub fn of_agents(file: &str) -> Option<&str> {
+    let is_array = file.trim_start().starts_with('[');
+    value(file, SECRETS).or((!is_array).then_some("{}"))
 }
 
 fn unquoted(value: &str) -> &str {
@@ -65,6 +72,13 @@ mod tests {
         check("#BATON_KEYS=[1]", None);
         check("BATON_KEYS_OLD=[1]", None);
         assert_eq!(value("[1]", "OTHER"), None);
+    }
+
+    #[test]
+    fn the_secrets_of_agents() {
+        assert_eq!(of_agents("BATON_SECRETS='{\"A\":\"b\"}'"), Some("{\"A\":\"b\"}"));
+        assert_eq!(of_agents("BATON_KEYS=[]"), Some("{}"));
+        assert_eq!(of_agents("[1]"), None);
     }
 
     #[test]

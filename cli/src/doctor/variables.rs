@@ -1,13 +1,12 @@
 //! The variables of an environment, each read by the Worker's own code.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use baton::config::Config;
 use baton::signature::Origins;
 use serde_json::Value;
 
 use super::Finding;
+use super::configuration::{self, refusal};
 use super::deployment::Deployment;
 
 /// The variable of the keys.
@@ -15,26 +14,24 @@ pub const KEYS: &str = "BATON_KEYS";
 /// What the Worker reads that no file of the project may hold.
 const SECRETS: [&str; 4] = [
     KEYS,
-    "BATON_SECRETS",
+    configuration::SECRETS,
     "BATON_METRICS_TOKEN",
     "OTEL_EXPORTER_OTLP_HEADERS",
 ];
-const ENVIRONMENT: &str = "BATON_ENVIRONMENT";
+/// The variable that says which environment it is.
+pub const ENVIRONMENT: &str = "BATON_ENVIRONMENT";
 /// The variable of the gateway's own addresses.
 pub const ORIGINS: &str = "BATON_ORIGINS";
 const ORCHESTRATORS: &str = "BATON_ORCHESTRATORS";
 const DEVELOPMENT: &str = "development";
 const PREFIX: &str = "BATON_";
 
-/// Stands in where another variable than the origins is looked at.
-const ANY_ORIGIN: &str = "https://gateway.invalid";
-
 /// Names that stand in examples and belong to nobody (RFC 2606, RFC 6761).
 const EXAMPLE_DOMAINS: [&str; 4] = ["example", "example.com", "example.net", "example.org"];
 
 /// Every variable: whether it is there, whether the Worker takes it, and whether it is meant.
 pub fn check(deployment: &Deployment<'_>) -> Vec<Finding> {
-    let known = known();
+    let known = configuration::asked_for();
     let own = deployment.own("vars").and_then(Value::as_object);
     let mut findings = Vec::new();
     for (name, value) in own.into_iter().flatten() {
@@ -75,39 +72,8 @@ pub fn check(deployment: &Deployment<'_>) -> Vec<Finding> {
     findings
 }
 
-/// The configuration as the Worker reads it, with these keys; nothing where the Worker would refuse it.
-pub fn configuration(deployment: &Deployment<'_>, keys: Option<&str>) -> Option<Config> {
-    Config::read(|name| match name {
-        KEYS => keys.map(str::to_owned),
-        name => deployment.variable(name).map(str::to_owned),
-    })
-    .ok()
-}
-
-/// The names that the Worker asks for.
-fn known() -> BTreeSet<String> {
-    let asked = RefCell::new(BTreeSet::new());
-    // Nothing that is missing is refused, beside the origins; so it asks for all.
-    let read = Config::read(|name| {
-        asked.borrow_mut().insert(name.to_owned());
-        (name == ORIGINS).then(|| ANY_ORIGIN.to_owned())
-    });
-    drop(read);
-    asked.into_inner()
-}
-
 fn list(names: &BTreeSet<String>) -> String {
     names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
-}
-
-/// Why the Worker refuses this variable, read without the others.
-fn refusal(deployment: &Deployment<'_>, name: &str) -> Option<String> {
-    let read = Config::read(|asked| match asked {
-        asked if asked == name || asked == ENVIRONMENT => deployment.variable(asked).map(str::to_owned),
-        ORIGINS => Some(ANY_ORIGIN.to_owned()),
-        _ => None,
-    });
-    read.err().map(|error| error.to_string())
 }
 
 /// Variables above that the environment lacks. The origins are refused already.
@@ -280,6 +246,10 @@ BATON_ORCHESTRATORS = '[{"id":"acme","url":"https://plans.acme.dev"}]'
                 "OTEL_EXPORTER_OTLP_HEADERS = 'x-api-key=a'\nBATON_ORIGINS =",
             ),
             &[(Error, "`wrangler secret put OTEL_EXPORTER_OTLP_HEADERS`")],
+        );
+        found(
+            ("BATON_ORIGINS =", "OTEL_LOGS_EXPORTER = 'otlp'\nBATON_ORIGINS ="),
+            &[(Error, "vars.OTEL_LOGS_EXPORTER: OTEL_LOGS_EXPORTER: `otlp` is sent to")],
         );
         found(
             ("BATON_ORIGINS =", "BATON_ORIGIN = \"a\"\nBATON_ORIGINS ="),

@@ -7,9 +7,11 @@ use std::process::Command;
 use contract_tests::command_line::Run;
 use contract_tests::environment::{Environment, repository};
 use contract_tests::folder::Folder;
-use contract_tests::gateway::{Gateway, Options};
+use contract_tests::gateway::{Configured, Gateway, Options};
 use contract_tests::keys::{Key, Keys};
-use serde_json::{Map, Value};
+use contract_tests::message::Message;
+use contract_tests::outside::wait_for;
+use serde_json::{Map, Value, json};
 
 /// The deployed configuration, all environments with it, with this build's entry file in the place of the release's.
 fn configuration(environment: &Environment) -> Map<String, Value> {
@@ -82,17 +84,27 @@ fn every_environment_can_be_deployed() {
     }
 }
 
-/// What the doctor says of a gateway, with an operator's and an orchestrator's key.
+fn keys() -> Keys {
+    Keys::new([
+        Key::new("first", "acme", "invoke"),
+        Key::new("operator", "acme", "operate"),
+    ])
+}
+
+/// What the doctor says of a gateway without an orchestrator.
 #[track_caller]
 fn examined(history: bool, code: i32) -> Value {
     let gateway = Gateway::start(Options {
-        keys: Keys::new([
-            Key::new("first", "acme", "invoke"),
-            Key::new("operator", "acme", "operate"),
-        ]),
+        keys: keys(),
         history,
         ..Options::default()
     });
+    diagnosed(&gateway, code)
+}
+
+/// What the doctor says of a gateway, with an operator's and an orchestrator's key.
+#[track_caller]
+fn diagnosed(gateway: &Gateway, code: i32) -> Value {
     let folder = Folder::new("doctor");
     let records: Vec<_> = ["operator", "first"].map(|id| gateway.key(id).record().clone()).into();
     let keys = folder.write("keys.json", Value::from(records).to_string());
@@ -136,4 +148,40 @@ fn the_doctor_finds_a_database_without_its_tables() {
             .is_some_and(|what| what.contains("d1 migrations apply")),
         "{report:#}"
     );
+}
+
+#[test]
+fn the_doctor_tells_how_the_links_stand() {
+    let gateway = Gateway::start(Options {
+        keys: keys(),
+        // Nobody listens there.
+        orchestrators: vec![Configured::new("acme", "http://127.0.0.1:9")],
+        ..Options::default()
+    });
+    let order = |message: Message| message.signed(gateway.key("operator")).send().message(200, "link");
+    // There is no key to register with.
+    wait_for("the link to be refused", || {
+        let link = order(Message::new(&gateway, "GET", "/operator/links/acme"));
+        (link["state"] == "refused").then_some(())
+    });
+    let held = order(Message::post(
+        &gateway,
+        "/operator/links/acme/breaker",
+        &json!({ "state": "open" }),
+    ));
+    assert_eq!(held["breaker"]["forced"], true);
+    let report = diagnosed(&gateway, 1);
+    let findings = report["findings"].as_array().expect("a list").iter();
+    let of_links: Vec<_> = findings
+        .filter(|finding| {
+            let place = finding["where"].as_str().unwrap_or_default();
+            place.ends_with("/operator/links, acme")
+        })
+        .map(|finding| (&finding["severity"], finding["do"].as_str().unwrap_or_default()))
+        .collect();
+    assert_eq!(of_links.len(), 2, "{report:#}");
+    let expected = [("error", "link register acme"), ("warning", "link breaker auto acme")];
+    for ((severity, remedy), (expected, command)) in of_links.iter().zip(expected) {
+        assert!(*severity == expected && remedy.contains(command), "{report:#}");
+    }
 }

@@ -15,6 +15,7 @@ mod links;
 mod log;
 mod notifications;
 mod overrides;
+mod overrides_copy;
 mod page;
 mod registration;
 mod restarts;

@@ -1,12 +1,10 @@
 //! Live configuration: an operator changes agents of a gateway that runs, and goes back. One world with a real orchestrator
-//! and a provider of models; another gateway that is killed.
+//! and a provider of models.
 
 use std::process::Command;
 use std::sync::{Barrier, Mutex, MutexGuard, OnceLock};
 use std::thread;
 
-use baton::overrides::snapshot::{Overrides, digest};
-use baton::overrides::{CURRENT_KEY, Change, Snapshot};
 use contract_tests::answer::Answer;
 use contract_tests::command_line::Run;
 use contract_tests::environment::Environment;
@@ -33,7 +31,7 @@ struct World {
     models: ModelServer,
 }
 
-fn keys() -> Keys {
+pub fn keys() -> Keys {
     Keys::new([
         Key::new("first", "reference", "invoke"),
         Key::new("register", "reference", "register"),
@@ -104,7 +102,7 @@ fn operator(message: Message, key: &Key) -> Answer {
     message.signed(key).send()
 }
 
-fn current(gateway: &Gateway) -> Value {
+pub fn current(gateway: &Gateway) -> Value {
     operator(Message::new(gateway, "GET", PATH), gateway.key("operator")).message(200, "overrides")
 }
 
@@ -118,7 +116,7 @@ fn put(gateway: &Gateway, agent: &str, version: &Value, value: &Value) -> Messag
 }
 
 #[track_caller]
-fn set(gateway: &Gateway, agent: &str, value: &Value) -> Value {
+pub fn set(gateway: &Gateway, agent: &str, value: &Value) -> Value {
     let message = put(gateway, agent, &current(gateway)["version"], value);
     operator(message, gateway.key("operator")).message(200, "overrides")
 }
@@ -130,7 +128,7 @@ fn roll_back(gateway: &Gateway, to: u64) -> Value {
     operator(message, gateway.key("operator")).message(200, "overrides")
 }
 
-fn step(gateway: &Gateway, agent: &str, input: &Value) -> Answer {
+pub fn step(gateway: &Gateway, agent: &str, input: &Value) -> Answer {
     let body = json!({"run": fresh(), "step": "s1", "input": input});
     Message::step(gateway, agent, &body)
         .signed_by_baton(gateway.key("first"))
@@ -307,79 +305,4 @@ fn a_repeated_change_is_made_once_and_a_captured_one_is_worth_nothing() {
     roll_back(&world.gateway, 0);
     captured.send().problem(412, "overrides-conflict");
     operator(message(), world.gateway.key("first")).problem(403, "key-not-allowed");
-}
-
-/// A version as it might be written into KV by hand.
-fn written_by_hand(version: u64, overrides: &[(&str, Value)]) -> String {
-    let overrides: Overrides = overrides
-        .iter()
-        .map(|(id, value)| ((*id).to_owned(), value.clone()))
-        .collect();
-    let snapshot = Snapshot {
-        version,
-        at_ms: 0,
-        by: "nobody".into(),
-        change: Some(Change::RollBack { to: 0 }),
-        digest: digest(&overrides),
-        overrides,
-    };
-    serde_json::to_string(&snapshot).expect("JSON")
-}
-
-/// The messages of alarms about overrides.
-fn alarms(gateway: &Gateway) -> Vec<String> {
-    let events = gateway.events().into_iter();
-    let alarms = events.filter(|event| event["event"] == "alarm" && event["subject"] == "overrides");
-    alarms
-        .map(|event| event["message"].as_str().unwrap_or_default().to_owned())
-        .collect()
-}
-
-#[test]
-fn overrides_outlive_a_kill_and_what_is_invalid_in_kv_is_never_served() {
-    let mut gateway = Gateway::start(Options {
-        keys: keys(),
-        ..Options::default()
-    });
-    let _ = step(&gateway, "echo", &json!({})).completed();
-    set(&gateway, "echo", &json!({"enabled": false}));
-    // Perhaps before it was copied: then that is made up for.
-    gateway.kill_hard();
-    gateway.restart();
-    wait_for("the override to be in force again", || {
-        (step(&gateway, "echo", &json!({})).status() == 403).then_some(())
-    });
-    assert_eq!(alarms(&gateway), Vec::<String>::new());
-
-    // What is no version at all gives way to what was accepted, and is replaced by it.
-    gateway.kill_hard();
-    gateway.write_kv("OVERRIDES", CURRENT_KEY, "{\"version\": 99, \"overrides\": {}}");
-    gateway.restart();
-    step(&gateway, "echo", &json!({})).problem(403, "agent-disabled");
-    let told = alarms(&gateway);
-    assert!(told[0].contains("what KV has is ignored"), "{told:?}");
-    wait_for("KV to be mended", || {
-        gateway
-            .read_kv("OVERRIDES", CURRENT_KEY)
-            .contains("\"by\":\"operator\"")
-            .then_some(())
-    });
-
-    // What looks like a version, and does not hold, is left out; the rest of it is followed.
-    gateway.kill_hard();
-    let prompt_of_no_model = json!({"prompt": "Be kind.", "enabled": false});
-    let by_hand = written_by_hand(
-        99,
-        &[("echo", prompt_of_no_model), ("sleep", json!({"enabled": false}))],
-    );
-    gateway.write_kv("OVERRIDES", CURRENT_KEY, &by_hand);
-    gateway.restart();
-    let _ = step(&gateway, "echo", &json!({})).completed();
-    step(&gateway, "sleep", &json!({"ms": 1})).problem(403, "agent-disabled");
-    let told = alarms(&gateway);
-    let about_echo = |message: &String| message.starts_with("that of echo in version 99 is ignored: /prompt");
-    assert!(told.iter().any(about_echo), "{told:?}");
-
-    // Whoever asks the writer is told what was accepted.
-    assert_eq!(current(&gateway)["overrides"], json!({"echo": {"enabled": false}}));
 }

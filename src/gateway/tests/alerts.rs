@@ -6,10 +6,13 @@ use std::task::{Context, Poll, Waker};
 use super::*;
 use crate::alert;
 use crate::config::Orchestrator;
+use crate::link::Standing;
 use crate::run::delivery::Sent as Told;
 use crate::telemetry::history::Ended;
 
 const MINUTE_MS: u64 = 60_000;
+/// A channel that hangs lets others have so many turns.
+const HANGING_TURNS: usize = 1_000;
 
 fn bench() -> Bench {
     let mut bench = Bench::new();
@@ -38,6 +41,14 @@ fn orchestrator(id: &str) -> Orchestrator {
 
 fn look(bench: &Bench) {
     block_on(alert::look(&bench.team, &bench.config, &bench.platform));
+}
+
+/// The same where a channel takes its time.
+fn look_patiently(bench: &Bench) {
+    let mut context = Context::from_waker(Waker::noop());
+    let mut looking = pin!(alert::look(&bench.team, &bench.config, &bench.platform));
+    let is_over = (0..10 * HANGING_TURNS).any(|_| looking.as_mut().poll(&mut context).is_ready());
+    assert!(is_over, "it never ends");
 }
 
 /// Lets so many minutes pass, in which so many of 10 executions failed.
@@ -178,8 +189,19 @@ fn a_change_is_tried_so_often_where_others_are_faster() {
 #[test]
 fn one_look_tells_for_so_long() {
     for (slowness_ms, at_first) in [(alert::TELL_FOR_MS - 1, 2), (alert::TELL_FOR_MS, 1)] {
-        let bench = bench();
+        let mut bench = bench();
+        let alert = bench.team.gateway.alerts.get_mut("errors").expect("the alert");
+        alert.channels = vec!["ops".to_owned()];
         pass(&bench, 5, 9);
+        // It is down while the alert begins, and up when it is over: then it has two notices to hear.
+        let failed = Told::Failed {
+            reason: "503".into(),
+            retry_after_ms: None,
+        };
+        bench.platform.watched.borrow_mut().answers = vec![failed];
+        look(&bench);
+        assert_eq!(told(&bench).len(), 1);
+        pass(&bench, 5, 0);
         bench.platform.slowness_ms.set(slowness_ms);
         look(&bench);
         assert_eq!(told(&bench).len(), at_first);
@@ -187,6 +209,32 @@ fn one_look_tells_for_so_long() {
         look(&bench);
         assert_eq!(told(&bench).len(), 2 - at_first);
     }
+}
+
+#[test]
+fn a_channel_that_hangs_holds_up_no_other() {
+    let bench = bench();
+    pass(&bench, 5, 9);
+    bench.platform.watched.borrow_mut().hanging = Some(("ops", HANGING_TURNS));
+    look_patiently(&bench);
+    assert_eq!(told(&bench), ["dev alert.firing", "ops alert.firing"]);
+}
+
+#[test]
+fn what_is_under_way_is_told_to_its_end_though_another_one_cannot_be_kept() {
+    let bench = bench();
+    pass(&bench, 5, 9);
+    bench.platform.watched.borrow_mut().hanging = Some(("ops", HANGING_TURNS));
+    // The alert's state, what is taken, how the first one ended.
+    bench
+        .platform
+        .faults
+        .borrow_mut()
+        .extend([Fault::BeforeDoing, Fault::None, Fault::None]);
+    look_patiently(&bench);
+    assert_eq!(told(&bench), ["dev alert.firing", "ops alert.firing"]);
+    let (_, alerts, _) = bench.call(&Call::new("GET", "/operator/alerts"));
+    assert_eq!(alerts["alerts"][0]["waiting"], 1, "nobody knows what became of one");
 }
 
 proptest! {
@@ -252,7 +300,7 @@ fn a_channel_that_is_slow_holds_up_no_other_alert() {
     look(&bench);
     let notified = std::mem::take(&mut bench.platform.watched.borrow_mut().notified);
     let alerts: Vec<_> = notified.iter().map(|notice| &notice.data["alert"]).collect();
-    assert_eq!(alerts, ["errors", "later"], "each is told of once");
+    assert_eq!(alerts, ["errors", "errors", "later", "later"]);
 }
 
 #[test]
@@ -265,4 +313,37 @@ fn a_lost_lease_is_seen_though_another_link_does_not_answer() {
     bench.platform.silent_link.set(Some("silent"));
     look(&bench);
     assert_eq!(told(&bench), ["ops alert.firing"]);
+}
+
+#[test]
+fn an_alert_neither_begins_nor_ends_where_no_lease_is_lost_and_a_link_does_not_answer() {
+    let watch = serde_json::from_value(json!({"kind": "lease_lost", "channels": ["ops"]})).expect("an alert");
+    let mut bench = bench();
+    bench.config.orchestrators = ["held", "silent"].map(orchestrator).into();
+    bench.team.gateway.alerts = [("leases".to_owned(), watch)].into();
+    let stand = |id: &str, standing: Standing| {
+        let kept = bench.platform.with_link(id, |kept, _| kept.link.standing = standing);
+        kept.expect("a link");
+    };
+    // What an operator gave up is not lost.
+    stand("held", Standing::Deregistered);
+    for (silent, standing, expected) in [
+        (Some("silent"), Standing::Unregistered, vec![]),
+        (None, Standing::Unregistered, vec!["ops alert.firing"]),
+        (Some("silent"), Standing::Deregistered, vec![]),
+        (None, Standing::Deregistered, vec!["ops alert.resolved"]),
+    ] {
+        stand("silent", standing);
+        bench.platform.silent_link.set(silent);
+        pass(&bench, 5, 0);
+        look(&bench);
+        assert_eq!(told(&bench), expected, "{silent:?}");
+        let (_, alerts, _) = bench.call(&Call::new("GET", "/operator/alerts"));
+        let text = alerts["alerts"][0]["text"].as_str().unwrap_or_default();
+        assert_eq!(
+            text.starts_with("It could not be looked at"),
+            silent.is_some(),
+            "{alerts}"
+        );
+    }
 }

@@ -80,10 +80,11 @@ fn within<T>(
 /// Ready when it is asked for the second time.
 pub(super) async fn once_pending() {
     let mut asked = false;
-    poll_fn(|_| {
+    poll_fn(|context| {
         if std::mem::replace(&mut asked, true) {
             return Poll::Ready(());
         }
+        context.waker().wake_by_ref();
         Poll::Pending
     })
     .await;

@@ -85,6 +85,8 @@ pub(super) struct AlertsWatched {
     pub(super) contended: usize,
     /// What channels answer, the last one first; then they take what they are told.
     pub(super) answers: Vec<Sent>,
+    /// The channel that does not answer before its time is over: others get so many turns meanwhile.
+    pub(super) hanging: Option<(&'static str, usize)>,
 }
 
 /// What the history and the outbox's lists answer, and what was asked of them.
@@ -517,6 +519,12 @@ impl Platform for FakePlatform {
 
     async fn notify(&self, notice: &Notice) -> Sent {
         self.step_aside().await;
+        let hanging = self.watched.borrow().hanging;
+        if let Some((_, turns)) = hanging.filter(|(channel, _)| *channel == notice.channel) {
+            for _ in 0..turns {
+                object::once_pending().await;
+            }
+        }
         self.now_ms.set(self.now_ms.get() + self.slowness_ms.get());
         let mut watched = self.watched.borrow_mut();
         watched.notified.push(again(notice));

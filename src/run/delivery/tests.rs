@@ -179,3 +179,35 @@ fn the_kind_of_an_end_is_read_from_the_answer() {
     assert_eq!(ending(r#"{"status":504}"#), "failed");
     assert_eq!(ending(""), "failed");
 }
+
+#[test]
+fn what_a_channel_was_told_is_not_kept() {
+    for (how, kept) in [
+        (Sent::Delivered, ""),
+        (failed(None), "s3cret"),
+        (Sent::Refused("410".into()), "s3cret"),
+    ] {
+        let bench = Bench::default();
+        bench.ask("c", background("k", 1));
+        bench.commit(&bench.execution(), "one", false);
+        let place = Place::notice(1, 0);
+        let notice = |id: String| Notice {
+            id,
+            channel: "ops".into(),
+            kind: "notification".into(),
+            at_ms: bench.now_ms,
+            title: "triage: critical".into(),
+            text: "s3cret".into(),
+            data: serde_json::Map::new(),
+        };
+        bench.transact(|storage| create_notice(storage, place, notice, bench.now_ms).unwrap());
+        take_down(&bench, &bench.parcel(), how.clone());
+        let delivery = DELIVERIES.get(&bench.storage, &place.to_string()).unwrap();
+        let notice = delivery.and_then(|delivery| delivery.notice).expect("a notice");
+        assert_eq!(
+            (notice.channel.as_str(), notice.text.as_str()),
+            ("ops", kept),
+            "{how:?}"
+        );
+    }
+}

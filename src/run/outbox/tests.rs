@@ -224,6 +224,32 @@ fn a_destination_that_was_taken_out_of_the_configuration_is_not_waited_for() {
 }
 
 #[test]
+fn of_a_destination_that_was_taken_out_while_it_failed_the_operator_hears_that_it_is_over() {
+    let mut bench = with_steps(1);
+    assert_eq!(end(&bench, &batch(&bench, &[RECEIVER]), &retry(None)), None);
+    done(&bench, &due_report(&bench).expect("that it fails"));
+    // A try is under way when it is taken out.
+    bench.now_ms += EXPORT_BACKOFF_MAX_MS;
+    let late = batch(&bench, &[RECEIVER]);
+    assert!(bench.export(&[]).is_empty());
+    assert_eq!(events(&bench), [], "nothing waits for it");
+    assert_eq!(next_in_ms(&bench), Some(0), "for the report");
+    end(&bench, &late, &retry(None));
+    let report = due_report(&bench).expect("that it is over");
+    let told: Vec<_> = report
+        .lags
+        .iter()
+        .map(|lag| (lag.destination.as_str(), lag.health))
+        .collect();
+    assert_eq!(told, [(RECEIVER, Health::Passing)]);
+    done(&bench, &report);
+    assert_eq!((due_report(&bench), next_in_ms(&bench)), (None, None));
+    bench.export(&[]);
+    let state = STATES.get(&bench.storage, ONLY).unwrap().expect("a state");
+    assert!(state.destinations.is_empty(), "{state:?}");
+}
+
+#[test]
 fn waits_grow_and_a_receiver_may_ask_for_more_up_to_a_bound() {
     let mut bench = with_steps(1);
     let progress = |bench: &Bench| STATES.get(&bench.storage, ONLY).unwrap().unwrap().destinations[RECEIVER].clone();
