@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use baton::signature::Purpose;
 use http::header::{ACCEPT, LINK};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
 
 use crate::args::{Executions, Format};
 use crate::commands::history;
@@ -30,8 +30,12 @@ pub fn run(args: &Executions, format: Format, style: Style) -> Result<Report, Fa
     let mut table = String::new();
     let pages = if args.all { PAGES_MAX } else { 1 };
     for _ in 0..pages {
-        let request = caller.request(Method::GET, &target).header(ACCEPT, media_type);
-        let answer = caller.call(Caller::without_body(request)?, TIMEOUT)?;
+        let mut request = Caller::without_body(caller.request(Method::GET, &target))?;
+        // In the place of JSON, which would come first.
+        request
+            .headers_mut()
+            .insert(ACCEPT, HeaderValue::from_static(media_type));
+        let answer = caller.call(request, TIMEOUT)?;
         if !answer.response.status().is_success() {
             // What came before stays unprinted: half a table would look like a whole one.
             return show::report(&answer, false, style, |_| Ok((Exit::Refused, String::new())));

@@ -222,32 +222,36 @@ fn page(body: &'static str, next: Option<&'static str>) -> Reply {
     Reply::Plain(200, link.into_iter().collect(), body, NONE)
 }
 
-/// Runs `baton executions` against these replies. Answers what came there, too.
+/// Runs `baton executions` against these replies. Answers which forms were asked for there, and where.
 fn export(name: &str, replies: Vec<Reply>, arguments: &[&str]) -> (Run, Vec<String>) {
     let keys = format!("[{}]", record("operator", "operate", "[\"*\"]"));
     let gateway = Gateway::new(&keys, replies);
     let key = file(&folder(name), "keys.json", &keys);
     let options = ["--key", &key, "--gateway", &gateway.origin];
     let run = baton(&[&["executions"], arguments, &options].concat());
-    let requests = gateway.requests();
-    let targets = requests
-        .iter()
-        .map(|request| request.uri().path_and_query().expect("a target").to_string());
-    (run, targets.collect())
+    let asked = gateway.requests().into_iter().map(|request| {
+        let accepted = request.headers().get_all("accept").iter();
+        let accepted: Vec<_> = accepted.map(|value| value.to_str().expect("text")).collect();
+        let target = request.uri().path_and_query().expect("a target");
+        format!("{} {target}", accepted.join(" "))
+    });
+    (run, asked.collect())
 }
 
 const SECOND: Option<&str> = Some("</executions?agent=triage&limit=500&cursor=9-exe_b>; rel=\"next\"");
 
 #[test]
 fn all_executions_are_one_table_with_one_line_of_names() {
-    for (format, pages, expected) in [
+    for (format, media_type, pages, expected) in [
         (
             "csv",
+            "text/csv",
             ["id,run\r\na,1\r\n", "id,run\r\nb,2\r\n"],
             "id,run\r\na,1\r\nb,2\r\n",
         ),
         (
             "jsonl",
+            "application/jsonl",
             ["{\"id\":\"a\"}\n", "{\"id\":\"b\"}\n"],
             "{\"id\":\"a\"}\n{\"id\":\"b\"}\n",
         ),
@@ -263,8 +267,8 @@ fn all_executions_are_one_table_with_one_line_of_names() {
         assert_eq!(
             asked,
             [
-                "/executions?agent=triage&limit=500",
-                "/executions?agent=triage&limit=500&cursor=9-exe_b"
+                format!("{media_type} /executions?agent=triage&limit=500"),
+                format!("{media_type} /executions?agent=triage&limit=500&cursor=9-exe_b"),
             ]
         );
     }
@@ -279,7 +283,7 @@ fn one_page_of_executions_says_where_the_next_one_begins() {
     );
     let run = run.expect(0, &["there are more: --cursor 9-exe_b"]);
     assert_eq!(run.stdout, "id\r\na\r\n");
-    assert_eq!(asked, ["/executions?limit=1"]);
+    assert_eq!(asked, ["text/csv /executions?limit=1"]);
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! Telemetry on its way: at a real collector, at a receiver that refuses, and in the history; straight from the runs, and
 //! through a queue.
 
+mod command;
 mod delivery;
 mod links;
 mod operations;
 mod outage;
 mod queue;
+mod sampling;
 mod scrape;
 mod signals;
 mod traces;
