@@ -13,7 +13,7 @@ use crate::run::outbox_report::{DeadEvent, Lag};
 use crate::run::status::{Watch, Watched};
 use crate::run::{Asked, Question, RunName, Told};
 use crate::telemetry::event::Event;
-use crate::telemetry::history::{Count, Ended, ExecutionRow, Filter, Totals, Window};
+use crate::telemetry::history::{BucketCount, Count, Ended, ExecutionRow, Filter, Totals, Window};
 use crate::telemetry::otlp;
 
 /// Storage did not answer, or not in a form that we know. Whether it did what it was asked is unknown.
@@ -188,6 +188,17 @@ pub trait Platform: Host {
     /// # Errors
     /// When the history did not answer.
     async fn agent_count(&self, agent: &str, window: Window) -> Result<Count, StorageUnavailable>;
+
+    /// The same by time: of each of so many parts of the window in which any of them began, in their order.
+    ///
+    /// # Errors
+    /// The history could not be read.
+    async fn agent_buckets(
+        &self,
+        agent: &str,
+        window: Window,
+        parts: u32,
+    ) -> Result<Vec<BucketCount>, StorageUnavailable>;
 
     /// What executions came to in all, and what the operator's lists hold.
     ///

@@ -3,11 +3,14 @@
 
 import { chromium } from 'playwright-core';
 
+import * as history from './history.mjs';
 import * as scenarios from './scenarios.mjs';
 import { Visitor } from './visitor.mjs';
 
 const settings = JSON.parse(process.env.BATON_TEST_PAGE);
-const scenario = scenarios[process.argv[2]];
+// What the test does meanwhile, once it is told to.
+settings.tell = (what) => fetch(`${settings.story.told}/${what}`, { method: 'POST' });
+const scenario = { ...scenarios, ...history }[process.argv[2]];
 if (!scenario) throw new Error(`no scenario of the name ${process.argv[2]}`);
 
 const browser = await chromium.launch({ executablePath: settings.chromium, args: ['--disable-dev-shm-usage', '--font-render-hinting=none'] });

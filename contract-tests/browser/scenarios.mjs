@@ -90,7 +90,7 @@ export async function an_agent_by_keyboard(visitor) {
   await visitor.heading(run).waitFor();
   await page.getByRole('row', { name: /triage 1 completed/ }).first().waitFor();
   // From the history, which has the execution a moment later.
-  await page.getByRole('img', { name: /^Timeline .* 1 executions/ }).waitFor();
+  await page.getByRole('img', { name: /^Timeline .* 1 execution,/ }).waitFor();
   await visitor.assertAccessible('a run');
   await visitor.picture('run');
 }
@@ -216,45 +216,6 @@ export async function holding_a_breaker(visitor) {
   assert.equal(await card.getByText('held by an operator').count(), 0);
 }
 
-/** An event that was given up, as its receiver goes on refusing it: that is said, and it stays on the list. */
-export async function an_event_that_is_refused_again(visitor) {
-  const { page } = visitor;
-  await visitor.signIn();
-  await visitor.open('#/deliveries', 'Deliveries');
-  const rows = page.getByRole('table', { name: 'Events that were given up' }).locator('tbody tr');
-  await rows.first().waitFor();
-  assert.equal(await rows.count(), 2);
-  const told = await rows.allTextContents();
-  assert.ok(told.some((text) => text.includes('execution ended')) && told.some((text) => text.includes('attempt ended')), told.join('\n'));
-  for (const text of told) assert.match(text, /otlp.*status 400/);
-  await rows.first().getByRole('button').click();
-  await page.getByText('It was refused again.').waitFor();
-  assert.equal(await rows.count(), 2);
-  await visitor.assertAccessible('events that were given up');
-  await visitor.picture('dead-events');
-  await page.setViewportSize({ width: 390, height: 844 });
-  const overhang = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-  assert.equal(overhang, 0, 'events that were given up: wider than the screen');
-  await visitor.picture('dead-events-narrow');
-}
-
-/** The same events, when their receiver takes them: each goes off the list, and is not there either when it is read anew. */
-export async function events_that_are_sent_again(visitor) {
-  const { page } = visitor;
-  await visitor.signIn();
-  await visitor.open('#/deliveries', 'Deliveries');
-  const again = page.getByRole('button', { name: /^Send again: evt_/ });
-  await again.first().waitFor();
-  for (let left = await again.count(); left > 0; left -= 1) {
-    await again.first().click();
-    await page.getByText('It was delivered.').waitFor();
-    await page.waitForFunction((count) => document.querySelectorAll('button[aria-label^="Send again: evt_"]').length === count, left - 1);
-  }
-  await page.getByText('No event was given up.').waitFor();
-  await page.reload();
-  await page.getByText('No event was given up.').waitFor();
-}
-
 /** Every view in light and dark, and on a narrow screen. */
 export async function every_view(visitor) {
   const { page } = visitor;
@@ -263,28 +224,16 @@ export async function every_view(visitor) {
     ['overview', '#/', 'Overview'],
     ['agents', '#/agents', 'Agents'],
     ['agent', '#/agents/prioritize', 'Prioritize'],
+    ['executions', '#/executions', 'Executions'],
     ['deliveries', '#/deliveries', 'Deliveries'],
   ];
-  if (await page.getByRole('navigation').getByRole('link', { name: 'Executions' }).count() > 0) {
-    views.push(['executions', '#/executions', 'Executions']);
-  }
-  const looks = [
-    ['light', { colorScheme: 'light' }, { width: 1280, height: 860 }],
-    ['dark', { colorScheme: 'dark' }, { width: 1280, height: 860 }],
-    ['narrow', { colorScheme: 'light', reducedMotion: 'reduce' }, { width: 390, height: 844 }],
-  ];
   const grounds = new Set();
-  for (const [look, media, size] of looks) {
-    await page.emulateMedia(media);
-    await page.setViewportSize(size);
+  await visitor.inEveryLook(async (look) => {
     for (const [name, hash, heading] of views) {
       await visitor.open(hash, heading);
-      await visitor.assertAccessible(`${name}, ${look}`);
-      const overhang = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-      assert.equal(overhang, 0, `${name}, ${look}: wider than the screen`);
-      await visitor.picture(`${name}-${look}`);
+      await visitor.assertFits(`${name}-${look}`);
     }
     grounds.add(await page.evaluate(() => getComputedStyle(document.body).backgroundColor));
-  }
+  });
   assert.equal(grounds.size, 2, 'light and dark are different');
 }

@@ -7,6 +7,12 @@ import { join } from 'node:path';
 
 const AXE = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const TABS_MAX = 80;
+/** How the page is looked at: what the reader's system wants, and the screen. */
+const LOOKS = [
+  { name: 'light', media: { colorScheme: 'light' }, size: [1280, 860] },
+  { name: 'dark', media: { colorScheme: 'dark' }, size: [1280, 860] },
+  { name: 'narrow', media: { colorScheme: 'light', reducedMotion: 'reduce' }, size: [390, 844] },
+];
 const WAIT_MS = 15_000;
 
 export class Visitor {
@@ -77,6 +83,28 @@ export class Visitor {
     const { violations } = await this.page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
     const told = violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((node) => node.html).join(' ')}`);
     assert.deepEqual(told, [], what);
+  }
+
+  /** Keeps a picture of the page as it is looked at, which is as wide as the screen and not hard to use. */
+  async assertFits(name) {
+    await this.assertAccessible(name);
+    const overhang = await this.page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+    assert.equal(overhang, 0, `${name}: wider than the screen`);
+    await this.picture(name);
+  }
+
+  /** Does this in light, in dark and on a narrow screen, and goes back to the first of them. */
+  async inEveryLook(work) {
+    for (const look of LOOKS) {
+      await this.#lookAs(look);
+      await work(look.name);
+    }
+    await this.#lookAs(LOOKS[0]);
+  }
+
+  async #lookAs({ media, size: [width, height] }) {
+    await this.page.emulateMedia({ reducedMotion: null, ...media });
+    await this.page.setViewportSize({ width, height });
   }
 
   /** What the browser complained about since it was asked last. */

@@ -9,7 +9,7 @@ use crate::manifest::{Team, Visibility};
 use crate::problem::PROBLEM_JSON;
 use crate::routes::{self, Access, Action, Route};
 use crate::signature::profile::{DEPTH_MAX, GENERATION_MAX};
-use crate::telemetry::history::{EXECUTIONS_MAX, OUTCOMES, ROUTES as HISTORY_ROUTES};
+use crate::telemetry::history::{BUCKETS_MAX, EXECUTIONS_MAX, OUTCOMES, ROUTES as HISTORY_ROUTES};
 use crate::wire;
 
 /// Makes the document.
@@ -233,6 +233,12 @@ fn own_parameters(action: Action) -> Vec<Value> {
                 "query",
                 "Its end, in Unix milliseconds; without this now",
                 json!({"type": "integer", "minimum": 0}),
+            ),
+            parameter(
+                "buckets",
+                "query",
+                "Into how many parts the window is divided; without this into none",
+                json!({"type": "integer", "minimum": 1, "maximum": BUCKETS_MAX}),
             ),
         ],
         Action::Executions => {

@@ -10,8 +10,9 @@ use crate::run::outbox::Health;
 use crate::run::outbox_report::{DeadEvent, Lag, Report};
 use crate::telemetry::event::Event;
 use crate::telemetry::history::{
-    self, Count, DELETE_OLD_ATTEMPTS, DELETE_OLD_EXECUTIONS, DELETE_OLD_LETTERS, Ended, ExecutionRow, Filter,
-    LAST_EXECUTION, METRICS, Parameter, WRITE_ATTEMPTS, WRITE_EXECUTIONS, WRITE_LAG, Window, rows_of, select,
+    self, BUCKETS, BucketCount, Count, DELETE_OLD_ATTEMPTS, DELETE_OLD_EXECUTIONS, DELETE_OLD_LETTERS, Ended,
+    ExecutionRow, Filter, LAST_EXECUTION, METRICS, Parameter, WRITE_ATTEMPTS, WRITE_EXECUTIONS, WRITE_LAG, Window,
+    rows_of, select,
 };
 
 /// So many rows are removed by one statement, and so many statements are made by one look at a table.
@@ -58,6 +59,17 @@ pub async fn count(env: &Env, agent: &str, window: Window) -> worker::Result<Cou
     let values = [agent.into(), number(window.from_ms), number(window.to_ms)];
     let rows: Vec<Count> = rows(env, METRICS, &values).await?;
     Ok(rows.into_iter().next().unwrap_or_default())
+}
+
+/// The same by time.
+pub async fn buckets(env: &Env, agent: &str, window: Window, parts: u32) -> worker::Result<Vec<BucketCount>> {
+    let values = [
+        agent.into(),
+        number(window.from_ms),
+        number(window.to_ms),
+        number(u64::from(parts)),
+    ];
+    rows(env, BUCKETS, &values).await
 }
 
 /// How the executions of an agent, or of all, ended in a window.

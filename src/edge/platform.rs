@@ -26,7 +26,7 @@ use crate::run::outbox_report::{DeadEvent, Lag};
 use crate::run::status::{Watch, Watched};
 use crate::run::{Asked, Question, RunName, Told};
 use crate::telemetry::event::Event;
-use crate::telemetry::history::{Count, Ended, ExecutionRow, Filter, Totals, Window};
+use crate::telemetry::history::{BucketCount, Count, Ended, ExecutionRow, Filter, Totals, Window};
 use crate::telemetry::otlp;
 
 /// The platform as one request sees it.
@@ -207,6 +207,15 @@ impl Platform for EdgePlatform {
 
     async fn agent_count(&self, agent: &str, window: Window) -> Result<Count, StorageUnavailable> {
         listed(history::count(&self.env, agent, window).await)
+    }
+
+    async fn agent_buckets(
+        &self,
+        agent: &str,
+        window: Window,
+        parts: u32,
+    ) -> Result<Vec<BucketCount>, StorageUnavailable> {
+        listed(history::buckets(&self.env, agent, window, parts).await)
     }
 
     async fn totals(&self) -> Result<Totals, StorageUnavailable> {

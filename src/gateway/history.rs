@@ -12,7 +12,9 @@ use super::{Acted, Gateway};
 use crate::invocation::Caller;
 use crate::platform::Platform;
 use crate::problem::Problem;
-use crate::telemetry::history::{EXECUTIONS_MAX, Filter, Metrics, OUTCOMES, ROUTES, Window, csv, json_lines};
+use crate::telemetry::history::{
+    BUCKETS_MAX, Bucket, EXECUTIONS_MAX, Filter, Metrics, OUTCOMES, ROUTES, Window, csv, json_lines,
+};
 use crate::telemetry::settings::HISTORY_MAX_DAYS;
 
 /// The window of metrics where none is named, in milliseconds: 24 hours.
@@ -56,8 +58,14 @@ impl Gateway<'_> {
         // Also of one that was switched off: it has a past.
         let agent = self.declared.agent(agent).ok_or(Problem::UnknownAgent)?;
         let window = read_window(query, caller.platform.now_ms())?;
+        let parts = read_buckets(query)?;
         let count = caller.platform.agent_count(&agent.id, window).await?;
-        Ok(Acted::Reply(Reply::of(&Metrics::of(&agent.id, window, &count))?))
+        let mut metrics = Metrics::of(&agent.id, window, &count);
+        if let Some(parts) = parts {
+            let counted = caller.platform.agent_buckets(&agent.id, window, parts).await?;
+            metrics.buckets = Some(Bucket::all(window, parts, &counted));
+        }
+        Ok(Acted::Reply(Reply::of(&metrics)?))
     }
 
     /// `GET /executions`
@@ -171,6 +179,19 @@ fn read_window(query: Option<&str>, now_ms: u64) -> Result<Window, Problem> {
     })
 }
 
+/// `buckets`: into how many parts the window is divided, if into any.
+fn read_buckets(query: Option<&str>) -> Result<Option<u32>, Problem> {
+    let Some(text) = text(query, "buckets")? else {
+        return Ok(None);
+    };
+    let parts = text.parse().ok().filter(|parts| (1..=BUCKETS_MAX).contains(parts));
+    parts.map(Some).ok_or_else(|| {
+        invalid(format!(
+            "the query's `buckets` must be a number of parts, from 1 to {BUCKETS_MAX}"
+        ))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -215,6 +236,27 @@ mod tests {
             );
         }
         assert!(reason(read_window(Some("until_ms=x"), now_ms)).contains("Unix milliseconds"));
+    }
+
+    #[test]
+    fn buckets() {
+        let most = format!("buckets={BUCKETS_MAX}");
+        for (query, expected) in [
+            (None, None),
+            (Some("buckets=1"), Some(1)),
+            (Some(most.as_str()), Some(BUCKETS_MAX)),
+        ] {
+            assert_eq!(read_buckets(query).ok(), Some(expected), "{query:?}");
+        }
+        for wrong in [
+            "buckets=0",
+            "buckets=",
+            "buckets=-1",
+            "buckets=1.5",
+            &format!("buckets={}", BUCKETS_MAX + 1),
+        ] {
+            assert!(reason(read_buckets(Some(wrong))).contains("from 1 to 96"), "{wrong}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ import { h } from './dom.js';
 const NUMBER = new Intl.NumberFormat('en');
 const RELATIVE = new Intl.RelativeTimeFormat('en', { numeric: 'always', style: 'narrow' });
 const CLOCK = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit' });
+const SHORT_DAY = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short' });
 const DAY = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium' });
 
 /** 1,234 */
@@ -12,9 +13,17 @@ export function count(number) {
   return NUMBER.format(number);
 }
 
-/** 12.5% */
+/** 1 handoff, 2 handoffs; `many` where that is not the name with an s */
+export function amount(number, one, many = `${one}s`) {
+  return `${count(number)} ${number === 1 ? one : many}`;
+}
+
+/** 42%, 0.3%, 99.7%; never 0% of some, nor 100% of some but not all */
 export function percent(share) {
-  return `${(share * 100).toFixed(share > 0 && share < 0.1 ? 1 : 0)}%`;
+  if (share > 0 && share < 0.001) return '<0.1%';
+  if (share > 0.999 && share < 1) return '>99.9%';
+  const isNearEnd = (share > 0 && share < 0.1) || (share > 0.9 && share < 1);
+  return `${(share * 100).toFixed(isNearEnd ? 1 : 0)}%`;
 }
 
 /** 7 ms, 1.2 s, 3 min, 2 h, 4 d */
@@ -35,6 +44,11 @@ export function bytes(amount) {
 /** 14:03:07 */
 export function clock(atMs) {
   return CLOCK.format(atMs);
+}
+
+/** 24 Nov */
+export function day(atMs) {
+  return SHORT_DAY.format(atMs);
 }
 
 /** A moment, as a time that tells the whole of it to whoever asks. */

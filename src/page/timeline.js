@@ -1,7 +1,7 @@
 // A run in time: executions as bars, the state's versions and handoffs as marks below them.
 
 import { fresh, h, svg, table } from './dom.js';
-import { bytes, clock, duration, moment, tone, words } from './format.js';
+import { amount, bytes, clock, duration, moment, tone, words } from './format.js';
 
 const WIDTH = 960;
 const LEFT = 190;
@@ -47,7 +47,7 @@ export function timeline({ executions, versions, handoffs }, nowMs) {
     return [svg('line', { x1: at, x2: at, y1: HEAD - 4, y2: height }), svg('text', { x: at, y: 14, 'text-anchor': 'middle' }, `+${duration(spanMs * part)}`)];
   });
   const id = fresh('timeline');
-  const name = `Timeline from ${clock(fromMs)}: ${ordered.length} executions, ${versions.length} versions of the state, ${handoffs.length} handoffs, within ${duration(spanMs)}.`;
+  const name = `Timeline from ${clock(fromMs)}: ${amount(ordered.length, 'execution')}, ${amount(versions.length, 'version')} of the state, ${amount(handoffs.length, 'handoff')}, within ${duration(spanMs)}.`;
   return h('figure', { class: 'timeline' },
     h('div', { class: 'scroll', tabindex: '0', role: 'group', 'aria-label': 'Timeline' },
       svg('svg', { viewBox: `0 0 ${WIDTH} ${height}`, role: 'img', 'aria-labelledby': id }, svg('title', { id }, name), svg('g', { class: 'axes', 'aria-hidden': 'true' }, ticks), bars, rows)),

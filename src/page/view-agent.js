@@ -4,10 +4,9 @@ import { call, path, read } from './api.js';
 import { announce, badge, facts, failure, fresh, h, section, show } from './dom.js';
 import { count, duration, percent, tone, words } from './format.js';
 import { schemaForm, tabList } from './form.js';
-import { latencyChart, outcomeChart } from './chart.js';
+import { BUCKETS, latencyChart, outcomeChart } from './chart.js';
 
 const CHART_EVERY_MS = 15_000;
-const CHARTED_MAX = 500;
 /** Who has the runs of a gateway without an orchestrator. */
 const GATEWAYS_OWN = ':gateway';
 const WINDOWS = [['Last hour', '1h'], ['Last 24 hours', '24h'], ['Last 7 days', '7d']];
@@ -85,10 +84,7 @@ async function performance({ poll, signal }, agent) {
   const [tiles, charts] = [h('div', { class: 'tiles' }), h('div', { class: 'charts' })];
   const windows = h('select', { id: fresh('window'), onchange: () => draw().catch((error) => show(charts, failure(error))) }, WINDOWS.map(([name, value]) => h('option', { value, selected: value === WINDOW }, name)));
   const draw = async () => {
-    const metrics = await read(`${path('agents', agent.id, 'metrics')}?window=${windows.value}`, signal);
-    const { from_ms: from, to_ms: to } = metrics.window;
-    const query = new URLSearchParams({ agent: agent.id, from_ms: from, to_ms: to, limit: CHARTED_MAX });
-    const { executions } = await read(`/executions?${query}`, signal);
+    const metrics = await read(`${path('agents', agent.id, 'metrics')}?window=${windows.value}&buckets=${BUCKETS}`, signal);
     show(tiles, [
       ['Executions', count(metrics.count)],
       ['Success', metrics.success_rate === null ? '–' : percent(metrics.success_rate)],
@@ -99,7 +95,7 @@ async function performance({ poll, signal }, agent) {
     ].map(([name, value]) => h('div', { class: 'tile' }, h('span', { class: 'tile-name' }, name), h('span', { class: 'tile-value' }, value))));
     if (charts.contains(document.activeElement)) return;
     const opened = [...charts.querySelectorAll('details')].map((details) => details.open);
-    show(charts, outcomeChart(executions, metrics.window), latencyChart(executions, metrics.window, metrics.duration_ms));
+    show(charts, outcomeChart(metrics), latencyChart(metrics));
     charts.querySelectorAll('details').forEach((details, place) => { details.open = opened[place] ?? false; });
   };
   await poll(CHART_EVERY_MS, charts, draw);

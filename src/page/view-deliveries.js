@@ -14,7 +14,7 @@ export async function deliveries({ signal }) {
   await events.load();
   return [
     h('h1', { tabindex: '-1' }, 'Deliveries'),
-    section('Callbacks and notifications that were given up', h('p', { class: 'lead' }, 'Nobody took them for a day. Sent again, one is tried for another day.'), callbacks.node),
+    section('Callbacks and notifications that were given up', h('p', { class: 'lead' }, 'Nobody took them for a day, or their receiver wants no more of them. Sent again, one is tried for another day.'), callbacks.node),
     section('Telemetry that waits', waiting),
     section('Telemetry that was given up', events.node),
   ];

@@ -14,11 +14,11 @@ export async function run({ poll, signal }, [orchestrator, id]) {
   await poll(EVERY_MS, place, async () => {
     if (place.contains(document.activeElement)) return;
     const query = new URLSearchParams({ orchestrator, run: id, limit: EXECUTIONS_MAX });
-    const [described, { executions }] = await Promise.all([
+    const [described, { executions, next }] = await Promise.all([
       readIfAny(path('operator', 'runs', orchestrator, id), signal),
       read(`/executions?${query}`, signal),
     ]);
-    show(place, described || executions.length > 0 ? whole(described, executions) : h('p', { class: 'notice' }, 'No run of this id is kept.'));
+    show(place, described || executions.length > 0 ? whole(described, executions, next !== undefined) : h('p', { class: 'notice' }, 'No run of this id is kept.'));
   });
   return [
     h('p', { class: 'path' }, h('a', { href: '#/executions' }, 'Executions')),
@@ -27,7 +27,7 @@ export async function run({ poll, signal }, [orchestrator, id]) {
   ];
 }
 
-function whole(described, executions) {
+function whole(described, executions, areCut) {
   const { versions = [], handoffs = [], steps = [] } = described ?? {};
   return [
     described ? facts([
@@ -40,6 +40,7 @@ function whole(described, executions) {
       ['Settlement', described.settlement && [badge(words(described.settlement.status), described.settlement.status === 'acknowledged' ? 'good' : 'warn'), ` ${described.settlement.tries} tries`]],
       ['Last error', described.settlement?.last_error],
     ]) : h('p', { class: 'notice' }, 'The run itself is forgotten: this is what the history has of it.'),
+    areCut && h('p', { class: 'notice' }, `The run has more executions than are shown: these are its newest ${EXECUTIONS_MAX}.`),
     section('Timeline', timeline({ executions, versions, handoffs }, Date.now())),
     section('Executions', table('Executions of this run', ['Step', 'Agent', { title: 'Attempt', numeric: true }, 'Outcome', 'Began', { title: 'Took', numeric: true }], executions.map((execution) => [
       execution.step, execution.agent, execution.attempt,

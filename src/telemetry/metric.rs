@@ -1,7 +1,7 @@
-//! The metrics that events are told as: what the executions among them came to, and nothing before (delta temporality), so
-//! that no run needs to know what another one counted.
+//! The metrics that events are told as: what the executions among them came to, how many others there are of each kind, and
+//! nothing before (delta temporality), so that no run needs to know what another one counted.
 //!
-//! A point's time is that of its executions. So the same events make the same points, whenever they are sent; but whoever
+//! A point's time is that of its events. So the same events make the same points, whenever they are sent; but whoever
 //! adds up a request that arrives twice counts it twice.
 
 use super::event::{Event, Usage, What};
@@ -113,7 +113,8 @@ impl Distribution {
     }
 }
 
-/// What the executions that ended among these events came to; nothing where none did.
+/// What the executions that ended among these events came to, and how many others there are; nothing where nothing came to
+/// an end or changed.
 #[must_use]
 pub fn metrics_of<'e>(events: impl IntoIterator<Item = &'e Event>) -> Vec<Metric> {
     let mut counted = Counted::default();
@@ -130,6 +131,7 @@ struct Counted {
     agents: Vec<Point<Distribution>>,
     models: Vec<Point<Distribution>>,
     tokens: Vec<Point<Distribution>>,
+    events: Vec<Point<u64>>,
 }
 
 impl Counted {
@@ -143,7 +145,7 @@ impl Counted {
             ..
         } = &event.what
         else {
-            return;
+            return self.other(event);
         };
         let time = (*started_at_ms, event.at_ms);
         let agent = |name: &str| (names::GENAI_AGENT_NAME, name.into());
@@ -181,6 +183,26 @@ impl Counted {
             cost_micros: None,
         };
         self.tokens(&by, rest, time);
+    }
+
+    /// Counts what is no execution's end, with the attribute of its span that says what came of it.
+    fn other(&mut self, event: &Event) {
+        let result = match &event.what {
+            // Its end is counted.
+            What::ExecutionBegan { .. } | What::ExecutionEnded { .. } => return,
+            What::HandedOff { .. } => None,
+            What::AttemptEnded { ending, .. } => Some((names::OUTCOME, ending.outcome.as_str())),
+            What::SettlementEnded { status, .. } => Some((names::OUTCOME, status.as_str())),
+            What::CallbackEnded { delivered, .. } => {
+                let outcome = if *delivered { "delivered" } else { "given_up" };
+                Some((names::OUTCOME, outcome))
+            }
+            What::TakenOver { reason } => Some((names::TAKEOVER_REASON, reason.as_str())),
+            What::LinkChanged(change) => Some((names::LINK_CHANGE, change.name())),
+        };
+        let mut attributes = vec![(names::EVENT_NAME, event.what.name().into())];
+        attributes.extend(result.map(|(name, value)| (name, value.into())));
+        *at(&mut self.events, attributes, (event.at_ms, event.at_ms)) += 1;
     }
 
     /// Counts a model that was asked. Answers what it used.
@@ -257,6 +279,12 @@ impl Counted {
             "Tokens that executions used, as far as agents told",
             "{token}",
             Data::Histogram(TOKENS, self.tokens),
+        );
+        tell(
+            names::EVENTS,
+            "What happened beside executions",
+            "{event}",
+            Data::Sum(self.events),
         );
         metrics
     }

@@ -45,6 +45,8 @@ pub const SERVER_ADDRESS: &str = "server.address";
 
 /// Names the event that a span was made from.
 pub const EVENT: &str = "baton.event";
+/// What happened, where events are counted: the event, without [`EVENT_PREFIX`].
+pub const EVENT_NAME: &str = "baton.event.name";
 /// The owner of the run.
 pub const ORCHESTRATOR: &str = "baton.orchestrator";
 /// The run's id.
@@ -100,5 +102,7 @@ pub const GENAI_AGENT_DURATION: &str = "gen_ai.invoke_agent.duration";
 pub const EXECUTIONS: &str = "baton.executions";
 /// The metric of how long they took.
 pub const EXECUTION_DURATION: &str = "baton.execution.duration";
+/// The metric of what happened beside executions.
+pub const EVENTS: &str = "baton.events";
 /// Stands before what happened, in the name of the event that a log record is.
 pub const EVENT_PREFIX: &str = "baton.";

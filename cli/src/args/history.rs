@@ -11,7 +11,7 @@ Examples:
   baton executions --key operator.key.json
   baton executions --agent triage --outcome failed --from-ms 1764000000000
   baton executions --run run_01 --json | jq -r '.executions[].error_code'
-  baton executions --format csv --limit 500 > executions.csv
+  baton executions --format csv --all > executions.csv
 
 It takes a key of the purpose `operate`: baton keys new --purpose operate")]
 pub struct Executions {
@@ -45,6 +45,9 @@ pub struct Executions {
     /// Print them for another program, in place of for people
     #[arg(long, value_enum, conflicts_with = "json")]
     pub format: Option<Format>,
+    /// All of them, page by page, in place of one page; at most 100000
+    #[arg(long, requires = "format", conflicts_with = "limit")]
+    pub all: bool,
     /// How the call is made.
     #[command(flatten)]
     pub call: CallOptions,

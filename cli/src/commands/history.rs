@@ -5,21 +5,35 @@ use std::time::Duration;
 
 use baton::signature::Purpose;
 use http::Method;
-use http::header::{ACCEPT, LINK};
 use serde_json::Value;
 
-use crate::args::{Executions, Format, Metrics};
+use crate::args::{Executions, Metrics};
+use crate::commands::export;
 use crate::id::{quoted, segment};
 use crate::output::{Exit, Failure, Report, Style, text};
 use crate::show::{self, moment};
-use crate::signed::{Answer, Caller};
+use crate::signed::Caller;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Lists executions.
 pub fn executions(args: &Executions, style: Style) -> Result<Report, Failure> {
+    if let Some(format) = args.format {
+        return export::run(args, format, style);
+    }
     let caller = Caller::new(&args.call, Purpose::Operate, None)?;
-    let target = with_query(
+    let answer = caller.ask(Method::GET, &target(args, args.limit), TIMEOUT)?;
+    show::report(&answer, args.call.json, style, |body| {
+        let rows = body["executions"]
+            .as_array()
+            .ok_or_else(|| show::unexpected(&answer.response, "list: it has no `executions`"))?;
+        Ok((Exit::Done, describe(rows, &body["next"], style)))
+    })
+}
+
+/// The path and query that list what is asked for, so many at once.
+pub fn target(args: &Executions, limit: Option<u64>) -> String {
+    with_query(
         "/executions",
         [
             ("agent", args.agent.clone()),
@@ -29,39 +43,10 @@ pub fn executions(args: &Executions, style: Style) -> Result<Report, Failure> {
             ("route", args.route.clone()),
             ("from_ms", args.from_ms.map(|ms| ms.to_string())),
             ("to_ms", args.to_ms.map(|ms| ms.to_string())),
-            ("limit", args.limit.map(|limit| limit.to_string())),
+            ("limit", limit.map(|limit| limit.to_string())),
             ("cursor", args.cursor.clone()),
         ],
-    );
-    let Some(format) = args.format else {
-        let answer = caller.ask(Method::GET, &target, TIMEOUT)?;
-        return show::report(&answer, args.call.json, style, |body| {
-            let rows = body["executions"]
-                .as_array()
-                .ok_or_else(|| show::unexpected(&answer.response, "list: it has no `executions`"))?;
-            Ok((Exit::Done, describe(rows, &body["next"], style)))
-        });
-    };
-    let media_type = match format {
-        Format::Csv => "text/csv",
-        Format::Jsonl => "application/jsonl",
-    };
-    let request = caller.request(Method::GET, &target).header(ACCEPT, media_type);
-    let answer = caller.call(Caller::without_body(request)?, TIMEOUT)?;
-    if !answer.response.status().is_success() {
-        return show::report(&answer, false, style, |_| Ok((Exit::Refused, String::new())));
-    }
-    Ok(printed(&answer))
-}
-
-/// A table as it came. That there is more stands beside it, where no program takes it for a row.
-fn printed(answer: &Answer) -> Report {
-    let body = String::from_utf8_lossy(answer.response.body());
-    let report = Report::new(Exit::Done, body);
-    match answer.response.headers().contains_key(LINK) {
-        true => report.note("there are more: --json shows the cursor of the next page"),
-        false => report,
-    }
+    )
 }
 
 fn describe(rows: &[Value], next: &Value, style: Style) -> String {

@@ -7,6 +7,7 @@ pub mod conversation;
 pub mod dead_letters;
 pub mod discover;
 pub mod doctor;
+pub mod export;
 pub mod history;
 pub mod keys;
 pub mod link;

@@ -183,6 +183,14 @@ fn the_history_and_the_outbox_take_an_operators_key() {
         "GET /executions",
     );
     check(
+        "executions-jsonl",
+        "{}\n",
+        &["executions", "--format", "jsonl", "--limit", "7"],
+        0,
+        "{}",
+        "GET /executions?limit=7",
+    );
+    check(
         "metrics",
         r#"{"agent":"triage","count":0}"#,
         &["metrics", "triage", "--window", "7d"],
@@ -206,4 +214,101 @@ fn the_history_and_the_outbox_take_an_operators_key() {
         "evt_1.otlp: status 400",
         "POST /operator/outbox/evt_1.otlp/resend",
     );
+}
+
+/// A page of executions for another program, and the next one.
+fn page(body: &'static str, next: Option<&'static str>) -> Reply {
+    let link = next.map(|link| ("link", link));
+    Reply::Plain(200, link.into_iter().collect(), body, NONE)
+}
+
+/// Runs `baton executions` against these replies. Answers which forms were asked for there, and where.
+fn export(name: &str, replies: Vec<Reply>, arguments: &[&str]) -> (Run, Vec<String>) {
+    let keys = format!("[{}]", record("operator", "operate", "[\"*\"]"));
+    let gateway = Gateway::new(&keys, replies);
+    let key = file(&folder(name), "keys.json", &keys);
+    let options = ["--key", &key, "--gateway", &gateway.origin];
+    let run = baton(&[&["executions"], arguments, &options].concat());
+    let asked = gateway.requests().into_iter().map(|request| {
+        let accepted = request.headers().get_all("accept").iter();
+        let accepted: Vec<_> = accepted.map(|value| value.to_str().expect("text")).collect();
+        let target = request.uri().path_and_query().expect("a target");
+        format!("{} {target}", accepted.join(" "))
+    });
+    (run, asked.collect())
+}
+
+const SECOND: Option<&str> = Some("</executions?agent=triage&limit=500&cursor=9-exe_b>; rel=\"next\"");
+
+#[test]
+fn all_executions_are_one_table_with_one_line_of_names() {
+    for (format, media_type, pages, expected) in [
+        (
+            "csv",
+            "text/csv",
+            ["id,run\r\na,1\r\n", "id,run\r\nb,2\r\n"],
+            "id,run\r\na,1\r\nb,2\r\n",
+        ),
+        (
+            "jsonl",
+            "application/jsonl",
+            ["{\"id\":\"a\"}\n", "{\"id\":\"b\"}\n"],
+            "{\"id\":\"a\"}\n{\"id\":\"b\"}\n",
+        ),
+    ] {
+        let replies = vec![page(pages[0], SECOND), page(pages[1], None)];
+        let (run, asked) = export(
+            &format!("executions-all-{format}"),
+            replies,
+            &["--agent", "triage", "--format", format, "--all"],
+        );
+        let run = run.expect(0, &[]);
+        assert_eq!((run.stdout.as_str(), run.stderr.as_str()), (expected, ""), "{format}");
+        assert_eq!(
+            asked,
+            [
+                format!("{media_type} /executions?agent=triage&limit=500"),
+                format!("{media_type} /executions?agent=triage&limit=500&cursor=9-exe_b"),
+            ]
+        );
+    }
+}
+
+#[test]
+fn one_page_of_executions_says_where_the_next_one_begins() {
+    let (run, asked) = export(
+        "executions-page",
+        vec![page("id\r\na\r\n", SECOND)],
+        &["--format", "csv", "--limit", "1"],
+    );
+    let run = run.expect(0, &["there are more: --cursor 9-exe_b"]);
+    assert_eq!(run.stdout, "id\r\na\r\n");
+    assert_eq!(asked, ["text/csv /executions?limit=1"]);
+}
+
+#[test]
+fn half_of_all_executions_is_not_printed() {
+    let other = page("id,run,more\r\nb,2,3\r\n", None);
+    let refused = r#"{"title":"Storage unavailable","status":503,"code":"storage-unavailable","retryable":true}"#;
+    let refused = Reply::Plain(503, vec![], refused, NONE);
+    for (name, second, code, said) in [
+        ("executions-columns", other, 4, "its columns are others"),
+        ("executions-refused", refused, 3, "storage-unavailable"),
+    ] {
+        let replies = vec![page("id,run\r\na,1\r\n", SECOND), second];
+        let (run, _) = export(name, replies, &["--format", "csv", "--all"]);
+        let run = run.expect(code, &[said]);
+        assert!(!run.stdout.contains("id,run"), "{}", run.stdout);
+    }
+    let alone = baton(&["executions", "--all"]);
+    alone.expect(2, &["--format"]);
+}
+
+#[test]
+fn all_executions_are_so_many_pages_at_most() {
+    const PAGES: usize = 200;
+    let replies = (0..PAGES).map(|_| page("{}\n", SECOND)).collect();
+    let (run, asked) = export("executions-bound", replies, &["--format", "jsonl", "--all"]);
+    let run = run.expect(0, &["there are more: --cursor 9-exe_b"]);
+    assert_eq!((asked.len(), run.stdout.lines().count()), (PAGES, PAGES));
 }

@@ -11,7 +11,7 @@ use contract_tests::keys::{Key, Keys};
 use contract_tests::message::Message;
 use contract_tests::orchestrator::Orchestrator;
 use contract_tests::outside::wait_for;
-use contract_tests::receiver::Receiver;
+use contract_tests::receiver::{Reaction, Receiver};
 use serde_json::{Value, json};
 
 use crate::notifications::{HOOK_KEY, options, step};
@@ -149,4 +149,70 @@ fn a_lost_lease_is_told_and_that_it_is_held_again() {
     let held = told(&receiver);
     assert_eq!(held.len(), 2, "{held:#?}");
     assert_eq!(held[1]["type"], "alert.resolved");
+}
+
+#[test]
+fn an_agent_that_falls_silent_is_told_and_that_it_works_again() {
+    let receiver = Receiver::start();
+    let mut gateway = Gateway::start(options(&receiver.origin(), "/hook", "/slack"));
+    let _ = step(&gateway, &json!({"text": "all well"}));
+    wait_for_history(&gateway, 1);
+    gateway.fire_cron();
+    assert_eq!(told(&receiver), Vec::<Value>::new());
+    // Two hours go by.
+    gateway.kill_hard();
+    gateway.change_history("UPDATE executions SET started_at_ms = started_at_ms - 7200000");
+    gateway.restart();
+    gateway.fire_cron();
+    let silent = told(&receiver);
+    assert_eq!(silent.len(), 1, "{silent:#?}");
+    let data = &silent[0]["data"];
+    assert_eq!(
+        (&silent[0]["type"], &data["alert"], &data["kind"]),
+        (&json!("alert.firing"), &json!("quiet"), &json!("silence"))
+    );
+    assert!(data["value"].as_f64().is_some_and(|minutes| minutes >= 120.0), "{data}");
+    let _ = step(&gateway, &json!({"text": "all well"}));
+    wait_for_history(&gateway, 2);
+    gateway.fire_cron();
+    let over = told(&receiver);
+    assert_eq!(
+        (over.len(), &over[1]["type"]),
+        (2, &json!("alert.resolved")),
+        "{over:#?}"
+    );
+    assert_eq!(over[1]["data"]["alert"], "quiet");
+}
+
+#[test]
+fn events_that_wait_for_long_are_told() {
+    let receiver = Receiver::start();
+    // It is not asked again for minutes: what is written of it here stands.
+    receiver.plan("/v1/traces", [Reaction::Status(401)]);
+    let mut configured = options(&receiver.origin(), "/hook", "/slack");
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.origin());
+    configured.variables.push(endpoint);
+    let mut gateway = Gateway::start(configured);
+    let _ = step(&gateway, &json!({"text": "all well"}));
+    wait_for("the events that wait", || {
+        let outbox = operate(&gateway, "/operator/outbox", "").message(200, "outbox");
+        (outbox["waiting"].as_array()?.len() == 1).then_some(())
+    });
+    gateway.fire_cron();
+    assert_eq!(told(&receiver), Vec::<Value>::new(), "for seconds only");
+    gateway.kill_hard();
+    gateway.change_history("UPDATE outbox_lags SET oldest_at_ms = oldest_at_ms - 7200000");
+    gateway.restart();
+    gateway.fire_cron();
+    let stuck = told(&receiver);
+    assert_eq!(stuck.len(), 1, "{stuck:#?}");
+    let data = &stuck[0]["data"];
+    assert_eq!(
+        (&stuck[0]["type"], &data["alert"], &data["kind"]),
+        (&json!("alert.firing"), &json!("stuck"), &json!("outbox_age"))
+    );
+    assert!(
+        data["text"].as_str().is_some_and(|text| text.contains("`otlp`")),
+        "{data}"
+    );
 }

@@ -5,6 +5,7 @@ use contract_tests::keys::{Key, Keys};
 use contract_tests::message::Message;
 use contract_tests::orchestrator::Orchestrator;
 use contract_tests::outside::{fresh, wait_for};
+use contract_tests::receiver::{Reaction, Receiver};
 use serde_json::{Value, json};
 
 #[test]
@@ -57,4 +58,55 @@ fn the_cron_trigger_ends_the_historys_oldest_days() {
     gateway.fire_cron();
     let left = executions(&gateway);
     assert_eq!((left.len(), &left[0]["run"]), (1, &json!(runs[1])));
+}
+
+#[test]
+fn the_cron_trigger_removes_letters_that_are_older_than_history_and_runs() {
+    let receiver = Receiver::start();
+    let mut gateway = Gateway::start(Options {
+        keys: Keys::new([
+            Key::new("first", "acme", "invoke"),
+            Key::new("callback", "acme", "callback"),
+            Key::new("operator", "acme", "operate"),
+        ]),
+        orchestrators: vec![Configured::new("acme", "http://127.0.0.1:1").calling_back([receiver.origin()])],
+        // The longer of the two counts.
+        variables: vec![
+            ("BATON_HISTORY_DAYS", "1".to_owned()),
+            ("BATON_RUN_RETENTION_S", (3 * 86_400).to_string()),
+        ],
+        history: true,
+        ..Options::default()
+    });
+    let letters = |gateway: &Gateway| -> Vec<Value> {
+        let message = Message::new(gateway, "GET", "/operator/dead-letters");
+        let page = message
+            .signed(gateway.key("operator"))
+            .send()
+            .message(200, "dead-letters");
+        page["dead_letters"].as_array().cloned().unwrap_or_default()
+    };
+    // Given up two days ago, and four.
+    let runs = [(fresh(), 2), (fresh(), 4)];
+    for (run, _) in &runs {
+        let target = format!("/{run}");
+        receiver.plan(&target, [Reaction::Status(410)]);
+        let body = json!({
+            "run": run, "step": "s1", "input": {}, "callback": { "url": receiver.url(&target) },
+        });
+        let step = Message::step(&gateway, "echo", &body).signed(gateway.key("first"));
+        assert_eq!(step.send().completed()["status"], "completed");
+    }
+    wait_for("both letters", || (letters(&gateway).len() == 2).then_some(()));
+    gateway.kill_hard();
+    for (run, days) in &runs {
+        gateway.change_history(&format!(
+            "UPDATE dead_letters SET dead_at_ms = dead_at_ms - {days} * 86400000 WHERE run = '{run}'"
+        ));
+    }
+    gateway.restart();
+    assert_eq!(letters(&gateway).len(), 2);
+    gateway.fire_cron();
+    let left = letters(&gateway);
+    assert_eq!((left.len(), &left[0]["run"]), (1, &json!(runs[0].0)));
 }

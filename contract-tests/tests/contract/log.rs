@@ -4,42 +4,47 @@ use std::fs;
 
 use contract_tests::answer::Answer;
 use contract_tests::environment::repository;
-use contract_tests::gateway::shared;
+use contract_tests::gateway::{Configured, Gateway, Options, shared};
+use contract_tests::keys::{Key, Keys};
 use contract_tests::mac::base64;
 use contract_tests::message::Message;
+use contract_tests::orchestrator::Orchestrator;
 use contract_tests::outside::{fresh, wait_for};
+use contract_tests::receiver::{Reaction, Receiver};
 use serde_json::{Value, json};
 
 use crate::support::{body, invoke, key, signed, step};
 
-/// The fields of a request's line: those that the operator's page documents, and no other.
-fn documented_fields() -> Vec<String> {
+/// The fields of a line of this event: those that the operator's page documents, in the table below its name, and no other.
+#[track_caller]
+fn documented_fields(event: &str) -> Vec<String> {
     let page = fs::read_to_string(repository().join("docs/operations.md")).expect("the operator's page");
-    let (_, table) = page
-        .split_once("`\"event\":\"request\"`")
-        .expect("the page documents a request's line");
-    let rows = table.lines().skip_while(|line| !line.starts_with("| `"));
-    let names = rows
-        .take_while(|line| line.starts_with('|'))
-        .filter_map(|row| row.strip_prefix("| `")?.split_once('`'));
-    let fields = names.map(|(name, _)| name.to_owned());
-    fields.chain(["event".to_owned()]).collect()
+    let section = page.split("\n`\"event\":\"").find_map(|section| {
+        let rest = section.strip_prefix(event)?;
+        rest.strip_prefix("\"`")
+    });
+    let section = section.unwrap_or_else(|| panic!("the page does not document the line of `{event}`"));
+    let rows = section.lines().skip_while(|line| !line.starts_with("| `"));
+    let cells = rows.map_while(|row| row.strip_prefix("| ")?.split(" |").next());
+    let names = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    names.chain(["event"]).map(str::to_owned).collect()
+}
+
+/// Checks that a line has the documented fields of its event.
+#[track_caller]
+fn assert_is_documented(line: &Value) {
+    let mut names: Vec<_> = line.as_object().expect("an object").keys().cloned().collect();
+    let mut fields = documented_fields(line["event"].as_str().expect("text"));
+    names.sort_unstable();
+    fields.sort_unstable();
+    assert_eq!(names, fields, "{line}");
 }
 
 #[track_caller]
 fn check(answer: &Answer, expected: Value) {
     let request_id = answer.header("x-request-id").expect("a request id");
     let line = shared().log_line(request_id);
-    let mut names: Vec<_> = line
-        .as_object()
-        .expect("an object")
-        .keys()
-        .map(String::as_str)
-        .collect();
-    let mut fields = documented_fields();
-    names.sort_unstable();
-    fields.sort_unstable();
-    assert_eq!(names, fields);
+    assert_is_documented(&line);
     assert!(line["duration_ms"].is_u64(), "{line}");
     assert_eq!(line["status"], answer.status(), "{line}");
     assert_eq!(line["method"], answer.request.method.as_str(), "{line}");
@@ -96,6 +101,76 @@ fn a_request_is_logged_with_its_span() {
         (&line["trace_id"], &line["span_id"]),
         (&Value::Null, &Value::Null),
         "{line}"
+    );
+}
+
+#[test]
+fn each_event_has_its_documented_line_and_a_delivery_its_trace() {
+    let receiver = Receiver::start();
+    receiver.plan("/done", [Reaction::Status(503), Reaction::Status(410)]);
+    let keys = Keys::new([
+        Key::new("first", "acme", "invoke"),
+        Key::new("register", "acme", "register"),
+        Key::new("callback", "acme", "callback"),
+    ]);
+    let mut orchestrator = Orchestrator::new("acme", &keys, 600_000);
+    orchestrator.start();
+    let gateway = Gateway::start(Options {
+        keys,
+        orchestrators: vec![Configured::new("acme", &orchestrator.url()).calling_back([receiver.origin()])],
+        variables: vec![
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.origin()),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json".to_owned()),
+        ],
+        history: true,
+        ..Options::default()
+    });
+    let _ = orchestrator.wait_for_live();
+    let trace_id = "0af7651916cd43dd8448eb211c80319e";
+    let mut body = body(json!({ "name": "Ada", "language": "de" }));
+    body["callback"] = json!({ "url": receiver.url("/done") });
+    let step = Message::step(&gateway, "greet", &body)
+        .header("traceparent", &format!("00-{trace_id}-b7ad6b7169203331-01"))
+        .header("prefer", "respond-async")
+        .signed_by_baton(gateway.key("first"));
+    let accepted = step.send();
+    assert_eq!(accepted.status(), 202, "{}", accepted.text());
+    let known = [
+        "request",
+        "execution",
+        "agent",
+        "delivery",
+        "alarm",
+        "export",
+        "link",
+        "link-change",
+    ];
+    let lines = wait_for("a line of each event", || {
+        let lines = gateway.events();
+        let is_there = |event: &&str| lines.iter().any(|line| line["event"] == **event);
+        known.iter().all(is_there).then_some(lines)
+    });
+    for line in &lines {
+        assert_is_documented(line);
+    }
+    let execution = lines.iter().find(|line| line["event"] == "execution").expect("a line");
+    let deliveries: Vec<_> = lines.iter().filter(|line| line["event"] == "delivery").collect();
+    let received = receiver.wait_for("/done", 2);
+    for (number, (line, result)) in deliveries.iter().zip(["failed", "refused"]).enumerate() {
+        assert_eq!(
+            (&line["delivery"], &line["orchestrator"], &line["try"]),
+            (&json!(received[number].id()), &json!("acme"), &json!(number + 1))
+        );
+        assert_eq!((&line["result"], &line["trace_id"]), (&json!(result), &json!(trace_id)));
+        let reason = line["reason"].as_str().expect("a reason");
+        assert!(reason.contains(["503", "410"][number]), "{line}");
+        assert!(is_span_id(&line["span_id"]) && line["duration_ms"].is_u64(), "{line}");
+        assert_eq!(line["span_id"], execution["span_id"], "the span of the step");
+    }
+    assert_eq!(deliveries.len(), 2);
+    assert!(
+        !gateway.log().contains(receiver.url("/done").as_str()),
+        "an address is in the log"
     );
 }
 

@@ -1,9 +1,11 @@
-//! The operator's page in a real Chromium. What is done there is in `contract-tests/browser/scenarios.mjs`; it goes through
-//! playwright, which waits for what a person would wait for, and finds things by the names that a screen reader says.
+//! The operator's page in a real Chromium. What is done there is in `contract-tests/browser/`, in `scenarios.mjs` and
+//! `history.mjs`; it goes through playwright, which waits for what a person would wait for, and finds things by the names that
+//! a screen reader says.
 
 use std::fs;
 use std::process::Command;
 use std::sync::OnceLock;
+use std::thread;
 
 use contract_tests::command_line::Run;
 use contract_tests::environment::{Environment, chromium, repository, screenshots};
@@ -13,7 +15,7 @@ use contract_tests::message::Message;
 use contract_tests::orchestrator::Orchestrator;
 use contract_tests::outside::{fresh, wait_for};
 use contract_tests::receiver::{Reaction, Receiver};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Longer than these tests take.
 const LEASE_MS: u64 = 600_000;
@@ -44,12 +46,12 @@ fn gateway() -> &'static Gateway {
 /// Has a scenario of this name played.
 #[track_caller]
 fn play(scenario: &str) {
-    play_at(gateway(), scenario);
+    play_at(gateway(), scenario, &Value::Null);
 }
 
-/// Has it played at this gateway's page.
+/// Has it played at this gateway's page, with what the test has prepared for it.
 #[track_caller]
-fn play_at(gateway: &Gateway, scenario: &str) {
+fn play_at(gateway: &Gateway, scenario: &str, story: &Value) {
     let key = |id: &str| {
         let record = gateway.key(id).record();
         json!({ "id": id, "secret": record["secret"] })
@@ -60,6 +62,7 @@ fn play_at(gateway: &Gateway, scenario: &str) {
         "chromium": chromium(),
         "screenshots": screenshots(),
         "keys": { "operator": key("operator-1"), "invoke": key("invoke-1") },
+        "story": story,
     });
     let folder = repository().join("contract-tests/browser");
     let mut command = Command::new(&Environment::get().node);
@@ -138,15 +141,129 @@ fn events_that_were_given_up() {
         let outbox = outbox.send().message(200, "outbox");
         (outbox["dead_letters"].as_array()?.len() == 2).then_some(())
     });
-    play_at(&gateway, "an_event_that_is_refused_again");
+    play_at(&gateway, "an_event_that_is_refused_again", &Value::Null);
     receiver.plan(TRACES, [Reaction::Status(200)]);
     let before = receiver.received(TRACES).len();
-    play_at(&gateway, "events_that_are_sent_again");
+    play_at(&gateway, "events_that_are_sent_again", &Value::Null);
     let received = receiver.received(TRACES);
     assert_eq!(received.len(), before + 2, "each was sent once");
     for event in &received[before..] {
         assert!(String::from_utf8_lossy(&event.body).contains(POISON));
     }
+}
+
+/// A step of the fixture `script`.
+fn script(gateway: &Gateway, body: &Value) -> Message {
+    Message::step(gateway, "script", body).signed(gateway.key("invoke-1"))
+}
+
+#[test]
+fn a_callback_that_was_given_up() {
+    let receiver = Receiver::start();
+    let gateway = Gateway::start(Options {
+        keys: Keys::new([
+            Key::new("invoke-1", "acme", "invoke"),
+            Key::new("callback-1", "acme", "callback"),
+            Key::new("operator-1", "acme", "operate"),
+        ]),
+        orchestrators: vec![Configured::new("acme", "http://127.0.0.1:1").calling_back([receiver.origin()])],
+        history: true,
+        ..Options::default()
+    });
+    let (run, target) = (fresh(), "/done");
+    receiver.plan(target, [Reaction::Status(410), Reaction::Status(204)]);
+    let body = json!({
+        "run": run, "step": "s1", "input": { "actions": [] }, "callback": { "url": receiver.url(target) },
+    });
+    let _ = script(&gateway, &body).send().completed();
+    let delivery = receiver.wait_for(target, 1)[0].id().to_owned();
+    wait_for("the dead letter", || {
+        let letters = Message::new(&gateway, "GET", "/operator/dead-letters").signed(gateway.key("operator-1"));
+        let letters = letters.send().message(200, "dead-letters");
+        (letters["dead_letters"].as_array()?.len() == 1).then_some(())
+    });
+    let story = json!({ "run": run, "delivery": delivery, "url": receiver.url(target) });
+    play_at(&gateway, "a_callback_that_is_sent_again", &story);
+    let received = receiver.wait_for(target, 2);
+    assert_eq!(received[1].id(), delivery);
+    let callback = received[1].callback(&[gateway.key("callback-1")]);
+    assert_eq!(callback["data"]["run"], run.as_str());
+}
+
+/// So many executions of earlier that day, in the run `past`: more than a list has at once.
+const OLD: usize = 600;
+const FAILED: usize = 2;
+
+/// A gateway and a run that has two versions of its state and was handed off, by an agent that has a past.
+fn gateway_with_a_past(run: &str) -> Gateway {
+    let mut gateway = Gateway::start(Options {
+        keys: Keys::new([
+            Key::new("invoke-1", "acme", "invoke"),
+            Key::new("operator-1", "acme", "operate"),
+        ]),
+        history: true,
+        ..Options::default()
+    });
+    let next = json!({ "agent": "script-again", "reason": "it takes longer" });
+    for (step, actions) in [
+        ("s1", json!([{ "replace_state": { "count": 1 } }, { "sleep_ms": 40 }])),
+        ("s2", json!([{ "merge_state": { "count": 2 } }, { "hand_off": next }])),
+    ] {
+        let body = json!({ "run": run, "step": step, "input": { "actions": actions } });
+        let _ = script(&gateway, &body).send().outcome();
+    }
+    for _ in 0..FAILED {
+        let body = json!({ "run": fresh(), "step": "s1", "input": { "actions": [{ "fail": { "code": "no" } }] } });
+        let _ = script(&gateway, &body).send().outcome();
+    }
+    wait_for("the history", || {
+        let page = Message::new(&gateway, "GET", "/executions").signed(gateway.key("operator-1"));
+        let page = page.send().message(200, "executions");
+        let rows = page["executions"].as_array()?;
+        (rows.len() == 2 + FAILED && rows.iter().all(|row| !row["outcome"].is_null())).then_some(())
+    });
+    gateway.kill_hard();
+    gateway.change_history(&format!(
+        "WITH RECURSIVE past (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM past WHERE number < {OLD})
+         INSERT INTO executions (id, orchestrator, run, step, attempt, execution, agent, agent_version, route, outcome,
+           started_at_ms, duration_ms, claimed_until_ms, trace_id, span_id)
+         SELECT 'exe_past_' || number, orchestrator, 'past', 's' || number, attempt, execution, agent, agent_version,
+           route, outcome, started_at_ms - 7200000 - number * 60000, number, claimed_until_ms, trace_id, span_id
+         FROM executions, past WHERE run = '{run}' AND step = 's1'"
+    ));
+    gateway.restart();
+    gateway
+}
+
+#[test]
+fn a_run_as_it_goes_on() {
+    let run = fresh();
+    let gateway = gateway_with_a_past(&run);
+    let receiver = Receiver::start();
+    let story = json!({
+        "run": run, "orchestrator": "acme", "agent": "script-again", "failed": FAILED, "old": OLD, "told": receiver.origin(),
+    });
+    thread::scope(|scope| {
+        // Whoever looks says when the run is to go on, and when it has been seen at work.
+        let page = scope.spawn(|| play_at(&gateway, "a_run_as_it_goes_on", &story));
+        let told = |what: &str| {
+            wait_for(what, || {
+                (page.is_finished() || !receiver.received(what).is_empty()).then_some(())
+            });
+        };
+        told("/begin");
+        let step = json!({ "step": "s3", "input": { "actions": ["await_cancellation"] } });
+        let body = json!({ "run": run, "from": "script", "reason": "it takes longer", "step": step });
+        let handoff = Message::post(&gateway, "/agents/script-again/handoffs", &body).idempotency_key("h1");
+        let _ = handoff
+            .signed(gateway.key("invoke-1"))
+            .send()
+            .message(201, "handoff-receipt");
+        told("/end");
+        let cancel = Message::new(&gateway, "POST", &format!("/runs/{run}/steps/s3/cancel"));
+        let cancelled = cancel.signed(gateway.key("invoke-1")).send();
+        assert_eq!(cancelled.json()["answer"]["body"]["status"], "cancelled");
+    });
 }
 
 #[test]

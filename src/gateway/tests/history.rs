@@ -6,7 +6,7 @@ use super::*;
 use crate::run::outbox::Health;
 use crate::run::outbox_report::{DeadEvent, Lag};
 use crate::telemetry::event::{Event, Route, Subject, What};
-use crate::telemetry::history::{Count, rows_of};
+use crate::telemetry::history::{BucketCount, Count, rows_of};
 use crate::telemetry::otlp::Verdict;
 
 fn bench() -> Bench {
@@ -82,8 +82,50 @@ fn metrics_fit_their_schema_and_are_of_agents_that_there_are() {
         WINDOW_DEFAULT_MS
     );
     fits("agent-metrics", &metrics);
+    assert_eq!(metrics.get("buckets"), None, "nobody asked for them");
     let (status, _, record) = bench.call(&Call::new("GET", "/agents/nobody/metrics"));
     assert_eq!((status, record.problem), (404, Some("agent-unknown")));
+}
+
+#[test]
+fn metrics_are_told_by_time_where_that_is_asked_for() {
+    let bench = bench();
+    bench.platform.history.borrow_mut().buckets = vec![BucketCount {
+        bucket: 2,
+        completed: 3,
+        failed: 1,
+        p50_ms: Some(5),
+        p95_ms: Some(9),
+        p99_ms: Some(9),
+        ..BucketCount::default()
+    }];
+    let (status, metrics, _) = bench.call(&Call::new("GET", "/agents/triage/metrics?window=1h&buckets=4"));
+    assert_eq!(status, 200);
+    fits("agent-metrics", &metrics);
+    let buckets = metrics["buckets"].as_array().expect("buckets");
+    assert_eq!(buckets.len(), 4);
+    assert_eq!(buckets[0]["from_ms"], metrics["window"]["from_ms"]);
+    assert_eq!(
+        (
+            &buckets[2]["count"],
+            &buckets[2]["outcomes"]["failed"],
+            &buckets[2]["duration_ms"]["p95"]
+        ),
+        (&json!(4), &json!(1), &json!(9))
+    );
+    assert_eq!(
+        (&buckets[3]["count"], &buckets[3]["duration_ms"]["p50"]),
+        (&json!(0), &Value::Null)
+    );
+    let (_, metrics, _) = bench.call(&Call::new("GET", "/agents/triage/metrics?buckets=96"));
+    assert_eq!(metrics["buckets"].as_array().map(Vec::len), Some(96));
+    fits("agent-metrics", &metrics);
+    let (status, problem, record) = bench.call(&Call::new("GET", "/agents/triage/metrics?buckets=97"));
+    assert_eq!((status, record.problem), (400, Some("path-invalid")));
+    assert!(
+        problem["detail"].as_str().expect("text").contains("from 1 to 96"),
+        "{problem}"
+    );
 }
 
 #[test]

@@ -23,7 +23,7 @@ use crate::run::storage::{Corrupt, MemoryStorage};
 use crate::run::transaction::Transaction;
 use crate::run::{Asked, Question, RunName, Told, ask};
 use crate::telemetry::event::Event;
-use crate::telemetry::history::{Count, Ended, ExecutionRow, Filter, Totals, Window};
+use crate::telemetry::history::{BucketCount, Count, Ended, ExecutionRow, Filter, Totals, Window};
 use crate::telemetry::otlp;
 
 /// How a call to storage fails. The dangerous one is the second: an error, and yet it is done.
@@ -95,6 +95,7 @@ pub(super) struct History {
     pub(super) executions: Vec<ExecutionRow>,
     pub(super) asked: Vec<(Filter, Option<(u64, String)>)>,
     pub(super) count: Count,
+    pub(super) buckets: Vec<BucketCount>,
     /// None where D1 does not answer.
     pub(super) totals: Option<Totals>,
     pub(super) lags: Vec<Lag>,
@@ -418,6 +419,10 @@ impl Platform for FakePlatform {
 
     async fn agent_count(&self, _: &str, _: Window) -> Result<Count, StorageUnavailable> {
         Ok(self.history.borrow().count)
+    }
+
+    async fn agent_buckets(&self, _: &str, _: Window, _: u32) -> Result<Vec<BucketCount>, StorageUnavailable> {
+        Ok(self.history.borrow().buckets.clone())
     }
 
     async fn totals(&self) -> Result<Totals, StorageUnavailable> {

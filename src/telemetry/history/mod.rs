@@ -2,11 +2,13 @@
 //!
 //! A row is written at least once and is there once: each has an id of its own, which comes from its event.
 
+mod buckets;
 mod query;
 mod sql;
 mod table;
 mod totals;
 
+pub use self::buckets::{BUCKETS, BUCKETS_MAX, Bucket, BucketCount};
 pub use self::query::{Count, EXECUTIONS_MAX, Ended, Filter, Metrics, OUTCOMES, ROUTES, Window};
 pub use self::sql::{
     DELETE_OLD_ATTEMPTS, DELETE_OLD_EXECUTIONS, DELETE_OLD_LETTERS, LAST_EXECUTION, METRICS, Parameter, WRITE_ATTEMPTS,

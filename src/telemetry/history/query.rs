@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::buckets::Bucket;
+
 /// So many executions are told at once, unless fewer are asked for.
 pub const EXECUTIONS_MAX: usize = 500;
 
@@ -117,6 +119,9 @@ pub struct Metrics {
     pub cost_micros: Option<u64>,
     /// The attempts behind them.
     pub attempts: Attempts,
+    /// The same by time, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub buckets: Option<Vec<Bucket>>,
 }
 
 /// Executions by how they ended.
@@ -190,6 +195,7 @@ impl Metrics {
                 count: count.attempts,
                 retried: count.attempts_retried,
             },
+            buckets: None,
         }
     }
 }

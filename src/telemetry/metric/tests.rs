@@ -1,8 +1,9 @@
 use super::super::event::{Ending, Hop};
 use super::super::operation::Upshot;
 use super::super::span::Value;
-use super::super::span::tests::{chat, completed, ended, execution, failed, with_operations};
+use super::super::span::tests::{chat, completed, ended, event, execution, failed, subject, with_operations};
 use super::*;
+use crate::link::Change;
 
 fn data<'m>(metrics: &'m [Metric], name: &str) -> &'m Data {
     &metrics.iter().find(|metric| metric.name == name).expect(name).data
@@ -53,7 +54,72 @@ fn executions_are_counted_by_agent_route_and_outcome() {
     let durations = histogram(&metrics, names::EXECUTION_DURATION);
     assert_eq!(durations.len(), 1, "whatever they came to");
     assert_eq!((durations[0].value.count(), durations[0].value.sum), (3, 190));
-    assert_eq!(metrics_of([&ended()]), [], "an attempt's end is no execution's");
+    let others = metrics_of([&ended()]);
+    assert_eq!(others.len(), 1, "an attempt's end is no execution's");
+}
+
+#[test]
+fn what_is_no_execution_is_counted_by_what_happened_and_what_came_of_it() {
+    let handed_off = || What::HandedOff {
+        handoff: "h1".into(),
+        agent: "triage".into(),
+        from: "the front desk".into(),
+        after: None,
+        with_step: false,
+    };
+    let called_back = |delivered| What::CallbackEnded {
+        delivery: "msg_1".into(),
+        host: "example.com".into(),
+        tries: 2,
+        since_ms: 1_000,
+        delivered,
+    };
+    let settled = What::SettlementEnded {
+        tries: 1,
+        since_ms: 1_000,
+        status: "conflict".into(),
+    };
+    let taken_over = What::TakenOver {
+        reason: "lease-lost".into(),
+    };
+    let began = What::ExecutionBegan {
+        subject: subject(),
+        execution: 1,
+        claimed_until_ms: 9_000,
+    };
+    let mut events: Vec<_> = [
+        handed_off(),
+        called_back(true),
+        called_back(false),
+        handed_off(),
+        settled,
+        taken_over,
+        What::LinkChanged(Change::Refused),
+        began,
+    ]
+    .map(event)
+    .into();
+    events.push(ended());
+    events[3].at_ms += 500;
+    let metrics = metrics_of(&events);
+    let Data::Sum(points) = data(&metrics, names::EVENTS) else {
+        panic!("{metrics:?}");
+    };
+    let found: Vec<_> = points.iter().map(|point| (texts(point), point.value)).collect();
+    assert_eq!(
+        found,
+        [
+            (vec!["handed_off"], 2),
+            (vec!["callback_ended", "delivered"], 1),
+            (vec!["callback_ended", "given_up"], 1),
+            (vec!["settlement_ended", "conflict"], 1),
+            (vec!["taken_over", "lease-lost"], 1),
+            (vec!["link_changed", "refused"], 1),
+            (vec!["attempt_ended", "completed"], 1),
+        ]
+    );
+    assert_eq!((points[0].after_ms, points[0].until_ms), (1_099, 1_600));
+    assert_eq!(metrics.len(), 1, "no execution ended");
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub enum Items {
 }
 
 impl Items {
-    /// What is told of these events. Sampling is for traces: every event has its log record, and every execution is counted.
+    /// What is told of these events. Sampling is for traces: every event has its log record, and whatever ends or changes is counted.
     #[must_use]
     pub fn of<'e>(signal: Signal, events: impl IntoIterator<Item = &'e Event>) -> Self {
         let events = events.into_iter();

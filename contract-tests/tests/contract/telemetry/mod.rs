@@ -2,11 +2,13 @@
 //! through a queue.
 
 mod calls;
+mod command;
 mod delivery;
 mod links;
 mod operations;
 mod outage;
 mod queue;
+mod sampling;
 mod scrape;
 mod signals;
 mod traces;

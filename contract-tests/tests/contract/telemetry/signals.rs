@@ -83,10 +83,13 @@ fn check_signals(protocol: &str) {
 
     let points = wait_for("the metrics of both", || {
         let points = collector.points();
-        (counted(&points, "baton.executions", None) == 2).then_some(points)
+        let counts = ["baton.executions", "baton.events"].map(|metric| counted(&points, metric, None));
+        (counts == [2, 2]).then_some(points)
     });
     for outcome in ["completed", "failed"] {
-        assert_eq!(counted(&points, "baton.executions", Some(outcome)), 1, "{points:#?}");
+        for metric in ["baton.executions", "baton.events"] {
+            assert_eq!(counted(&points, metric, Some(outcome)), 1, "{metric}: {points:#?}");
+        }
     }
     for metric in ["baton.execution.duration", "gen_ai.invoke_agent.duration"] {
         assert_eq!(counted(&points, metric, None), 2, "{points:#?}");

@@ -1,11 +1,14 @@
 //! A step as a tree of spans at a real collector, in both encodings, and as rows of the history.
 
 use contract_tests::collector::{Collector, Span};
+use contract_tests::gateway::{Gateway, Options};
+use contract_tests::keys::{Key, Keys};
 use contract_tests::outside::{fresh, wait_for};
 use contract_tests::receiver::{Reaction, Receiver};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{gateway, invoke, nobody, operate, step};
+use super::{ended_executions, gateway, invoke, nobody, operate, step};
+use crate::direct::{answered, api_key, call};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
@@ -73,6 +76,98 @@ fn check_tree(protocol: &str) {
         .send();
     assert_eq!(csv.header("content-type"), Some("text/csv; charset=utf-8"));
     assert_eq!(csv.text().lines().count(), 2, "{}", csv.text());
+}
+
+/// The runs that a list with this query has, in its order.
+fn runs(gateway: &Gateway, query: &str) -> Vec<String> {
+    let page = operate(gateway, "GET", "/executions", query)
+        .send()
+        .message(200, "executions");
+    let rows = page["executions"].as_array().expect("rows");
+    rows.iter()
+        .map(|row| row["run"].as_str().expect("text").to_owned())
+        .collect()
+}
+
+#[test]
+fn executions_are_chosen_by_route_time_and_orchestrator_and_told_by_the_line() {
+    let keys = Keys::new([
+        Key::new("first", "acme", "invoke"),
+        Key::new("theirs", "other", "invoke"),
+        Key::new("register", "acme", "register"),
+        Key::new("operator", "acme", "operate"),
+    ]);
+    let gateway = Gateway::start(Options {
+        keys,
+        orchestrators: vec![nobody()],
+        history: true,
+        ..Options::default()
+    });
+    let (early, late) = (fresh(), fresh());
+    invoke(&gateway, step(&gateway, &early, "s1"));
+    let theirs = step(&gateway, &late, "s1").signed(gateway.key("theirs"));
+    let _ = theirs.send().completed();
+    // Nobody coordinates: the gateway does, in the place of `acme`.
+    let api_key = api_key(&gateway, "operator", &json!({ "name": "tests" }));
+    let answer = answered(
+        &call(
+            &gateway,
+            &api_key,
+            "/agents/script/query",
+            &json!({ "input": { "actions": [] } }),
+        )
+        .send(),
+    );
+    let direct = answer["run"].as_str().expect("a run").to_owned();
+    let rows = ended_executions(&gateway, 3);
+    let began = |run: &str| {
+        let row = rows.iter().find(|row| row["run"] == run);
+        row.and_then(|row| row["started_at_ms"].as_u64()).expect("a time")
+    };
+    let at_ms = began(&late);
+    assert!(began(&early) < at_ms && at_ms < began(&direct), "{rows:#?}");
+    for (query, expected) in [
+        ("route=fallback".to_owned(), vec![&direct]),
+        ("route=local".to_owned(), vec![]),
+        ("route=orchestrated".to_owned(), vec![&late, &early]),
+        ("orchestrator=other".to_owned(), vec![&late]),
+        ("orchestrator=acme".to_owned(), vec![&direct, &early]),
+        (format!("from_ms={at_ms}"), vec![&direct, &late]),
+        (format!("to_ms={at_ms}"), vec![&early]),
+        (format!("from_ms={at_ms}&to_ms={}", at_ms + 1), vec![&late]),
+        (
+            format!("agent=script&orchestrator=acme&route=orchestrated&to_ms={}", at_ms + 1),
+            vec![&early],
+        ),
+    ] {
+        assert_eq!(runs(&gateway, &query).iter().collect::<Vec<_>>(), expected, "{query}");
+    }
+
+    let lines = operate(&gateway, "GET", "/executions", "limit=2")
+        .header("accept", "application/jsonl")
+        .send();
+    assert_eq!(lines.header("content-type"), Some("application/jsonl"));
+    assert!(
+        lines
+            .header("link")
+            .is_some_and(|link| link.contains("limit=2&cursor=")),
+        "{lines:?}"
+    );
+    let text = lines.text();
+    let told: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(told, rows[..2], "the same as in one list");
+
+    let metrics = operate(&gateway, "GET", "/agents/script/metrics", "window=1h&buckets=4");
+    let metrics = metrics.send().message(200, "agent-metrics");
+    let buckets = metrics["buckets"].as_array().expect("buckets");
+    let counted: u64 = buckets.iter().filter_map(|bucket| bucket["count"].as_u64()).sum();
+    assert_eq!((buckets.len(), counted), (4, 3), "{metrics:#}");
+    let last = &buckets[3];
+    assert_eq!((&last["count"], &last["outcomes"]["completed"]), (&json!(3), &json!(3)));
+    assert_eq!(last["duration_ms"], metrics["duration_ms"], "all are in the last part");
 }
 
 #[test]
