@@ -192,6 +192,7 @@ impl Counted {
             What::ExecutionBegan { .. } | What::ExecutionEnded { .. } => return,
             What::HandedOff { .. } => None,
             What::AttemptEnded { ending, .. } => Some((names::OUTCOME, ending.outcome.as_str())),
+            What::Routed { outcome, .. } => Some((names::OUTCOME, outcome.as_str())),
             What::SettlementEnded { status, .. } => Some((names::OUTCOME, status.as_str())),
             What::CallbackEnded { delivered, .. } => {
                 let outcome = if *delivered { "delivered" } else { "given_up" };
