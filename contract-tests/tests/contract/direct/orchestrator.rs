@@ -1,7 +1,7 @@
 //! Direct calls with an orchestrator that answers, and with one that does whatever else it likes.
 
 use contract_tests::outside::{fresh, wait_for};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::world::world;
 use super::{answered, call};
