@@ -136,9 +136,9 @@ pub fn prepare<'e>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::span::tests::{ended, execution, failed};
+    use super::super::span::tests::{ended, event, execution, failed, subject};
     use super::*;
-    use crate::telemetry::event::{Ending, Hop};
+    use crate::telemetry::event::{Ending, Hop, What};
 
     const KEYS: &str = r#"[{"id":"register","orchestrator":"acme","purposes":["register"],"agents":["*"],
         "secret":"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="}]"#;
@@ -227,7 +227,12 @@ mod tests {
 
     #[test]
     fn where_nothing_is_to_be_counted_nothing_is_sent() {
-        let prepared = prepare(&config(&EVERYTHING), (METRICS, "acme"), [&ended()], 0, stamp());
+        let began = event(What::ExecutionBegan {
+            subject: subject(),
+            execution: 1,
+            claimed_until_ms: 9_000,
+        });
+        let prepared = prepare(&config(&EVERYTHING), (METRICS, "acme"), [&began], 0, stamp());
         let delivered = Verdict::Delivered { rejected: None };
         assert!(
             matches!(&prepared, Prepared::Decided(verdict) if *verdict == delivered),

@@ -14,6 +14,7 @@ use contract_tests::outside::wait_for;
 use contract_tests::receiver::{Reaction, Receiver};
 use serde_json::{Value, json};
 
+use crate::log::assert_logs;
 use crate::notifications::{HOOK_KEY, options, step};
 
 fn operate(gateway: &Gateway, path: &str, query: &str) -> contract_tests::answer::Answer {
@@ -103,6 +104,7 @@ fn an_alert_fires_once_is_not_repeated_and_is_over_in_the_end() {
     assert_eq!(told[1]["type"], "alert.resolved");
     assert_eq!(told[1]["data"]["firing"], 1);
     assert_eq!(alert(&gateway)["state"], "well");
+    assert_logs(&gateway, "notice");
 }
 
 #[test]

@@ -136,6 +136,7 @@ fn killed_it_is_not_missed_and_when_it_is_back_all_is_settled() {
     for body in &answers {
         world.is_settled(body);
     }
+    crate::log::assert_logs(&world.gateway, "settlement");
     world.mend();
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::world::{World, world};
 use super::{answered, call};
+use crate::log::assert_logs;
 
 /// A call of the fixture `script` that the customer follows.
 fn follow(world: &World, actions: Value, deadline_ms: u64) -> EventStream {
@@ -61,6 +62,7 @@ fn what_the_orchestrator_has_executed_is_told_as_it_happens() {
         (&answer["run"], &answer["route"]["by"]),
         (&route["run"], &json!("orchestrated"))
     );
+    assert_logs(&world.gateway, "answered");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use contract_tests::gateway::shared;
 use contract_tests::outside::{now_ms, wait_for};
 use serde_json::json;
 
+use crate::log::assert_logs;
 use crate::support::{body, invoke};
 
 /// How long the steps sleep that are under way when another one panics, in milliseconds: just within their deadline.
@@ -31,6 +32,7 @@ fn a_panic_is_the_failure_of_its_own_step() {
         let place = events.iter().find(|event| event["event"] == "panic")?["place"].clone();
         place.as_str()?.starts_with("src/agent/fixtures.rs:").then_some(())
     });
+    assert_logs(&shared(), "panic");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use contract_tests::receiver::{Reaction, Received, Receiver};
 use serde_json::{Value, json};
 
 use super::{ended_executions, events, invoke, nobody, operate, options, outbox, step};
+use crate::log::assert_logs;
 
 const TRACES: &str = "/v1/traces";
 /// Where an orchestrator takes telemetry.
@@ -94,6 +95,7 @@ fn steps_of_many_runs_arrive_in_fewer_requests_than_runs() {
         assert!((1..RUNS).contains(&count), "{count} requests to {destination}");
     }
     assert!(sent(&gateway, "queue").len() >= RUNS, "each run hands over for itself");
+    assert_logs(&gateway, "batch");
 }
 
 #[test]
