@@ -17,6 +17,7 @@ use crate::conversation::{self, Conversations, History};
 use crate::manifest::{AgentManifest, Implementation, Team};
 use crate::run::call::Behalf;
 
+mod cache;
 mod call;
 #[cfg(not(target_arch = "wasm32"))]
 mod check;
@@ -41,6 +42,7 @@ mod summarize;
 mod testing;
 mod triage;
 
+pub use cache::Cache;
 #[cfg(not(target_arch = "wasm32"))]
 pub use check::check;
 pub use journal::{Journal, Spent, StateChange};
@@ -62,6 +64,10 @@ pub trait Host {
     /// every call fails.
     fn outside(&self) -> &dyn Outside {
         &outside::Nowhere
+    }
+    /// The way to what is kept for a while. Without one nothing is.
+    fn cache(&self) -> &dyn Cache {
+        &cache::Nowhere
     }
     /// The way to what is remembered of conversations. Without one every agent with a `memory` fails that is to remember.
     fn conversations(&self) -> &dyn Conversations {

@@ -259,6 +259,9 @@ impl Teller<'_> {
                     .into_iter()
                     .filter_map(|(name, count)| Some((name, Value::Number(count?))));
                 span.attributes.extend(known);
+                if usage.cached {
+                    span.attributes.push((names::CACHED, Value::Flag(true)));
+                }
                 span.fail_as(ending);
             }
             if place == 0 {

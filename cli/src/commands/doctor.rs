@@ -11,7 +11,7 @@ use super::manifest;
 use crate::args::{CallOptions, Doctor};
 use crate::doctor::deployment::{self, Deployment};
 use crate::doctor::{
-    Diagnosis, Finding, Severity, bindings, channels, clock, keys, live, queue, reach, secrets, variables,
+    Diagnosis, Finding, Severity, bindings, channels, clock, keys, live, models, queue, reach, secrets, variables,
 };
 use crate::input::read_text;
 use crate::output::{Exit, Failure, Report, Style};
@@ -93,6 +93,9 @@ fn configured(args: &Doctor, team: Option<&Team>, diagnosis: &mut Diagnosis) -> 
                 .as_ref()
                 .map(|text| secrets::value(text, channels::SECRETS).unwrap_or("{}"));
             diagnosis.add(format!("{name}: channels"), channels::check(&deployment, team, secrets));
+        }
+        if let Some(team) = team {
+            diagnosis.add(format!("{name}: models"), models::check(&deployment, team));
         }
         if let Some(secrets) = &args.secrets_file {
             let findings = check_keys(&deployment, secrets, team, args)?;

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod deployment;
 pub mod keys;
 pub mod live;
+pub mod models;
 pub mod queue;
 pub mod reach;
 pub mod secrets;

@@ -1,3 +1,5 @@
+mod kept;
+
 use serde_json::{Value, json};
 
 use super::super::testing::{BEGIN_MS, FakeOutside, Reply, connections, done};
@@ -60,8 +62,12 @@ impl Ran {
 }
 
 fn ask_of(team: &Team, outside: &FakeOutside, input: Value) -> Ran {
+    ask_agent(team, "helper", outside, input)
+}
+
+fn ask_agent(team: &Team, id: &str, outside: &FakeOutside, input: Value) -> Ran {
     let journal = Journal::default();
-    let agent = team.agent("helper").unwrap();
+    let agent = team.agent(id).unwrap();
     let Implementation::Model { model } = &agent.implementation else {
         panic!("it is a model");
     };
@@ -172,6 +178,7 @@ fn a_model_is_asked_and_answers() {
         input_tokens: 11,
         output_tokens: 3,
         cost_micros: Some(5),
+        cached: false,
     };
     assert_eq!(ran.journal.take_spent(), Some(spent));
     assert_eq!(
