@@ -32,6 +32,9 @@ pub const OVERRIDES_WRITER: &str = "OVERRIDES_WRITER";
 /// The binding of the KV namespace with the copy of the overrides. Without it there are none.
 pub const OVERRIDES: &str = "OVERRIDES";
 
+/// The binding of the KV namespace with the answers of models that are kept. Without it none is.
+pub const CACHE: &str = "CACHE";
+
 /// The binding of the queue that telemetry goes through, where there is one.
 pub const TELEMETRY: &str = "TELEMETRY";
 

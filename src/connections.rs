@@ -6,8 +6,8 @@ mod prices;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use self::prices::PriceEntry;
 pub use self::prices::{COST_MAX_MICROS, PRICE_MAX, PRICES_MAX, Price};
@@ -40,7 +40,7 @@ impl fmt::Debug for Secret {
 }
 
 /// Which API a provider of models speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Api {
     /// `POST /responses` of OpenAI.

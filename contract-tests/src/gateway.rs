@@ -257,6 +257,23 @@ impl Gateway {
             .stdout
     }
 
+    /// The keys of a KV namespace.
+    ///
+    /// # Panics
+    /// When they cannot be read.
+    #[must_use]
+    pub fn kv_keys(&self, binding: &str) -> Vec<String> {
+        let arguments = ["kv", "key", "list", "--binding", binding, "--local"];
+        let listed = Run::of(&mut self.wrangler(&arguments), self.folder.path())
+            .expect(0)
+            .stdout;
+        let listed: Vec<Value> = serde_json::from_str(&listed).expect("a list");
+        let names = listed
+            .iter()
+            .map(|key| key["name"].as_str().expect("a name").to_owned());
+        names.collect()
+    }
+
     /// Starts one that nobody calls: it is waited for until it listens, and asked nothing.
     ///
     /// # Panics

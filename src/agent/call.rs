@@ -14,7 +14,7 @@ pub const AGAIN_MS: u64 = 200;
 /// The longest of these waits, in milliseconds. The other side may ask for a longer one, which it gets within the deadline.
 pub const AGAIN_MAX_MS: u64 = 10_000;
 /// The time that is kept for what comes after the last call, in milliseconds.
-const MARGIN_MS: u64 = 50;
+pub(super) const MARGIN_MS: u64 = 50;
 
 /// What calls of one agent have in common.
 pub(super) struct Call<'a> {

@@ -36,6 +36,9 @@ pub struct Spent {
     /// What they cost, in millionths of the operator's unit of currency; nothing where a model that was used has no price.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost_micros: Option<u64>,
+    /// Whether no model was asked at all: the answer was kept from an earlier, identical request.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cached: bool,
 }
 
 /// How an agent changes the run's state. It counts if, and only if, the step completes or hands off.
@@ -111,6 +114,7 @@ impl Journal {
             .cost_micros
             .zip(spent.cost_micros)
             .map(|(all, more)| all.saturating_add(more));
+        all.cached &= spent.cached;
     }
 
     /// What models took, as far as it was not taken yet.
@@ -232,6 +236,7 @@ mod tests {
             input_tokens,
             output_tokens,
             cost_micros,
+            cached: false,
         };
         let check = |first, second, together| {
             journal.spend(spent("small", (10, 2), first));
@@ -263,6 +268,23 @@ mod tests {
         assert_eq!(journal.take_events(), []);
         assert_eq!(journal.take_state(), None);
         assert_eq!(journal.next_operation(), 1, "no number is given twice");
+    }
+
+    #[test]
+    fn an_answer_is_cached_where_no_model_was_asked() {
+        for (first, second, both) in [(true, true, true), (true, false, false), (false, true, false)] {
+            let journal = Journal::default();
+            for cached in [first, second] {
+                journal.spend(Spent {
+                    cached,
+                    ..Spent::default()
+                });
+            }
+            let spent = journal.take_spent().unwrap();
+            assert_eq!(spent.cached, both);
+            let told = serde_json::to_value(&spent).unwrap();
+            assert_eq!(told.get("cached"), both.then_some(&json!(true)));
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::conversation::{self, Conversations, History};
 use crate::manifest::{AgentManifest, Implementation, Team};
 use crate::run::call::Behalf;
 
+mod cache;
 mod call;
 #[cfg(not(target_arch = "wasm32"))]
 mod check;
@@ -46,6 +47,7 @@ mod testing;
 mod triage;
 mod underway;
 
+pub use cache::Cache;
 #[cfg(not(target_arch = "wasm32"))]
 pub use check::check;
 pub use child::CHILD_DEPTH_MAX;
@@ -70,6 +72,10 @@ pub trait Host {
     /// every call fails.
     fn outside(&self) -> &dyn Outside {
         &outside::Nowhere
+    }
+    /// The way to what is kept for a while. Without one nothing is.
+    fn cache(&self) -> &dyn Cache {
+        &cache::Nowhere
     }
     /// The way to what is remembered of conversations. Without one every agent with a `memory` fails that is to remember.
     fn conversations(&self) -> &dyn Conversations {

@@ -1,7 +1,7 @@
 //! An outside that answers as a test tells it to, and keeps what it was sent.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::pin;
 use std::task::{Poll, Waker};
 
@@ -9,7 +9,7 @@ use http::HeaderMap;
 use serde_json::Value;
 
 use super::outside::{Chunks, Destination, Incoming, Outside};
-use super::{Cancellation, Context, Host, Journal, LocalBoxFuture};
+use super::{Cache, Cancellation, Context, Host, Journal, LocalBoxFuture};
 use crate::breaker::{Breaker, End, Permit};
 use crate::connections::Connections;
 use crate::manifest::Team;
@@ -64,6 +64,10 @@ pub(super) struct FakeOutside {
     pub(super) bound: Vec<&'static str>,
     /// Where the requests were sent that were no calls of an origin.
     pub(super) sent_to: RefCell<Vec<String>>,
+    /// What is kept.
+    pub(super) cache: FakeCache,
+    /// The lines of the log.
+    pub(super) logged: RefCell<Vec<Value>>,
     /// When the step is cancelled: after so many requests. From then on no time passes.
     pub(super) cancelled_after: Cell<Option<usize>>,
 }
@@ -79,6 +83,8 @@ impl FakeOutside {
             behalf: Behalf::default(),
             bound: Vec::new(),
             sent_to: RefCell::default(),
+            cache: FakeCache::default(),
+            logged: RefCell::default(),
             cancelled_after: Cell::new(None),
         }
     }
@@ -147,7 +153,13 @@ impl Host for FakeOutside {
         })
     }
 
-    fn log(&self, _: &Value) {}
+    fn log(&self, line: &Value) {
+        self.logged.borrow_mut().push(line.clone());
+    }
+
+    fn cache(&self) -> &dyn Cache {
+        &self.cache
+    }
 
     fn outside(&self) -> &dyn Outside {
         self
@@ -236,6 +248,47 @@ impl Outside for FakeOutside {
 
     fn nonce(&self) -> String {
         format!("nonce-of-request-{}", self.sent.borrow().len())
+    }
+}
+
+/// How a cache does what it is asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Works {
+    #[default]
+    Well,
+    WithAnError,
+    NotAtAll,
+}
+
+/// A cache that does as a test tells it to.
+#[derive(Default)]
+pub(super) struct FakeCache {
+    /// Text and time to live in seconds, by key.
+    pub(super) kept: RefCell<BTreeMap<String, (String, u64)>>,
+    /// So often it was asked for a text.
+    pub(super) gets: Cell<usize>,
+    pub(super) get: Cell<Works>,
+    pub(super) put: Cell<Works>,
+}
+
+fn does<'a, T: 'a>(how: Works, done: impl FnOnce() -> T) -> LocalBoxFuture<'a, Result<T, Unanswered>> {
+    match how {
+        Works::Well => Box::pin(std::future::ready(Ok(done()))),
+        Works::WithAnError => Box::pin(std::future::ready(Err(Unanswered::Failed("KV: 429".into())))),
+        Works::NotAtAll => Box::pin(std::future::pending()),
+    }
+}
+
+impl Cache for FakeCache {
+    fn get<'a>(&'a self, key: &'a str) -> LocalBoxFuture<'a, Result<Option<String>, Unanswered>> {
+        self.gets.set(self.gets.get() + 1);
+        does(self.get.get(), || Some(self.kept.borrow().get(key)?.0.clone()))
+    }
+
+    fn put<'a>(&'a self, key: &'a str, text: &'a str, ttl_s: u64) -> LocalBoxFuture<'a, Result<(), Unanswered>> {
+        does(self.put.get(), || {
+            self.kept.borrow_mut().insert(key.to_owned(), (text.to_owned(), ttl_s));
+        })
     }
 }
 

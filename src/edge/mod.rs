@@ -4,6 +4,7 @@
 mod alerts;
 mod api_keys;
 mod body;
+mod cache;
 mod callback;
 mod channel;
 mod client_object;

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::access::key::SECRET_BYTES;
 use crate::access::{Admission, ApiKey, Arrival, KeyState, PresentedKey, Slot, Taken};
-use crate::agent::{Host, LocalBoxFuture, Outside};
+use crate::agent::{Cache, Host, LocalBoxFuture, Outside};
 use crate::alert::{AlertState, Kept};
 use crate::breaker::{Breaker, Verdict, Word};
 use crate::channel::Notice;
@@ -64,6 +64,10 @@ impl Host for EdgePlatform {
 
     fn outside(&self) -> &dyn Outside {
         &self.outside
+    }
+
+    fn cache(&self) -> &dyn Cache {
+        self
     }
 
     fn conversations(&self) -> &dyn Conversations {

@@ -27,6 +27,11 @@ pub(super) fn problems(agent: &AgentManifest, model: &ModelConfig, prompt: Optio
             found("/model/stream", reason);
         }
     }
+    if model.cache.is_some() {
+        for (at, reason) in cache_problems(agent, model) {
+            found(at, reason.to_owned());
+        }
+    }
     // A prompt that cannot be read is reported already.
     if agent.prompt.is_some() && prompt.is_none() {
         return problems;
@@ -51,6 +56,27 @@ pub(super) fn problems(agent: &AgentManifest, model: &ModelConfig, prompt: Optio
                 }
             }
         }
+    }
+    problems
+}
+
+/// Why answers cannot be kept: what the same request gets again must be what it would get anyway.
+fn cache_problems(agent: &AgentManifest, model: &ModelConfig) -> Vec<(&'static str, &'static str)> {
+    let mut problems = Vec::new();
+    if model.temperature != Some(0.0) {
+        let reason = "must be 0 where `model.cache` keeps answers: otherwise the same request is meant to get another \
+                      answer each time. Write 0, or leave `cache` out";
+        problems.push(("/model/temperature", reason));
+    }
+    if !model.tools.is_empty() {
+        let reason = "a model whose answers are kept (`model.cache`) uses no tools: what they answer, and do, belongs to \
+                      one step. Leave one of the two out";
+        problems.push(("/model/tools", reason));
+    }
+    if agent.memory.is_some() {
+        let reason = "an agent with a `memory` keeps no answers: erasing a conversation would not reach them. Leave one of \
+                      the two out";
+        problems.push(("/model/cache", reason));
     }
     problems
 }

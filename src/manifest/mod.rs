@@ -56,8 +56,8 @@ pub use memory::{
     MEMORY_MESSAGES, MEMORY_MESSAGES_MAX, MEMORY_TOKENS, MEMORY_TOKENS_MAX, MEMORY_TTL_MAX_S, MEMORY_TTL_S, Memory,
 };
 pub use model::{
-    FALLBACK_MODELS_MAX, MODEL_RETRIES, MODEL_TIMEOUT_MS, Message, ModelConfig, ModelName, ModelTemplates,
-    OUTPUT_TOKENS, Role, TOOL_ROUNDS, TOOL_ROUNDS_MAX, TOOLS_MAX,
+    CACHE_TTL_MAX_S, CACHE_TTL_MIN_S, CacheConfig, FALLBACK_MODELS_MAX, MODEL_RETRIES, MODEL_TIMEOUT_MS, Message,
+    ModelConfig, ModelName, ModelTemplates, OUTPUT_TOKENS, Role, TOOL_ROUNDS, TOOL_ROUNDS_MAX, TOOLS_MAX,
 };
 pub use notification::{MESSAGE_MAX_CHARS, NOTIFICATION_NAMES, NOTIFICATIONS_MAX, Notification, NotifiedOutcome};
 pub use service::{BoundWorker, RemoteAgent, ServiceConfig};

@@ -17,6 +17,10 @@ pub const TOOL_ROUNDS: u32 = 4;
 pub const TOOL_ROUNDS_MAX: u32 = 16;
 /// The most tools of one model.
 pub const TOOLS_MAX: usize = 16;
+/// An answer is kept for at least so long, in seconds: what the platform's store can do.
+pub const CACHE_TTL_MIN_S: u64 = 60;
+/// An answer is kept for at most so long, in seconds: 30 days.
+pub const CACHE_TTL_MAX_S: u64 = 30 * 24 * 60 * 60;
 /// The most other models that may stand in for one.
 pub const FALLBACK_MODELS_MAX: usize = 4;
 
@@ -58,6 +62,9 @@ pub struct ModelConfig {
     /// The member of the output, a string, that is told while it comes. An output that is a string is always told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<String>,
+    /// For how long answers are kept, to be given again to the same request. None is kept where this is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheConfig>,
     #[serde(skip)]
     compiled: Kept<ModelTemplates>,
 }
@@ -76,6 +83,14 @@ fn retries() -> u32 {
 
 fn tool_rounds() -> u32 {
     TOOL_ROUNDS
+}
+
+/// How answers are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CacheConfig {
+    /// For how long, in seconds.
+    pub ttl_s: u64,
 }
 
 /// A model by its provider.

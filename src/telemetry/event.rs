@@ -229,6 +229,9 @@ pub struct Usage {
     /// What they cost, in millionths of the operator's unit of currency.
     #[serde(default)]
     pub cost_micros: Option<u64>,
+    /// Whether no model was asked: the answer was kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cached: bool,
 }
 
 impl What {

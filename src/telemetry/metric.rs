@@ -168,7 +168,7 @@ impl Counted {
         let of_models = asked.fold(Usage::default(), |all, usage| Usage {
             input_tokens: sum(all.input_tokens, usage.input_tokens),
             output_tokens: sum(all.output_tokens, usage.output_tokens),
-            cost_micros: None,
+            ..Usage::default()
         });
         // What no operation tells is of whoever worked last.
         let last = spans.last().and_then(|span| {
@@ -180,7 +180,7 @@ impl Counted {
         let rest = Usage {
             input_tokens: rest(usage.input_tokens, of_models.input_tokens),
             output_tokens: rest(usage.output_tokens, of_models.output_tokens),
-            cost_micros: None,
+            ..Usage::default()
         };
         self.tokens(&by, rest, time);
     }
@@ -302,7 +302,8 @@ fn sum(one: Option<u64>, other: Option<u64>) -> Option<u64> {
 fn rest(all: Option<u64>, told: Option<u64>) -> Option<u64> {
     match (all, told) {
         (Some(all), Some(told)) => all.checked_sub(told).filter(|rest| *rest > 0),
-        (all, None) => all,
+        // Where an answer was kept, nothing was used.
+        (all, None) => all.filter(|all| *all > 0),
         (None, Some(_)) => None,
     }
 }

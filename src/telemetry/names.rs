@@ -67,6 +67,8 @@ pub const ROUTE_TRIED: &str = "baton.route.tried";
 pub const OUTCOME: &str = "baton.outcome";
 /// What the models cost, in millionths of the operator's unit of currency.
 pub const COST_MICROS: &str = "baton.cost_micros";
+/// Whether no model was asked: the answer was kept.
+pub const CACHED: &str = "baton.cached";
 /// Whether nobody waited for the answer in the request.
 pub const BACKGROUND: &str = "baton.background";
 /// A handoff's id.

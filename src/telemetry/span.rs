@@ -290,6 +290,9 @@ impl<'e> Teller<'e> {
                 span.attributes.extend(attributes_of_subject(subject));
                 span.attributes.push((names::OUTCOME, ending.outcome.as_str().into()));
                 span.attributes.extend(attributes_of_usage(usage));
+                if usage.cached {
+                    span.attributes.push((names::CACHED, Value::Flag(true)));
+                }
                 span.fail_as(ending);
             }
             if place == 0 {

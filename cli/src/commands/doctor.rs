@@ -12,8 +12,8 @@ use crate::args::{CallOptions, Doctor};
 use crate::doctor::configuration::{self, Secrets};
 use crate::doctor::deployment::{self, Deployment};
 use crate::doctor::{
-    Diagnosis, Finding, Severity, bindings, channels, clock, connections, keys, links, live, queue, reach, secrets,
-    variables,
+    Diagnosis, Finding, Severity, bindings, channels, clock, connections, keys, links, live, models, queue, reach,
+    secrets, variables,
 };
 use crate::input::read_text;
 use crate::output::{Exit, Failure, Report, Style};
@@ -97,6 +97,9 @@ fn configured(args: &Doctor, team: Option<&Team>, diagnosis: &mut Diagnosis) -> 
         );
         if let Some(team) = team.filter(|team| !team.gateway.channels.is_empty()) {
             diagnosis.add(format!("{name}: channels"), channels::check(&deployment, team, secrets));
+        }
+        if let Some(team) = team {
+            diagnosis.add(format!("{name}: models"), models::check(&deployment, team));
         }
         if let Some(secrets) = &args.secrets_file {
             let findings = check_keys(&deployment, secrets, team, args)?;

@@ -12,6 +12,7 @@ pub mod deployment;
 pub mod keys;
 pub mod links;
 pub mod live;
+pub mod models;
 pub mod queue;
 pub mod reach;
 pub mod secrets;

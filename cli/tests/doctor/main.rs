@@ -48,6 +48,9 @@ database_id = "4c1f9a52-0000-4000-8000-5bb1d3a1c0de"
 [[env.staging.kv_namespaces]]
 binding = "OVERRIDES"
 id = "6f1e9a5240008000"
+[[env.staging.kv_namespaces]]
+binding = "CACHE"
+id = "7a2e9a5240008000"
 "#;
 
 /// The repository, whose manifests and configuration are looked at as well.

@@ -68,6 +68,7 @@ fn every_environment_can_be_deployed() {
             "env.CLIENTS (ClientObject)",
             "env.OVERRIDES_WRITER (OverridesObject)",
             "env.OVERRIDES (00000000000000000000000000000000)",
+            "env.CACHE (00000000000000000000000000000000)",
         ] {
             assert!(said.contains(binding), "{name} lacks {binding}: {said}");
         }

@@ -1,8 +1,9 @@
 //! Kind `model`: a language model that answers by the agent's output schema.
 //!
 //! [`wire`] is what is said, whoever the provider is; one module for each API writes and reads it. [`ask`] makes one request,
-//! again while the provider is busy. Here is the conversation: tools are used, an answer that does not fit is repaired once,
-//! and where a model gives none the next one goes on with what was said so far.
+//! again while the provider is busy; [`kept`] has the answers to those that were made before. Here is the conversation: tools
+//! are used, an answer that does not fit is repaired once, and where a model gives none the next one goes on with what was
+//! said so far.
 //!
 //! What the input says is text for the model, and nothing else: it is never a template, names no secret and no address. A
 //! model that is talked into something can use the tools that the manifest gives it, and nothing beyond them.
@@ -10,6 +11,7 @@
 mod anthropic;
 mod ask;
 mod form;
+mod kept;
 mod openai_chat;
 mod openai_responses;
 mod shown;
@@ -22,6 +24,7 @@ mod wire;
 use serde_json::Value;
 
 use self::form::Form;
+use self::kept::Kept;
 use self::shown::Shown;
 use self::wire::{Ask, End, Reply, Tool, Turn};
 use super::call::{AGAIN_MAX_MS, host_of};
@@ -64,6 +67,7 @@ pub(super) async fn run(
         context,
         instructions: render(&templates.instructions)?,
         turns,
+        kept: Kept::new(agent, config, context),
         rounds: 0,
         is_last: false,
     };
@@ -133,6 +137,8 @@ struct Conversation<'a> {
     context: &'a Context<'a>,
     instructions: String,
     turns: Vec<Turn>,
+    /// The answers that are kept.
+    kept: Kept<'a>,
     /// So often tools were used.
     rounds: u32,
     /// Whether no other model stands ready.
@@ -165,6 +171,16 @@ impl Conversation<'_> {
                 max_output_tokens: self.config.max_output_tokens,
             };
             let mut shown = form.shown(config.stream.as_deref()).map(Shown::new);
+            // An answer that was repaired is none that the model would give again by itself.
+            let key = if repaired { None } else { self.kept.key(provider, &ask) };
+            if let Some(key) = &key {
+                let read = |text: &str| form.read(text, &self.agent.output);
+                if let Some((text, output)) = self.kept.find(key, read).await {
+                    show(&mut shown, Some(&text), context);
+                    context.journal.spend(nothing_asked(provider, model));
+                    return Ok(output);
+                }
+            }
             let wait_max_ms = if self.is_last { u64::MAX } else { AGAIN_MAX_MS };
             let asked = ask::ask(provider, config, &ask, context, wait_max_ms, |text| {
                 show(&mut shown, text, context);
@@ -189,7 +205,12 @@ impl Conversation<'_> {
                 continue;
             }
             match form.read(&reply.text, &self.agent.output) {
-                Ok(output) => return Ok(output),
+                Ok(output) => {
+                    if let Some(key) = &key {
+                        self.kept.keep(key, &reply.text).await;
+                    }
+                    return Ok(output);
+                }
                 Err(wrong) if repaired => {
                     let message = format!("the answer does not fit the output schema, twice: {wrong}");
                     return Err(Failure::terminal("model-output-invalid", message));
@@ -234,12 +255,14 @@ impl Conversation<'_> {
             input_tokens: reply.input_tokens,
             output_tokens: reply.output_tokens,
             cost_micros,
+            cached: false,
         });
         underway.end(Upshot {
             usage: Usage {
                 input_tokens: Some(reply.input_tokens),
                 output_tokens: Some(reply.output_tokens),
                 cost_micros,
+                cached: false,
             },
             ..Upshot::default()
         });
@@ -269,6 +292,16 @@ impl Conversation<'_> {
         self.said(text, calls);
         self.turns.push(Turn::Results(results));
         Ok(())
+    }
+}
+
+/// What an answer took that was kept.
+fn nothing_asked(provider: &Provider, model: &str) -> Spent {
+    Spent {
+        model: model.to_owned(),
+        cost_micros: provider.cost_micros(model, 0, 0),
+        cached: true,
+        ..Spent::default()
     }
 }
 

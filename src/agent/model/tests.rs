@@ -1,3 +1,4 @@
+mod kept;
 mod operations;
 
 use serde_json::{Value, json};
@@ -62,8 +63,12 @@ impl Ran {
 }
 
 fn ask_of(team: &Team, outside: &FakeOutside, input: Value) -> Ran {
+    ask_agent(team, "helper", outside, input)
+}
+
+fn ask_agent(team: &Team, id: &str, outside: &FakeOutside, input: Value) -> Ran {
     let journal = Journal::default();
-    let agent = team.agent("helper").unwrap();
+    let agent = team.agent(id).unwrap();
     let Implementation::Model { model } = &agent.implementation else {
         panic!("it is a model");
     };
@@ -174,6 +179,7 @@ fn a_model_is_asked_and_answers() {
         input_tokens: 11,
         output_tokens: 3,
         cost_micros: Some(5),
+        cached: false,
     };
     assert_eq!(ran.journal.take_spent(), Some(spent));
     assert_eq!(

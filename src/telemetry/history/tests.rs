@@ -82,6 +82,7 @@ pub(super) fn ended(run: &str, started_at_ms: u64, duration_ms: u64, outcome: &s
             input_tokens: Some(3),
             output_tokens: None,
             cost_micros: Some(40),
+            cached: false,
         },
         operations: Vec::new(),
     };

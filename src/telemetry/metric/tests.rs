@@ -177,7 +177,7 @@ fn models_are_counted_by_name_and_what_no_model_used_is_the_agents() {
             usage: Usage {
                 input_tokens: Some(input_tokens),
                 output_tokens: None,
-                cost_micros: None,
+                ..Usage::default()
             },
             ..Upshot::default()
         })

@@ -62,6 +62,7 @@ pub(crate) fn execution(ending: Ending, hops: Vec<Hop>) -> Event {
             input_tokens: Some(7),
             output_tokens: None,
             cost_micros: Some(40),
+            cached: false,
         },
         operations: Vec::new(),
     })
@@ -132,7 +133,17 @@ fn an_attempt_is_the_callers_child_and_an_execution_is_the_attempts() {
     assert_eq!(attribute(agent, names::GENAI_INPUT_TOKENS), Some(&Value::Number(7)));
     assert_eq!(attribute(agent, names::GENAI_OUTPUT_TOKENS), None);
     assert_eq!(attribute(agent, names::COST_MICROS), Some(&Value::Number(40)));
+    assert_eq!(attribute(agent, names::CACHED), None);
     assert!(!agent.is_error && attribute(agent, names::ERROR_TYPE).is_none());
+}
+
+#[test]
+fn an_answer_that_was_kept_says_so() {
+    let mut event = execution(completed(), Vec::new());
+    if let What::ExecutionEnded { usage, .. } = &mut event.what {
+        usage.cached = true;
+    }
+    assert_eq!(attribute(&spans_of(&event)[0], names::CACHED), Some(&Value::Flag(true)));
 }
 
 #[test]
@@ -288,7 +299,7 @@ fn what_an_agent_has_others_do_is_a_span_of_its_own() {
     let usage = Usage {
         input_tokens: Some(11),
         output_tokens: Some(3),
-        cost_micros: None,
+        ..Usage::default()
     };
     let answered = Upshot {
         usage,

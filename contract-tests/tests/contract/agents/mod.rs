@@ -4,6 +4,7 @@ mod conversations;
 mod front_desk;
 mod gateways;
 mod http;
+mod kept;
 mod models;
 mod rust;
 mod services;

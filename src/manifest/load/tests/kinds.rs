@@ -1,6 +1,7 @@
 //! Workflows, calls of others and models: what is wrong with each.
 
 use super::*;
+use crate::manifest::{CACHE_TTL_MAX_S, CACHE_TTL_MIN_S};
 
 #[test]
 fn a_workflow_is_checked() {
@@ -248,6 +249,39 @@ fn models_are_checked() {
             "j.json#/model/tools/0: `h` comes back to `j`",
             "j.json#/model/tools/1: `keeps` keeps a state",
             "j.json#/model/tools/2: the input of `text` is not of the type `object`",
+        ],
+    );
+}
+
+#[test]
+fn answers_are_kept_of_models_that_do_not_vary() {
+    let kept = |id: &str, model: Value, changes: Value| {
+        let mut all = json!({"temperature": 0, "cache": {"ttl_s": 60}});
+        all.as_object_mut().unwrap().extend(model.as_object().unwrap().clone());
+        modelled(id, all, changes)
+    };
+    let for_so_long = |id: &str, ttl_s: u64| kept(id, json!({"cache": {"ttl_s": ttl_s}}), json!({}));
+    check(
+        &[
+            for_so_long("a", CACHE_TTL_MIN_S),
+            for_so_long("b", CACHE_TTL_MAX_S),
+            for_so_long("c", CACHE_TTL_MIN_S - 1),
+            for_so_long("d", CACHE_TTL_MAX_S + 1),
+            kept("e", json!({"temperature": null}), json!({})),
+            kept("f", json!({"temperature": 0.1}), json!({})),
+            kept("g", json!({"tools": ["tool"]}), json!({})),
+            kept("h", json!({}), json!({"memory": {}})),
+            kept("i", json!({"cache": {}}), json!({})),
+            agent("tool", json!({})),
+        ],
+        &[
+            "c.json#/model/cache/ttl_s: ",
+            "d.json#/model/cache/ttl_s: ",
+            "e.json#/model/temperature: must be 0 where `model.cache` keeps answers",
+            "f.json#/model/temperature: must be 0 where `model.cache` keeps answers",
+            "g.json#/model/tools: a model whose answers are kept (`model.cache`) uses no tools",
+            "h.json#/model/cache: an agent with a `memory` keeps no answers",
+            "i.json#/model/cache: ",
         ],
     );
 }
