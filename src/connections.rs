@@ -16,6 +16,8 @@ use crate::signature::{KeyRecord, Keyring, Purpose};
 
 /// At most this many secrets, origins, providers or gateways are configured, each.
 pub const CONNECTIONS_MAX: usize = 64;
+/// The origin of OpenAI's own API.
+pub const OPENAI_ORIGIN: &str = "https://api.openai.com";
 /// A secret has at most this many bytes.
 pub const SECRET_MAX_BYTES: usize = 4096;
 /// A name of a secret, an origin, a provider or a gateway has at most this many bytes.
@@ -290,16 +292,17 @@ impl Connections {
 
     fn provider_of(&self, name: &str, entry: ProviderEntry) -> Result<Provider, ConnectionError> {
         let usual = match name {
-            "openai" => Some((Api::OpenaiResponses, "https://api.openai.com/v1")),
-            "anthropic" => Some((Api::Anthropic, "https://api.anthropic.com/v1")),
+            "openai" => Some((Api::OpenaiResponses, format!("{OPENAI_ORIGIN}/v1"))),
+            "anthropic" => Some((Api::Anthropic, "https://api.anthropic.com/v1".to_owned())),
             _ => None,
         };
+        let usual = usual.as_ref();
         let incomplete = |field| ConnectionError::ProviderIncomplete(name.to_owned(), field);
         let api = entry
             .api
-            .or(usual.map(|(api, _)| api))
+            .or(usual.map(|(api, _)| *api))
             .ok_or_else(|| incomplete("api"))?;
-        let base = entry.base_url.or(usual.map(|(_, base)| base.to_owned()));
+        let base = entry.base_url.or(usual.map(|(_, base)| base.clone()));
         let base = base.ok_or_else(|| incomplete("base_url"))?;
         if base.contains(['?', '#']) {
             return Err(ConnectionError::ProviderUrl(name.to_owned()));

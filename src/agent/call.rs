@@ -4,7 +4,7 @@ use http::HeaderMap;
 
 use super::outside::{Destination, Incoming, within};
 use super::{Context, Failure};
-use crate::backoff::backoff_ms;
+use crate::backoff::{backoff_ms, retry_after_ms};
 use crate::breaker::{End, Permit};
 use crate::outgoing::{CALLBACK_URL_MAX_BYTES, Rules, check_url};
 use crate::platform::Unanswered;
@@ -192,11 +192,12 @@ pub(super) const fn is_passing(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 500..=599)
 }
 
-/// How long the other side asks to wait, in milliseconds: `Retry-After` in seconds, or the finer `retry-after-ms` that
-/// providers of models send. A date says nothing here: it would need their clock to be ours.
-pub(super) fn asked_to_wait_ms(headers: &HeaderMap) -> Option<u64> {
-    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
-    number("retry-after-ms").or_else(|| Some(number("retry-after")?.saturating_mul(1_000)))
+/// How long the other side asks to wait, in milliseconds: `Retry-After`, seconds or a date, or the finer `retry-after-ms`
+/// that providers of models send. `now_ms` is the time at which the answer came.
+pub(super) fn asked_to_wait_ms(headers: &HeaderMap, now_ms: u64) -> Option<u64> {
+    let field = |name: &str| headers.get(name)?.to_str().ok();
+    let finer = field("retry-after-ms").and_then(|field| field.trim().parse().ok());
+    finer.or_else(|| retry_after_ms(field("retry-after")?, now_ms))
 }
 
 /// A failure that an operator has to look at: the manifest and the configuration do not fit together.
@@ -216,16 +217,27 @@ mod tests {
 
     #[test]
     fn waits_are_read() {
+        // Wed, 21 Oct 2026 07:27:30 GMT.
+        const NOW_MS: u64 = 1_792_567_650_000;
         let check = |fields: &[(&'static str, &'static str)], expected| {
             let headers = fields
                 .iter()
                 .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-            assert_eq!(asked_to_wait_ms(&headers.collect()), expected, "{fields:?}");
+            assert_eq!(asked_to_wait_ms(&headers.collect(), NOW_MS), expected, "{fields:?}");
         };
         check(&[], None);
         check(&[("retry-after", "2")], Some(2_000));
         check(&[("retry-after", "2"), ("retry-after-ms", "15")], Some(15));
-        check(&[("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT")], None);
+        check(&[("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT")], Some(30_000));
+        check(&[("retry-after", "Wed, 21 Oct 2026 07:27:00 GMT")], None);
+        check(
+            &[
+                ("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT"),
+                ("retry-after-ms", "15"),
+            ],
+            Some(15),
+        );
+        check(&[("retry-after", "2"), ("retry-after-ms", "soon")], Some(2_000));
         check(&[("retry-after", "-1")], None);
         check(&[("retry-after", "18446744073709551615")], Some(u64::MAX));
     }

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::registry;
-use super::samples::samples;
 use crate::manifest::{AgentManifest, Finding, Implementation, RustConfig, Team};
+use crate::schema::samples;
 
 /// At most this much of an input is shown, in characters.
 const SHOWN_MAX_CHARS: usize = 200;

@@ -38,8 +38,6 @@ mod outside;
 mod redact;
 mod registry;
 mod rules;
-#[cfg(not(target_arch = "wasm32"))]
-mod samples;
 mod service;
 mod summarize;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! An outside that answers as a test tells it to, and keeps what it was sent.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::pin::pin;
 use std::task::{Poll, Waker};
 
@@ -56,7 +56,8 @@ pub(super) struct FakeOutside {
     pub(super) connections: Connections,
     pub(super) replies: RefCell<VecDeque<Reply>>,
     pub(super) sent: RefCell<Vec<http::Request<Vec<u8>>>>,
-    pub(super) breaker: RefCell<Breaker>,
+    /// By whose they are.
+    pub(super) breakers: RefCell<HashMap<String, Breaker>>,
     pub(super) now_ms: Cell<u64>,
     /// On whose behalf it is all done.
     pub(super) behalf: Behalf,
@@ -78,7 +79,7 @@ impl FakeOutside {
             connections,
             replies: RefCell::new(replies.into_iter().collect()),
             sent: RefCell::default(),
-            breaker: RefCell::default(),
+            breakers: RefCell::default(),
             now_ms: Cell::new(BEGIN_MS),
             behalf: Behalf::default(),
             bound: Vec::new(),
@@ -234,12 +235,15 @@ impl Outside for FakeOutside {
         Box::pin(std::future::ready(Ok(incoming)))
     }
 
-    fn permit(&self, _: &str) -> Permit {
-        self.breaker.borrow_mut().permit(self.now_ms.get())
+    fn permit(&self, whose: &str) -> Permit {
+        let mut breakers = self.breakers.borrow_mut();
+        breakers.entry(whose.to_owned()).or_default().permit(self.now_ms.get())
     }
 
-    fn report(&self, _: &str, permit: Permit, end: End) {
-        self.breaker.borrow_mut().report(permit, end, self.now_ms.get(), 0);
+    fn report(&self, whose: &str, permit: Permit, end: End) {
+        let mut breakers = self.breakers.borrow_mut();
+        let breaker = breakers.entry(whose.to_owned()).or_default();
+        breaker.report(permit, end, self.now_ms.get(), 0);
     }
 
     fn random(&self) -> u32 {

@@ -4,6 +4,7 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use worker::Env;
 
 use super::{clock, http_client};
+use crate::backoff::retry_after_ms;
 use crate::outgoing::check_url;
 use crate::run::delivery::{CALLBACK_TIMEOUT_MS, Parcel, Sent};
 use crate::signature::webhook::sign_all;
@@ -52,7 +53,7 @@ pub async fn post(request: &http::Request<Vec<u8>>, now_s: u64) -> Sent {
             let after = head.headers().get(RETRY_AFTER).and_then(|field| field.to_str().ok());
             Sent::Failed {
                 reason: format!("status {}", head.status().as_u16()),
-                retry_after_ms: after.and_then(|field| retry_after_ms(field, now_s)),
+                retry_after_ms: after.and_then(|field| retry_after_ms(field, now_s * 1_000)),
             }
         }
         Err(reason) => Sent::Failed {
@@ -60,15 +61,4 @@ pub async fn post(request: &http::Request<Vec<u8>>, now_s: u64) -> Sent {
             retry_after_ms: None,
         },
     }
-}
-
-/// `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date.
-pub fn retry_after_ms(field: &str, now_s: u64) -> Option<u64> {
-    if let Ok(seconds) = field.trim().parse::<u64>() {
-        return Some(seconds.saturating_mul(1_000));
-    }
-    let date_ms = worker::js_sys::Date::parse(field);
-    let now_ms = std::time::Duration::from_secs(now_s).as_secs_f64() * 1_000.0;
-    // Not a number is neither above nor below.
-    (date_ms > now_ms).then(|| std::time::Duration::from_secs_f64((date_ms - now_ms) / 1_000.0).as_millis() as u64)
 }

@@ -3,8 +3,8 @@
 use http::header::RETRY_AFTER;
 use worker::Env;
 
-use super::callback::retry_after_ms;
 use super::{clock, history, http_client, queue};
+use crate::backoff::retry_after_ms;
 use crate::run::outbox::{HISTORY, QUEUE};
 use crate::signature::Stamp;
 use crate::signed_call::ANSWER_MAX_BYTES;
@@ -48,7 +48,7 @@ pub async fn send(env: &Env, (destination, orchestrator): (&str, &str), events: 
                 .headers()
                 .get(RETRY_AFTER)
                 .and_then(|field| field.to_str().ok());
-            let after_ms = after.and_then(|field| retry_after_ms(field, now_s));
+            let after_ms = after.and_then(|field| retry_after_ms(field, now_s * 1_000));
             verdict(response.status().as_u16(), after_ms, response.body())
         }
         Err(unanswered) => retry(unanswered.to_string()),

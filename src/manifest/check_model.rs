@@ -1,11 +1,6 @@
 //! What the schema of manifests cannot say about agents of kind `model`.
 
-use serde_json::Value;
-
-use super::{AgentManifest, ModelConfig, Role};
-
-/// Functions that every template may call.
-pub(super) const FUNCTIONS: [&str; 3] = ["dict", "namespace", "range"];
+use super::{AgentManifest, ModelConfig, Role, check_variables};
 
 /// Checks the configuration of a model by itself: pointers within the manifest, and what is wrong there. `prompt` is the
 /// text of its prompt, as far as that can be read.
@@ -49,10 +44,8 @@ pub(super) fn problems(agent: &AgentManifest, model: &ModelConfig, prompt: Optio
             let messages =
                 messages.map(|(index, (_, template))| (format!("/model/messages/{index}/content"), template));
             for (at, template) in instructions.chain(messages) {
-                for reference in template.references() {
-                    if let Some(reason) = reference_problem(agent, &reference.path) {
-                        found(&at, reason);
-                    }
+                for reason in check_variables::problems(agent, template) {
+                    found(&at, reason);
                 }
             }
         }
@@ -79,26 +72,4 @@ fn cache_problems(agent: &AgentManifest, model: &ModelConfig) -> Vec<(&'static s
         problems.push(("/model/cache", reason));
     }
     problems
-}
-
-/// What is wrong with a reference such as `input.name`: it must be to what the schemas declare, where they say what there is.
-fn reference_problem(agent: &AgentManifest, path: &[String]) -> Option<String> {
-    let root = path.first()?.as_str();
-    let schema = match root {
-        "input" => agent.input.document(),
-        "state" => match &agent.state {
-            Some(state) => state.document(),
-            None => return Some("uses `state`, and the manifest declares none".to_owned()),
-        },
-        function if FUNCTIONS.contains(&function) => return None,
-        _ => {
-            return Some(format!(
-                "uses `{root}`, which is not there: templates see `input` and `state`"
-            ));
-        }
-    };
-    let declared = schema.get("properties").and_then(Value::as_object)?;
-    let name = path.get(1)?;
-    let missing = !declared.contains_key(name);
-    missing.then(|| format!("uses `{root}.{name}`, which the schema of the {root} does not declare"))
 }

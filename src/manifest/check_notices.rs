@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::check_model::FUNCTIONS;
+use super::check_variables::FUNCTIONS;
 use super::notification::{NOTIFICATION_NAMES, NotifiedOutcome};
 use super::{AgentManifest, ChannelKind, GatewayManifest, Notification, Template};
 

@@ -35,6 +35,7 @@ mod check_notices;
 mod check_service;
 #[cfg(not(target_arch = "wasm32"))]
 mod check_tools;
+mod check_variables;
 #[cfg(not(target_arch = "wasm32"))]
 mod finding;
 #[cfg(not(target_arch = "wasm32"))]

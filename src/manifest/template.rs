@@ -4,6 +4,8 @@
 //! see, such as `input` and `state`; an object `{"$value": "/input/items/0"}` becomes the value at that JSON Pointer, of
 //! whatever type, or its `$default` when nothing is there. Everything else stands for itself.
 
+mod trial;
+
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,6 +14,7 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior};
 use serde_json::{Map, Value};
 
+pub use self::trial::{Trial, Trouble};
 use crate::json::{escape_token, unescape_token};
 
 /// What one template may spend: about as many instructions, and 64 times as many bytes of memory (3 MB).

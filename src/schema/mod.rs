@@ -11,6 +11,7 @@
 
 mod expansion;
 mod lint;
+mod samples;
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -22,9 +23,9 @@ use serde_json::Value;
 
 pub use expansion::EXPANSION_MAX;
 #[cfg(not(target_arch = "wasm32"))]
-#[cfg(not(target_arch = "wasm32"))]
 pub(crate) use lint::walk;
 pub use lint::{FORMATS, SCHEMA_MAX_BYTES, lint};
+pub(crate) use samples::{flattened, samples};
 
 /// The most violations that one answer lists.
 pub const VIOLATIONS_MAX: usize = 32;

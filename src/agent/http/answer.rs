@@ -5,7 +5,7 @@ use http::header::CONTENT_TYPE;
 use serde_json::Value;
 
 use super::super::Failure;
-use super::super::call::{AGAIN_MS, asked_to_wait_ms, is_passing};
+use super::super::call::{AGAIN_MS, is_passing};
 use crate::json::parse_strict;
 use crate::manifest::{Exchange, HttpTemplates, JSON_DEPTH_MAX, StatusRule};
 
@@ -14,6 +14,8 @@ use crate::manifest::{Exchange, HttpTemplates, JSON_DEPTH_MAX, StatusRule};
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
+    /// How long the other side asks to wait before it is called again, in milliseconds.
+    pub(super) asked_ms: Option<u64>,
     /// Nothing where it was too large.
     pub(super) body: Option<Vec<u8>>,
 }
@@ -74,7 +76,7 @@ fn failure(config: &Exchange, answer: &Answer) -> Failure {
         status if is_passing(status) => Failure::retryable(
             "http-unavailable",
             format!("the other side answered {status}"),
-            asked_to_wait_ms(&answer.headers).unwrap_or(AGAIN_MS),
+            answer.asked_ms.unwrap_or(AGAIN_MS),
         ),
         status => Failure::terminal("http-refused", format!("the other side answered {status}")),
     }

@@ -84,6 +84,7 @@ async fn ask(
             let body = call.body(&mut incoming, config.response_max_bytes).await?;
             Ok(Answer {
                 status: incoming.status,
+                asked_ms: asked_to_wait_ms(&incoming.headers, context.host.now_ms()),
                 headers: incoming.headers,
                 body,
             })
@@ -98,9 +99,7 @@ async fn ask(
         let answered = call.once(request, read, |answer| answer.status >= 500).await;
         underway.end(upshot(&answered, config));
         let asked_ms = match &answered {
-            Ok(answer) if answer::is_failure(config, answer.status) && is_passing(answer.status) => {
-                asked_to_wait_ms(&answer.headers)
-            }
+            Ok(answer) if answer::is_failure(config, answer.status) && is_passing(answer.status) => answer.asked_ms,
             Err(Missed::TimedOut | Missed::Failed) => None,
             Ok(_) | Err(Missed::BreakerOpen | Missed::NotAllowed(_)) => {
                 return answered.map_err(|missed| missed.failure(config.timeout_ms));

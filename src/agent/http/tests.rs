@@ -29,9 +29,13 @@ fn config(changes: Value) -> HttpConfig {
 }
 
 fn call(outside: &FakeOutside, config: &HttpConfig, input: &Value) -> Result<Value, Failure> {
+    call_as("crm", outside, config, input)
+}
+
+fn call_as(agent: &str, outside: &FakeOutside, config: &HttpConfig, input: &Value) -> Result<Value, Failure> {
     let journal = Journal::default();
     let context = outside.context(Team::embedded(), &journal, None);
-    done(run("crm", config, input, &context)).map_err(|stop| match stop {
+    done(run(agent, config, input, &context)).map_err(|stop| match stop {
         Stop::Failed(failure) => failure,
         Stop::HandOff(handoff) => panic!("{handoff:?}"),
     })
@@ -280,7 +284,7 @@ fn no_try_goes_beyond_the_deadline() {
 #[test]
 fn who_fails_is_left_alone() {
     let failing = (0..SAMPLES_MIN).map(|_| Reply::json(500, &json!({})));
-    let outside = outside(failing.collect());
+    let outside = outside(failing.chain([Reply::json(200, &json!("fine"))]).collect());
     for _ in 0..SAMPLES_MIN {
         let called = call(&outside, &config(json!({})), &json!({"id": "1"}));
         assert_eq!(called.unwrap_err().code, "http-unavailable");
@@ -288,6 +292,10 @@ fn who_fails_is_left_alone() {
     let called = call(&outside, &config(json!({"retries": 3})), &json!({"id": "1"}));
     assert_eq!(called.unwrap_err().code, "http-breaker-open");
     assert_eq!(outside.sent.borrow().len(), SAMPLES_MIN);
+    // Each agent has a breaker of its own, also on the same origin: another method of it may be well.
+    let called = call_as("crm-note", &outside, &config(json!({})), &json!({"id": "1"}));
+    assert_eq!(called, Ok(json!("fine")));
+    assert_eq!(outside.sent.borrow().len(), SAMPLES_MIN + 1);
 }
 
 #[test]

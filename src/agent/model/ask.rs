@@ -94,7 +94,7 @@ pub(super) async fn ask(
 
 fn request(provider: &Provider, ask: &Ask<'_>) -> Result<http::Request<Vec<u8>>, Failure> {
     let url = format!("{}{}{}", provider.origin, provider.path, wire::path(provider.api));
-    let body = wire::body(provider.api, ask).to_string().into_bytes();
+    let body = wire::body(provider, ask).to_string().into_bytes();
     let mut request = http::Request::post(url).body(body).map_err(misconfigured)?;
     wire::add_headers(provider.api, provider.key.as_ref(), request.headers_mut())
         .ok_or_else(|| misconfigured("the provider's key cannot be sent"))?;
@@ -115,7 +115,7 @@ async fn read(
         return Ok(Tried::Refused {
             status: incoming.status,
             code: word(&error["code"]).or_else(|| word(&error["type"])),
-            asked_ms: asked_to_wait_ms(&incoming.headers),
+            asked_ms: asked_to_wait_ms(&incoming.headers, call.context.host.now_ms()),
         });
     }
     let (mut events, mut decoder) = (sse::Decoder::default(), wire::decoder(provider.api));

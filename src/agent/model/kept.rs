@@ -57,7 +57,7 @@ impl<'a> Kept<'a> {
             provider.api,
             provider.origin,
             provider.path,
-            wire::body(provider.api, ask),
+            wire::body(provider, ask),
         ]);
         Some(format!("{KEY_PREFIX}{}", hex_digest(asked.to_string().as_bytes())))
     }

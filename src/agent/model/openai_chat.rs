@@ -4,9 +4,20 @@ use serde_json::{Value, json};
 
 use super::CALLS_MAX;
 use super::wire::{Ask, Broken, Decoder, End, Reply, ToolCall, Turn, data, word};
+use crate::connections::OPENAI_ORIGIN;
 use crate::sse::Event;
 
-pub(super) fn body(ask: &Ask<'_>) -> Value {
+/// The field that bounds an answer, by the provider's origin: OpenAI's own newest models refuse `max_tokens`, and many that
+/// are compatible know nothing else.
+pub(super) fn limit(origin: &str) -> &'static str {
+    match origin {
+        OPENAI_ORIGIN => "max_completion_tokens",
+        _ => "max_tokens",
+    }
+}
+
+/// The body of a request, with the bound of the answer in the field `limit`.
+pub(super) fn body(ask: &Ask<'_>, limit: &str) -> Value {
     let mut messages = vec![json!({"role": "system", "content": ask.instructions})];
     for turn in ask.turns {
         match turn {
@@ -28,8 +39,7 @@ pub(super) fn body(ask: &Ask<'_>) -> Value {
     let mut body = json!({
         "model": ask.model,
         "messages": messages,
-        // OpenAI calls it `max_completion_tokens` by now, which others refuse. Its newest models are for Responses.
-        "max_tokens": ask.max_output_tokens,
+        limit: ask.max_output_tokens,
         "stream": true,
         "stream_options": {"include_usage": true},
     });

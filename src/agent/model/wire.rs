@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use serde_json::Value;
 
-use crate::connections::{Api, Secret};
+use crate::connections::{Api, Provider, Secret};
 use crate::sse::Event;
 
 use super::{anthropic, openai_chat, openai_responses};
@@ -101,11 +101,11 @@ pub(super) const fn path(api: Api) -> &'static str {
     }
 }
 
-/// The body of a request.
-pub(super) fn body(api: Api, ask: &Ask<'_>) -> Value {
-    match api {
+/// The body of a request to a provider.
+pub(super) fn body(provider: &Provider, ask: &Ask<'_>) -> Value {
+    match provider.api {
         Api::OpenaiResponses => openai_responses::body(ask),
-        Api::OpenaiChat => openai_chat::body(ask),
+        Api::OpenaiChat => openai_chat::body(ask, openai_chat::limit(&provider.origin)),
         Api::Anthropic => anthropic::body(ask),
     }
 }

@@ -31,8 +31,8 @@ pub(super) enum Said {
 }
 
 impl Said {
-    /// Reads an answer, of which `verified` says whether its signature holds.
-    pub(super) fn read(response: &http::Response<Vec<u8>>, verified: Result<(), Rejection>) -> Self {
+    /// Reads an answer that came at `now_ms`. `verified` says whether its signature holds.
+    pub(super) fn read(response: &http::Response<Vec<u8>>, verified: Result<(), Rejection>, now_ms: u64) -> Self {
         let status = response.status().as_u16();
         let refused = || Self::Refused {
             status,
@@ -48,7 +48,7 @@ impl Said {
             }
         }
         let known = response.headers().contains_key(IDEMPOTENCY_REPLAYED);
-        let asked_ms = asked_to_wait_ms(response.headers());
+        let asked_ms = asked_to_wait_ms(response.headers(), now_ms);
         match (status, problem_code(response.body()).as_str()) {
             (200, _) => outcome(response.body(), known),
             (202, _) | (409, "step-in-flight" | "claim-lost") | (429, _) => Self::NotYet(asked_ms),

@@ -210,8 +210,9 @@ impl Remote<'_> {
             let mut response = http::Response::new(body);
             *response.status_mut() = http::StatusCode::from_u16(incoming.status).unwrap_or_default();
             *response.headers_mut() = incoming.headers;
-            let verified = sent.verify(&response, host.now_ms() / 1_000);
-            Ok(Said::read(&response, verified))
+            let now_ms = host.now_ms();
+            let verified = sent.verify(&response, now_ms / 1_000);
+            Ok(Said::read(&response, verified, now_ms))
         };
         Ok(call.once(&request, read, Said::is_fault).await)
     }

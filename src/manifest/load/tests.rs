@@ -3,6 +3,7 @@
 mod direct;
 mod kinds;
 mod notices;
+mod prompts;
 
 use super::*;
 use crate::manifest::{

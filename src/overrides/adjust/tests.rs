@@ -114,6 +114,51 @@ fn the_version_of_an_agent_tells_its_override() {
 }
 
 #[test]
+fn the_variables_of_a_prompt_are_checked_as_in_a_manifest() {
+    let mut team = Team::embedded().clone();
+    let support = team
+        .agents
+        .iter_mut()
+        .find(|agent| agent.id == "support")
+        .expect("an agent");
+    let mut input = support.input.document().clone();
+    input["properties"]["order"] = json!({"type": "object", "properties": {"id": {"type": "string"}}});
+    support.input = crate::schema::LazySchema::new(input);
+    let check = |prompt: &str, expected: &str| {
+        let (_, ignored) = overridden(&team, &snapshot(&[("support", json!({"prompt": prompt}))]));
+        let errors: Vec<_> = ignored.into_iter().flat_map(|ignored| ignored.errors).collect();
+        match errors.as_slice() {
+            [] => assert_eq!(expected, "", "{prompt}"),
+            [error] => {
+                assert_eq!(error.instance, "/prompt");
+                assert!(
+                    !expected.is_empty() && error.message.contains(expected),
+                    "{}",
+                    error.message
+                );
+            }
+            more => panic!("{more:?}"),
+        }
+    };
+    check(
+        "{{ input.text }}{% if input.order is defined %}{{ input.order | tojson }}{% endif %}",
+        "",
+    );
+    check(
+        "{{ input.order.number | default('') }}",
+        "uses `input.order.number`, which the schema",
+    );
+    check(
+        "\n{{ input.order.id | default('') }}",
+        "line 2: uses `input.order`, which may be missing",
+    );
+    check(
+        "{% if input.order is defined %}{{ input.order }}{% endif %}",
+        "writes `input.order`, which may be an object",
+    );
+}
+
+#[test]
 fn an_agent_that_is_switched_off_is_not_there() {
     let team = with(&[("triage", json!({"enabled": false}))]);
     assert!(team.agent("triage").is_none());

@@ -185,7 +185,7 @@ fn services_are_checked() {
 
 fn modelled(id: &str, model: Value, changes: Value) -> (String, String) {
     let mut all = json!({"provider": "openai", "model": "m", "instructions": "Do.",
-        "messages": [{"role": "user", "content": "{{ input.n }}"}]});
+        "messages": [{"role": "user", "content": "{{ input.n | default(0) }}"}]});
     for (field, value) in model.as_object().unwrap() {
         all[field] = value.clone();
     }
@@ -205,7 +205,7 @@ fn models_are_checked() {
             modelled("a", json!({"tools": ["tool"]}), json!({})),
             modelled(
                 "b",
-                json!({"messages": said("{% for x in range(3) %}{{ x }}{{ input.n }}{% endfor %}")}),
+                json!({"messages": said("{% for x in range(3) %}{{ x }}{{ input.n | default(x) }}{% endfor %}")}),
                 json!({}),
             ),
             modelled(

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::schema::Schema;
+use super::Schema;
 
 /// The most samples of one schema, or of one part of it.
 const SAMPLES_MAX: usize = 512;
@@ -20,7 +20,7 @@ const INTEGER_MAX: i64 = (1 << 53) - 1;
 const UNNAMED: &str = "x-unnamed";
 
 /// Samples of what `document` accepts, the examples among them. The same arguments give the same samples.
-pub(super) fn samples(document: &Value, examples: &[&Value]) -> Vec<Value> {
+pub(crate) fn samples(document: &Value, examples: &[&Value]) -> Vec<Value> {
     let Ok(schema) = Schema::compile(document) else {
         return Vec::new();
     };
@@ -33,7 +33,7 @@ pub(super) fn samples(document: &Value, examples: &[&Value]) -> Vec<Value> {
 fn candidates(document: &Value, part: &Value, examples: &[&Value], depth: usize) -> Vec<Value> {
     let mut found: Vec<Value> = examples.iter().map(|example| (*example).clone()).collect();
     if depth <= DEPTH_MAX {
-        for flat in alternatives(document, part, depth) {
+        for flat in flatten(document, part, depth) {
             found.extend(of_keywords(document, &flat, examples, depth));
         }
     }
@@ -50,8 +50,12 @@ fn distinct(values: Vec<Value>) -> Vec<Value> {
     kept
 }
 
-/// The part with its references followed and its `allOf` joined: once for each alternative that it has.
-fn alternatives(document: &Value, part: &Value, depth: usize) -> Vec<Map<String, Value>> {
+/// A part of the document with its references followed and its `allOf` joined: once for each alternative that it has.
+pub(crate) fn flattened(document: &Value, part: &Value) -> Vec<Map<String, Value>> {
+    flatten(document, part, 0)
+}
+
+fn flatten(document: &Value, part: &Value, depth: usize) -> Vec<Map<String, Value>> {
     let mut flat = match part {
         Value::Object(part) => vec![part.clone()],
         Value::Bool(true) => vec![Map::new()],
@@ -60,7 +64,7 @@ fn alternatives(document: &Value, part: &Value, depth: usize) -> Vec<Map<String,
     if depth > DEPTH_MAX {
         return flat;
     }
-    let expand = |part: &Value| alternatives(document, part, depth + 1);
+    let expand = |part: &Value| flatten(document, part, depth + 1);
     let target = part["$ref"]
         .as_str()
         .and_then(|reference| document.pointer(reference.strip_prefix('#')?));
