@@ -11,9 +11,9 @@ use crate::schema::{flattened, samples};
 /// Functions that every template may call.
 pub(super) const FUNCTIONS: [&str; 3] = ["dict", "namespace", "range"];
 /// A template is tried with at most so many inputs, and as many states.
-const TRIALS_MAX: usize = 256;
+pub(super) const TRIALS_MAX: usize = 256;
 /// At most so many members are named in a message.
-const NAMED_MAX: usize = 12;
+pub(super) const NAMED_MAX: usize = 12;
 /// At most this much of an input is shown, in characters.
 const SHOWN_MAX_CHARS: usize = 200;
 
@@ -90,6 +90,7 @@ fn members(document: &Value, parts: &[Value], name: &str) -> Members {
     for flat in parts.iter().flat_map(|part| flattened(document, part)) {
         let properties = flat.get("properties").and_then(Value::as_object);
         match properties.and_then(|properties| properties.get(name)) {
+            Some(part) if these.contains(part) => {}
             Some(part) => these.push(part.clone()),
             None if is_open(&flat) => return Members::Any,
             None => {

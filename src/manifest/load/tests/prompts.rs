@@ -1,6 +1,7 @@
 //! The variables of a model's prompt and messages.
 
 use super::*;
+use crate::manifest::check_variables::{NAMED_MAX, TRIALS_MAX};
 
 /// What is wrong with a model agent of this message, over an input of this schema, with these changes.
 fn found(message: &str, input: Value, changes: Value) -> Vec<String> {
@@ -178,6 +179,29 @@ fn examples_are_tried_as_well() {
           the input {\"code\":\"AB\"}",
         ],
     );
+}
+
+#[test]
+fn trials_and_names_are_bounded() {
+    // All but the last one are numbers.
+    let numbers = |count: usize| {
+        let numbers = (1..count).map(Value::from).chain([json!("text")]);
+        json!({ "enum": numbers.collect::<Vec<_>>() })
+    };
+    check(
+        "{{ input / 2 }}",
+        numbers(TRIALS_MAX),
+        "line 1: an operation does not fit",
+    );
+    check("{{ input / 2 }}", numbers(TRIALS_MAX + 1), "");
+
+    let members = |count: usize| {
+        let names = (0..count).map(|number| (format!("m{number:02}"), json!({})));
+        json!({"type": "object", "properties": names.collect::<serde_json::Map<_, _>>()})
+    };
+    let told = |count: usize| found("{{ input.other }}", members(count), json!({})).concat();
+    assert_eq!(told(NAMED_MAX).matches("`m").count(), NAMED_MAX);
+    assert_eq!(told(NAMED_MAX + 1).matches("`m").count(), NAMED_MAX);
 }
 
 #[test]
