@@ -74,7 +74,7 @@ impl Dialect {
         for violation in &violations {
             eprintln!("{self:?} refuses {}: {}: {body}", violation.instance, violation.message);
         }
-        violations.is_empty()
+        violations.is_empty() && (self == Self::Messages || requires_all(format_of(body)))
     }
 
     /// A whole answer of text.
@@ -88,9 +88,25 @@ impl Dialect {
     /// The beginning of an answer of text.
     pub(super) fn begins(self, text: &str) -> Vec<u8> {
         let mut events = self.opening();
-        // In one piece, so that it can be found.
-        events.push(self.delta(text));
+        events.extend(self.deltas(text));
         self.write(&events)
+    }
+
+    /// The beginning of an answer of text that is cut after the first byte of its last character.
+    ///
+    /// # Panics
+    /// When that character has one byte only, or was written in another way.
+    pub(super) fn breaks_within(self, text: &str) -> Vec<u8> {
+        let last = text.chars().last().filter(|last| last.len_utf8() > 1);
+        let last = last.expect("a last character of several bytes");
+        let (before, last) = text.split_at(text.len() - last.len_utf8());
+        let mut bytes = self.begins(before);
+        let begun = bytes.len();
+        bytes.extend(self.write(&[self.delta(last)]));
+        let written = bytes.windows(last.len()).rposition(|window| window == last.as_bytes());
+        let written = written.filter(|at| *at >= begun);
+        bytes.truncate(written.expect("JSON leaves such a character as it is") + 1);
+        bytes
     }
 
     /// A whole answer that wants a tool.
@@ -231,6 +247,30 @@ impl Dialect {
         }
         text.into_bytes()
     }
+}
+
+/// The schema of the answer that a request to OpenAI asks for; null where it asks for none.
+fn format_of(body: &Value) -> &Value {
+    let chat = &body["response_format"]["json_schema"]["schema"];
+    if chat.is_null() {
+        &body["text"]["format"]["schema"]
+    } else {
+        chat
+    }
+}
+
+/// Whether each object of a schema requires all of its properties, as OpenAI's strict mode wants it: no schema of the request
+/// can say so.
+fn requires_all(schema: &Value) -> bool {
+    let properties = schema["properties"].as_object();
+    let required = schema["required"].as_array();
+    let is_required = |name: &String| required.is_some_and(|all| all.contains(&name.as_str().into()));
+    let parts = match schema {
+        Value::Object(members) => members.values().collect(),
+        Value::Array(items) => items.iter().collect(),
+        _ => Vec::new(),
+    };
+    properties.is_none_or(|properties| properties.keys().all(is_required)) && parts.into_iter().all(requires_all)
 }
 
 fn chunk(delta: &Value, finish: Option<&str>) -> Value {

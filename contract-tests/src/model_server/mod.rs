@@ -2,6 +2,8 @@
 //! the schemas beside this file, streams as the providers stream, and otherwise does what a test tells it to.
 
 mod dialects;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, BufReader, Read as _, Write as _};
@@ -30,7 +32,7 @@ pub enum Act {
     Refuses(u16, Option<u64>),
     /// Says so much, and then nothing any more, until the client leaves.
     Stalls(&'static str),
-    /// Says this, and the connection ends within its last character.
+    /// Says this, and the connection ends within its last character, which has several bytes.
     Breaks(&'static str),
 }
 
@@ -142,11 +144,7 @@ fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
             return Ok(());
         }
         Act::Breaks(text) => {
-            let mut bytes = dialect.begins(text);
-            let last = text.chars().last().map_or(0, char::len_utf8);
-            let end = find(&bytes, text.as_bytes()).unwrap_or_default() + text.len();
-            bytes.truncate(end - last + 1);
-            send(&mut stream, &bytes)?;
+            send(&mut stream, &dialect.breaks_within(text))?;
             return stream.shutdown(Shutdown::Both);
         }
         Act::Refuses(..) => {}
@@ -175,10 +173,6 @@ fn judge(received: &Received, shared: &Shared) -> (u16, Act) {
         Act::Refuses(status, after) => (status, Act::Refuses(status, after)),
         act => (200, act),
     }
-}
-
-fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
-    bytes.windows(part.len()).position(|window| window == part)
 }
 
 /// Sends it in chunks that respect neither lines nor characters.

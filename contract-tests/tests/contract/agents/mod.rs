@@ -4,8 +4,10 @@ mod conversations;
 mod front_desk;
 mod gateways;
 mod http;
+mod injection;
 mod models;
 mod services;
+mod trouble;
 
 use std::sync::OnceLock;
 
@@ -22,13 +24,20 @@ const MODEL_KEY: &str = "sk-contract-0123456789";
 /// The token that the CRM wants.
 const CRM_TOKEN: &str = "crm-contract-9876543210";
 
-/// A gateway with a CRM, a provider of models, and another one that is not reliable.
+/// A gateway with a CRM, a provider of models, and others that are not reliable.
 struct World {
     gateway: Gateway,
     crm: Receiver,
     models: ModelServer,
-    /// Another origin, so that its failures do not open the breaker before the first one.
-    shaky: ModelServer,
+    /// By API: another origin each, so that its failures do not open the breaker before the first one.
+    shaky: Shaky,
+}
+
+/// Providers that are not reliable.
+struct Shaky {
+    chat: ModelServer,
+    responses: ModelServer,
+    claude: ModelServer,
 }
 
 fn world() -> &'static World {
@@ -37,21 +46,30 @@ fn world() -> &'static World {
 }
 
 fn new_world() -> World {
-    let (crm, models, shaky) = (
-        Receiver::start(),
-        ModelServer::start(MODEL_KEY),
-        ModelServer::start(MODEL_KEY),
-    );
+    world_with_key(MODEL_KEY)
+}
+
+/// A world whose gateway shows this key to the providers.
+fn world_with_key(key: &str) -> World {
+    let models = || ModelServer::start(MODEL_KEY);
+    let shaky = Shaky {
+        chat: models(),
+        responses: models(),
+        claude: models(),
+    };
+    let (crm, models) = (Receiver::start(), models());
     let mut providers = json!({
         "chat": provider("openai-chat", &models),
         "responses": provider("openai-responses", &models),
         "claude": provider("anthropic", &models),
-        "shaky": provider("openai-chat", &shaky),
+        "shaky": provider("openai-chat", &shaky.chat),
+        "shaky-responses": provider("openai-responses", &shaky.responses),
+        "shaky-claude": provider("anthropic", &shaky.claude),
         // What the sample team's `support` asks.
         "openai": provider("openai-responses", &models),
     });
     providers["chat"]["prices"] = json!({"chat-model": {"input": 0.25, "output": 2}});
-    let secrets = json!({"MODEL_KEY": MODEL_KEY, "CRM_TOKEN": CRM_TOKEN});
+    let secrets = json!({"MODEL_KEY": key, "CRM_TOKEN": CRM_TOKEN});
     let gateway = Gateway::start(Options {
         variables: vec![
             ("BATON_HTTP_ORIGINS", json!({"crm": crm.origin()}).to_string()),
@@ -74,8 +92,12 @@ fn provider(api: &str, server: &ModelServer) -> Value {
 }
 
 fn step(agent: &str, input: &Value) -> Message {
+    step_in(world(), agent, input)
+}
+
+fn step_in(world: &World, agent: &str, input: &Value) -> Message {
     let body = json!({"run": fresh(), "step": "s1", "input": input});
-    Message::step(&world().gateway, agent, &body)
+    Message::step(&world.gateway, agent, &body)
 }
 
 /// Invokes a step, and answers what came of it. No secret is in it.

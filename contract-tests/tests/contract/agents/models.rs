@@ -7,23 +7,23 @@ use contract_tests::outside::{fresh, wait_for};
 use contract_tests::receiver::Reaction;
 use serde_json::{Value, json};
 
-use super::{CRM_TOKEN, MODEL_KEY, failure, invoke, output, step, world};
+use super::{CRM_TOKEN, failure, invoke, output, step, world};
 use crate::direct::{answered, api_key, call};
 
 /// The three APIs, by the agents that use them.
-const AGENTS: [&str; 3] = ["ask-chat", "ask-responses", "ask-claude"];
+pub(super) const AGENTS: [&str; 3] = ["ask-chat", "ask-responses", "ask-claude"];
 
 /// A message with a word of its own, by which the server knows it.
-fn message() -> (Value, String) {
+pub(super) fn message() -> (Value, String) {
     let word = fresh();
     (json!({"text": format!("Where is my parcel? ({word})")}), word)
 }
 
-fn says(answer: &Value) -> Act {
+pub(super) fn says(answer: &Value) -> Act {
     Act::Says(answer.to_string())
 }
 
-fn good() -> Value {
+pub(super) fn good() -> Value {
     json!({"answer": "Gr\u{fc}\u{df}e \u{1f600}: it comes tomorrow.", "urgent": false, "topic": "other"})
 }
 
@@ -81,7 +81,7 @@ fn an_answer_that_does_not_fit_is_repaired() {
 
 /// The events of a step, and the outcome that ends them.
 #[track_caller]
-fn told(agent: &str, input: &Value) -> (Vec<Event>, Value) {
+pub(super) fn told(agent: &str, input: &Value) -> (Vec<Event>, Value) {
     let mut stream = step(agent, input)
         .header("accept", "text/event-stream")
         .signed(world().gateway.key("first"))
@@ -91,7 +91,7 @@ fn told(agent: &str, input: &Value) -> (Vec<Event>, Value) {
     (events, outcome)
 }
 
-fn deltas(events: &[Event]) -> String {
+pub(super) fn deltas(events: &[Event]) -> String {
     let deltas = events.iter().filter(|event| event.name == "delta");
     let texts = deltas.map(|event| event.json()["text"].as_str().expect("text").to_owned());
     texts.collect()
@@ -106,15 +106,6 @@ fn an_answer_is_told_while_it_comes() {
         assert_eq!(deltas(&events), good()["answer"].as_str().expect("text"), "{agent}");
         assert_eq!(outcome["output"], good(), "{agent}");
     }
-    // What was told before the model fell silent came before anybody knew what would come of it.
-    let (input, word) = message();
-    world().shaky.plan(&word, [Act::Stalls("{\"answer\": \"It ")]);
-    world().models.plan(&word, [says(&good())]);
-    let (events, outcome) = told("ask-shaky", &input);
-    let names: Vec<_> = events.iter().map(|event| event.name.as_str()).collect();
-    assert_eq!(names[..3], ["started", "delta", "progress"]);
-    assert_eq!(events[1].json()["text"], "It ");
-    assert_eq!(outcome["output"], good());
 }
 
 #[test]
@@ -142,107 +133,6 @@ fn a_model_uses_an_agent_that_uses_the_crm() {
         assert!(second.contains(r#"\"name\":\"Ada\""#), "{agent}: {second}");
         for request in [asked[0].body.to_string(), second] {
             assert!(!request.contains(CRM_TOKEN), "{agent}");
-        }
-    }
-}
-
-#[test]
-fn a_model_that_is_talked_into_something_reaches_nothing_else() {
-    let (input, word) = message();
-    let evil = json!({"id": format!("../../{word}"), "$secret": "CRM_TOKEN"});
-    world().models.plan(
-        &word,
-        [
-            Act::Wants("crm-customer", evil),
-            Act::Wants("echo", json!({"x": 1})),
-            says(&good()),
-        ],
-    );
-    assert_eq!(output("ask-chat", &input), good());
-    let asked = world().models.asked(&word);
-    assert_eq!(asked.len(), 3);
-    assert!(
-        asked[1].body.to_string().contains("the input is wrong at"),
-        "{}",
-        asked[1].body
-    );
-    assert!(
-        asked[2].body.to_string().contains("there is no such tool"),
-        "{}",
-        asked[2].body
-    );
-    assert!(
-        world()
-            .crm
-            .received_anywhere()
-            .iter()
-            .all(|received| !received.target.contains(&word))
-    );
-}
-
-#[test]
-fn a_busy_provider_is_asked_again_when_it_says_so() {
-    for agent in AGENTS {
-        let (input, word) = message();
-        world().models.plan(&word, [Act::Refuses(429, Some(1)), says(&good())]);
-        let outcome = invoke(agent, &input);
-        assert_eq!(outcome["output"], good(), "{agent}: {outcome}");
-        assert!(
-            outcome["usage"]["duration_ms"].as_u64().expect("a number") >= 1_000,
-            "{agent}: {outcome}"
-        );
-        let asked = world().models.asked(&word);
-        assert_eq!(
-            asked.iter().map(|asked| asked.status).collect::<Vec<_>>(),
-            [429, 200],
-            "{agent}"
-        );
-    }
-    let (input, word) = message();
-    world().models.plan(&word, [Act::Refuses(429, Some(3_600))]);
-    let outcome = invoke("ask-chat", &input);
-    assert_eq!(outcome["error"]["code"], "model-unavailable", "{outcome}");
-    assert_eq!(outcome["error"]["retry_after_ms"], 3_600_000, "{outcome}");
-}
-
-#[test]
-fn where_a_model_is_silent_another_one_answers() {
-    let (input, word) = message();
-    world().shaky.plan(&word, [Act::Stalls("{\"answer\": \"It ")]);
-    world().models.plan(&word, [says(&good())]);
-    let outcome = invoke("ask-shaky", &input);
-    assert_eq!(outcome["output"], good(), "{outcome}");
-    assert_eq!(outcome["usage"]["model"], "stand-in");
-    assert_eq!(world().shaky.asked(&word).len(), 1);
-    assert_eq!(world().models.asked(&word)[0].body["model"], "stand-in");
-}
-
-#[test]
-fn an_answer_that_breaks_off_within_a_character_is_asked_for_again() {
-    let (input, word) = message();
-    world()
-        .shaky
-        .plan(&word, [Act::Breaks("{\\\"answer\\\": \\\"Gr\u{fc}"), says(&good())]);
-    let outcome = invoke("ask-shaky", &input);
-    assert_eq!(outcome["output"], good(), "{outcome}");
-    assert_eq!(outcome["usage"]["model"], "shaky-model");
-    assert_eq!(world().shaky.asked(&word).len(), 2);
-}
-
-#[test]
-fn a_key_is_in_no_log_and_no_document() {
-    let (input, word) = message();
-    // The provider's answer repeats the key.
-    world().models.plan(&word, [Act::Refuses(400, None)]);
-    assert_eq!(failure("ask-chat", &input), ("model-request-refused".into(), false));
-    let log = world().gateway.log();
-    assert!(log.contains("ask-chat"), "the log tells of the step");
-    for secret in [MODEL_KEY, CRM_TOKEN] {
-        assert!(!log.contains(secret));
-        for path in ["/.well-known/baton.json", "/openapi.json"] {
-            let document = contract_tests::message::Message::new(&world().gateway, "GET", path).send();
-            assert_eq!(document.status(), 200);
-            assert!(!document.text().contains(secret), "{path}");
         }
     }
 }
