@@ -64,6 +64,7 @@ fn every_environment_can_be_deployed() {
             "env.RUNS (RunObject)",
             "env.LINKS (LinkObject)",
             "env.CLIENTS (ClientObject)",
+            "env.CONVERSATIONS (ConversationObject)",
             "env.OVERRIDES_WRITER (OverridesObject)",
             "env.OVERRIDES (00000000000000000000000000000000)",
         ] {

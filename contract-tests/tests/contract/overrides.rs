@@ -20,6 +20,7 @@ use contract_tests::outside::{fresh, wait_for};
 use contract_tests::schemas::assert_fits;
 use serde_json::{Value, json};
 
+use crate::direct::{answered, api_key, call};
 use crate::support::alone_in;
 
 /// Long: no renewal comes while a test waits, so a new registration is the change's own. In milliseconds.
@@ -229,6 +230,24 @@ fn limits_and_the_switch_hold_for_the_next_call() {
     let outcome = step(&world.gateway, "echo", &json!({})).completed();
     let version = outcome["agent_version"].as_str().unwrap_or_default();
     assert!(version.starts_with("1.0.0+override."), "{outcome}");
+}
+
+#[test]
+fn a_routing_hint_changes_who_is_chosen() {
+    let world = world();
+    let key = api_key(&world.gateway, "operator", &json!({"name": "customer"}));
+    let chosen = || {
+        let text = json!({"text": "Frobnicate this: we moved to a new office. It is in Oslo."});
+        let body = answered(&call(&world.gateway, &key, "/query", &text).send());
+        body["choice"]["agent"].as_str().expect("an agent").to_owned()
+    };
+    let before = chosen();
+    assert_ne!(before, "summarize");
+    let keywords = json!([{"phrase": "frobnicat*", "weight": 50}]);
+    set(&world.gateway, "summarize", &json!({"routing": {"keywords": keywords}}));
+    assert_eq!(chosen(), "summarize");
+    roll_back(&world.gateway, 0);
+    assert_eq!(chosen(), before);
 }
 
 #[test]

@@ -47,25 +47,22 @@ fn said(asked: &Asked) -> Vec<String> {
         .collect()
 }
 
-#[test]
-fn twenty_messages_at_once_keep_their_order_and_all_of_their_content() {
+/// Sends twenty messages at once into a conversation of this owner, by what makes an output of a conversation and a text.
+fn twenty_at_once(owner: &str, say: impl Fn(&str, &str) -> Value + Sync) {
     const MESSAGES: usize = 20;
     let (world, conversation) = (world(), fresh());
     world.models.plan(&conversation, [says("Noted.")]);
     let texts: Vec<_> = (0..MESSAGES)
         .map(|number| format!("{conversation}: message {number}"))
         .collect();
-    let id = conversation.as_str();
-    let outcomes: Vec<Value> = thread::scope(|scope| {
-        let calls: Vec<_> = texts
-            .iter()
-            .map(|text| scope.spawn(move || step(world, "remember", id, text).send().completed()))
-            .collect();
+    let (id, say) = (conversation.as_str(), &say);
+    let outputs: Vec<Value> = thread::scope(|scope| {
+        let calls: Vec<_> = texts.iter().map(|text| scope.spawn(move || say(id, text))).collect();
         calls.into_iter().map(|call| call.join().expect("an answer")).collect()
     });
-    assert!(outcomes.iter().all(|outcome| outcome["output"]["answer"] == "Noted."));
+    assert!(outputs.iter().all(|output| output["answer"] == "Noted."));
 
-    let kept = kept(world, "orchestrator:acme", &conversation).message(200, "conversation");
+    let kept = kept(world, owner, &conversation).message(200, "conversation");
     let turns = kept["turns"].as_array().expect("turns");
     let numbers: Vec<_> = turns.iter().filter_map(|turn| turn["number"].as_u64()).collect();
     assert_eq!(numbers, (1..=MESSAGES as u64).collect::<Vec<_>>());
@@ -83,6 +80,33 @@ fn twenty_messages_at_once_keep_their_order_and_all_of_their_content() {
     for (place, asked) in asked.iter().enumerate() {
         assert_eq!(said(asked), order[..=place]);
     }
+}
+
+#[test]
+fn twenty_messages_at_once_keep_their_order_and_all_of_their_content() {
+    twenty_at_once("orchestrator:acme", |conversation, text| {
+        let step = step(world(), "remember", conversation, text);
+        step.send().completed()["output"].clone()
+    });
+}
+
+#[test]
+fn twenty_messages_of_a_customer_at_once_do_so_as_well() {
+    let rate = json!({"burst": 100, "per_minute": 100});
+    let made = Message::post(
+        &world().gateway,
+        "/operator/api-keys",
+        &json!({"name": "Ada", "rate": rate}),
+    );
+    let made = made.signed_by_baton(world().gateway.key("operator")).send();
+    let made = made.message(201, "api-key-created");
+    let key = made["api_key"].as_str().expect("a key");
+    let owner = format!("key:{}", made["id"].as_str().expect("an id"));
+    twenty_at_once(&owner, |conversation, text| {
+        let body = json!({"text": text, "conversation": conversation});
+        let body = answered(&call(&world().gateway, key, "/agents/remember/query", &body).send());
+        body["output"].clone()
+    });
 }
 
 #[test]
@@ -155,6 +179,40 @@ fn what_does_not_fit_is_summarised() {
     assert!(last[0].starts_with("A summary of what was said before:\n"), "{last:?}");
     assert!(last[0].contains("My parcel is lost."), "{last:?}");
     assert_eq!(last[1], format!("It was red. ({conversation})"));
+}
+
+#[test]
+fn what_cannot_be_summarised_is_kept_and_the_answer_comes() {
+    let (world, conversation) = (world(), fresh());
+    world.models.plan(&conversation, [says("Noted.")]);
+    let texts = [
+        "My parcel is lost.",
+        "It was red.",
+        "It came from Oslo.",
+        "Where is it?",
+    ];
+    let texts = texts.map(|text| format!("{text} ({conversation})"));
+    let (last, before) = texts.split_last().expect("texts");
+    for text in before {
+        let _ = step(world, "remember-clumsily", &conversation, text).send().completed();
+    }
+    let body = json!({"run": fresh(), "step": "s1", "input": {"text": last}, "conversation": conversation});
+    let message = Message::step(&world.gateway, "remember-clumsily", &body).header("accept", "text/event-stream");
+    let mut stream = message.signed(world.gateway.key("first")).stream();
+    let events = stream.rest_of_events();
+    let outcome = stream.answer(events.last().expect("an outcome")).completed();
+    assert_eq!(outcome["output"]["answer"], "Noted.");
+    let progress = events.iter().find(|event| event.name == "progress");
+    let progress = progress.expect("a word about it").json();
+    assert_eq!(progress["message"], "Older messages could not be summarised");
+    // The model is told what fits, and the rest is kept for the next try.
+    let asked = world.models.asked(&conversation);
+    assert_eq!(said(asked.last().expect("a request")), texts[1..]);
+    let kept = kept(world, "orchestrator:acme", &conversation).message(200, "conversation");
+    assert!(kept["summary"].is_null(), "{kept}");
+    let turns = kept["turns"].as_array().expect("turns").iter();
+    let kept: Vec<_> = turns.map(|turn| turn["said"].clone()).collect();
+    assert_eq!(kept, texts.map(Value::from));
 }
 
 #[test]
