@@ -72,6 +72,8 @@ pub struct Configured {
     pub telemetry_url: Option<String>,
     /// How many of its steps may be under way; left out where it is `None`.
     pub max_concurrent_steps: Option<u32>,
+    /// Whether customers are answered while it refuses the gateway's key; left out where it is `false`.
+    pub fallback_when_refused: bool,
 }
 
 impl Configured {
@@ -84,6 +86,7 @@ impl Configured {
             callback_origins: None,
             telemetry_url: None,
             max_concurrent_steps: None,
+            fallback_when_refused: false,
         }
     }
 
@@ -101,6 +104,13 @@ impl Configured {
         self
     }
 
+    /// The same, and customers are answered while it refuses the gateway's key.
+    #[must_use]
+    pub fn falling_back_when_refused(mut self) -> Self {
+        self.fallback_when_refused = true;
+        self
+    }
+
     fn to_json(&self) -> Value {
         let mut entry = json!({ "id": self.id, "url": self.url });
         if let Some(url) = &self.telemetry_url {
@@ -108,6 +118,9 @@ impl Configured {
         }
         if let Some(steps) = self.max_concurrent_steps {
             entry["max_concurrent_steps"] = steps.into();
+        }
+        if self.fallback_when_refused {
+            entry["fallback_when_refused"] = true.into();
         }
         if let Some(origins) = &self.callback_origins {
             entry["callback_origins"] = origins.clone().into();

@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::thread;
 
+use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::environment::Environment;
@@ -52,6 +53,22 @@ impl Orchestrator {
     pub fn behaving(mut self, behaviour: Value) -> Self {
         self.behaviour = behaviour;
         self
+    }
+
+    /// The same for one that is there already: how it behaves from its next start on.
+    pub fn start_behaving(&mut self, behaviour: Value) {
+        self.behaviour = behaviour;
+    }
+
+    /// Changes its database while it does not run. Answers how many rows that were.
+    ///
+    /// # Panics
+    /// When it runs or was never started, or the statement fails.
+    pub fn change(&self, statement: &str) -> usize {
+        assert!(self.process.is_none(), "the orchestrator runs");
+        let folder = self.folder.as_ref().expect("it was started before");
+        let database = Connection::open(folder.join(DATABASE)).expect("its database");
+        database.execute(statement, ()).expect("a statement")
     }
 
     /// Starts it, or starts it again on the same database, and waits until it serves.

@@ -36,6 +36,15 @@ pub fn orchestrated(lease_ms: u64) -> (Gateway, Orchestrator, String) {
 
 /// The same, with what these options say of everything else.
 pub fn orchestrated_with(lease_ms: u64, options: Options) -> (Gateway, Orchestrator, String) {
+    orchestrated_as(lease_ms, options, |configured| configured)
+}
+
+/// The same, with an orchestrator that the gateway is configured with so.
+pub fn orchestrated_as(
+    lease_ms: u64,
+    options: Options,
+    configure: impl FnOnce(Configured) -> Configured,
+) -> (Gateway, Orchestrator, String) {
     let keys = Keys::new([
         Key::new("invoke", "reference", "invoke"),
         Key::new("register", "reference", "register"),
@@ -45,7 +54,7 @@ pub fn orchestrated_with(lease_ms: u64, options: Options) -> (Gateway, Orchestra
     orchestrator.start();
     let gateway = Gateway::start(Options {
         keys,
-        orchestrators: vec![Configured::new("reference", &orchestrator.url())],
+        orchestrators: vec![configure(Configured::new("reference", &orchestrator.url()))],
         history: true,
         ..options
     });

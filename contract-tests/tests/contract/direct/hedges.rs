@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::orchestrator::{World, world};
+use super::world::{World, world};
 use super::{answered, call};
 
 fn ask(world: &World, actions: Value) -> Value {

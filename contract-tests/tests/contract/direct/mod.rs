@@ -1,10 +1,14 @@
 //! Customers' calls: by themselves, and with an orchestrator that answers, does not, or should not be believed.
 
+mod abuse;
 mod calls;
 mod hedges;
 mod orchestrator;
+mod refused;
+mod settlements;
 mod several;
 mod streams;
+mod world;
 
 use contract_tests::answer::Answer;
 use contract_tests::gateway::Gateway;
@@ -33,10 +37,13 @@ pub(crate) fn answered(answer: &Answer) -> Value {
     assert_eq!(answer.status(), 200, "{}", answer.text());
     let body = answer.json();
     assert_fits("query-answer", &body);
-    let route = match body["route"]["reason"].as_str() {
-        Some(reason) => format!("fallback;reason={reason}"),
-        None => body["route"]["by"].as_str().expect("a route").to_owned(),
-    };
+    let mut route = body["route"]["by"].as_str().expect("a route").to_owned();
+    if let Some(reason) = body["route"]["reason"].as_str() {
+        route.push_str(&format!(";reason={reason}"));
+    }
+    if body["route"]["degraded"] == true {
+        route.push_str(";degraded");
+    }
     assert_eq!(answer.header("baton-route"), Some(route.as_str()));
     body
 }

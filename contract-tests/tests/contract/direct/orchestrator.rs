@@ -1,99 +1,13 @@
-//! Direct calls with an orchestrator: a real one, which is told to hang, to lie, to refuse, and is killed.
+//! Direct calls with an orchestrator that answers, and with one that does whatever else it likes.
 
-use std::sync::{Mutex, MutexGuard, OnceLock};
-use std::time::Instant;
+use contract_tests::outside::{fresh, wait_for};
+use serde_json::json;
 
-use contract_tests::answer::Answer;
-use contract_tests::gateway::Gateway;
-use contract_tests::message::Message;
-use contract_tests::orchestrator::Orchestrator;
-use contract_tests::outside::wait_for;
-use serde_json::{Value, json};
-
+use super::world::world;
 use super::{answered, call};
-use crate::support::{alone_in, orchestrated};
-
-/// Short, so that a lost registration is soon made anew, in milliseconds.
-const LEASE_MS: u64 = 3_000;
-/// What a customer gives, in milliseconds; half of it is the orchestrator's.
-const DEADLINE_MS: u64 = 3_000;
 
 /// So many calls must fail at the most before the breaker is open: it remembers as many calls as that.
 const BAD_CALLS_MAX: usize = 200;
-
-pub(super) struct World {
-    pub(super) gateway: Gateway,
-    pub(super) orchestrator: Orchestrator,
-    pub(super) key: String,
-}
-
-/// The one world.
-pub(super) fn world() -> MutexGuard<'static, World> {
-    static WORLD: OnceLock<Mutex<World>> = OnceLock::new();
-    alone_in(&WORLD, World::start, World::mend)
-}
-
-impl World {
-    fn start() -> Self {
-        let (gateway, orchestrator, key) = orchestrated(LEASE_MS);
-        let _ = orchestrator.wait_for_live();
-        Self {
-            gateway,
-            orchestrator,
-            key,
-        }
-    }
-
-    fn ask(&self) -> Answer {
-        let body = json!({ "input": { "text": "hi" }, "deadline_ms": DEADLINE_MS });
-        call(&self.gateway, &self.key, "/agents/echo/query", &body).send()
-    }
-
-    /// The orchestrator is well, the gateway registered, and the breaker closed, with more good calls behind it than a test
-    /// makes bad ones.
-    fn mend(&self) {
-        self.orchestrator.behave(&json!({}));
-        for _ in 0..3 {
-            wait_for("the orchestrator to coordinate", || {
-                (answered(&self.ask())["route"]["by"] == "orchestrated").then_some(())
-            });
-        }
-    }
-
-    /// A call that the gateway answers by itself, for this reason, within its deadline.
-    #[track_caller]
-    fn falls_back(&self, reason: &str) -> Value {
-        let begun = Instant::now();
-        let body = answered(&self.ask());
-        assert_eq!(body["route"]["reason"], reason, "{body}");
-        assert_eq!(
-            (&body["status"], &body["agent"]),
-            (&json!("completed"), &json!("echo")),
-            "{body}"
-        );
-        let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        assert!(took_ms <= DEADLINE_MS, "{took_ms} ms");
-        body
-    }
-
-    /// The settlement of a run: there is one, and it tells of the answer that the customer got.
-    #[track_caller]
-    pub(super) fn is_settled(&self, answer: &Value) {
-        let run = answer["run"].as_str().expect("a run");
-        let settlement = self.orchestrator.wait_for_settlement(run);
-        assert_eq!(settlement["reason"], answer["route"]["reason"], "{settlement}");
-        let steps = settlement["steps"].as_array().expect("steps");
-        assert_eq!(steps.len(), 1, "{settlement}");
-        assert_eq!(steps[0]["answer"]["body"]["output"], answer["output"], "{settlement}");
-        // And the operator sees that it was told.
-        let shown = wait_for("the acknowledgement", || {
-            let look = Message::new(&self.gateway, "GET", &format!("/operator/runs/reference/{run}"));
-            let shown = look.signed(self.gateway.key("operator")).send().message(200, "run");
-            (shown["settlement"]["status"] == "acknowledged").then_some(shown)
-        });
-        assert_eq!(shown["settlement"]["reason"], answer["route"]["reason"], "{shown}");
-    }
-}
 
 #[test]
 fn the_orchestrator_coordinates_while_it_answers() {
@@ -124,6 +38,7 @@ fn whatever_it_does_instead_of_answering_the_customer_is_answered_in_time() {
         (json!({ "runs": "status", "status": 500 }), "unavailable"),
         (json!({ "runs": "status", "status": 503 }), "unavailable"),
         (json!({ "runs": "status", "status": 429 }), "unavailable"),
+        (json!({ "runs": "status", "status": 410 }), "malformed"),
     ] {
         world.mend();
         world.orchestrator.behave(&behaviour);
@@ -145,6 +60,28 @@ fn what_it_says_about_a_call_is_the_answer() {
     }
 }
 
+/// The 409 of its own: it knows the run, as another call's.
+#[test]
+fn what_it_says_of_a_run_that_it_knows_is_the_answer() {
+    let world = world();
+    let key = format!("\"{}\"", fresh());
+    let ask = |code: &str| {
+        let body = json!({ "input": { "code": code } });
+        let call = call(&world.gateway, &world.key, "/agents/fail/query", &body);
+        call.line("idempotency-key", &key).send()
+    };
+    let first = answered(&ask("broken"));
+    assert_eq!(
+        (&first["status"], &first["route"]["by"]),
+        (&json!("failed"), &json!("orchestrated")),
+        "{first}"
+    );
+    let problem = ask("broken-otherwise").problem(409, "orchestrator-declined");
+    assert_eq!(problem["retryable"], false, "{problem}");
+    let detail = problem["detail"].as_str().expect("a detail");
+    assert!(detail.contains("(idempotency-mismatch)"), "{detail}");
+}
+
 #[test]
 fn a_refusal_of_the_gateway_itself_is_not_passed_by() {
     let world = world();
@@ -154,11 +91,7 @@ fn a_refusal_of_the_gateway_itself_is_not_passed_by() {
         problem["detail"].as_str().expect("a detail").contains("refused"),
         "{problem}"
     );
-    wait_for("the operator's alarm", || {
-        let events = world.gateway.events();
-        let alarm = |event: &&Value| event["event"] == "alarm" && event["subject"] == "orchestrator";
-        events.iter().find(alarm).map(|_| ())
-    });
+    world.wait_for_alarm("orchestrator", "refuses the gateway's credentials");
 }
 
 #[test]
@@ -209,18 +142,22 @@ fn killed_it_is_not_missed_and_when_it_is_back_all_is_settled() {
 #[test]
 fn with_an_empty_database_it_has_to_learn_of_the_gateway_again() {
     let mut world = world();
+    // It does not register the gateway again before it is told to.
+    let refusing = json!({ "registration": "status", "registration_status": 503 });
+    world.orchestrator.start_behaving(refusing);
     world.orchestrator.restart_empty();
-    let body = answered(&world.ask());
-    if body["route"]["by"] == "fallback" {
-        assert_eq!(body["route"]["reason"], "not-registered", "{body}");
-        world.is_settled(&body);
-    }
+    world.orchestrator.start_behaving(json!({}));
+    let bodies: Vec<_> = (0..3).map(|_| world.falls_back("not-registered")).collect();
     world.mend();
+    for body in &bodies {
+        world.is_settled(body);
+    }
 }
 
 #[test]
 fn flapping_fails_no_call() {
     let world = world();
+    let mut bodies = Vec::new();
     for round in 0..12 {
         let behaviour = match round % 3 {
             0 => json!({ "runs": "status", "status": 503 }),
@@ -230,6 +167,14 @@ fn flapping_fails_no_call() {
         world.orchestrator.behave(&behaviour);
         let body = answered(&world.ask());
         assert_eq!(body["status"], "completed", "{body}");
+        bodies.push(body);
+    }
+    world.orchestrator.behave(&json!({}));
+    bodies.retain(|body| body["route"]["by"] == "fallback");
+    // Two of three rounds are bad ones.
+    assert!(bodies.len() >= 8, "{bodies:?}");
+    for body in &bodies {
+        world.is_settled(body);
     }
 }
 

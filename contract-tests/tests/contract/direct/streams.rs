@@ -5,7 +5,7 @@ use contract_tests::outside::fresh;
 use contract_tests::schemas::assert_fits;
 use serde_json::{Value, json};
 
-use super::orchestrator::{World, world};
+use super::world::{World, world};
 use super::{answered, call};
 
 /// A call of the fixture `script` that the customer follows.
