@@ -23,6 +23,13 @@ pub const SECRET_MAX_BYTES: usize = 4096;
 /// A name of a secret, an origin, a provider or a gateway has at most this many bytes.
 pub const NAME_MAX_BYTES: usize = 63;
 
+/// The name of a provider that is Workers AI where nothing else is said.
+const WORKERS_AI: &str = "workers-ai";
+/// The binding of Workers AI where none is named.
+pub const AI_BINDING: &str = "AI";
+/// What stands in the URL of a request to it. No name server knows it (RFC 2606).
+const WORKERS_AI_ORIGIN: &str = "https://workers-ai.invalid";
+
 /// A secret that agents send in a header field. Nothing shows it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -51,6 +58,8 @@ pub enum Api {
     OpenaiChat,
     /// `POST /messages` of Anthropic.
     Anthropic,
+    /// Workers AI, by its binding and without an address.
+    WorkersAi,
 }
 
 impl Api {
@@ -60,6 +69,7 @@ impl Api {
         match self {
             Self::OpenaiResponses | Self::OpenaiChat => "openai",
             Self::Anthropic => "anthropic",
+            Self::WorkersAi => "cloudflare",
         }
     }
 }
@@ -75,6 +85,8 @@ pub struct Provider {
     pub path: String,
     /// The key that it wants; nothing for one that wants none.
     pub key: Option<Secret>,
+    /// The binding that runs its models, in the place of an address: of Workers AI alone.
+    pub binding: Option<String>,
     /// What its models cost, by their names, as far as the operator says.
     pub prices: BTreeMap<String, Price>,
 }
@@ -149,8 +161,12 @@ pub enum ConnectionError {
         name: String,
         refusal: Refusal,
     },
-    #[error("BATON_MODELS: `{0}` needs `{1}`: only `openai` and `anthropic` have one by default")]
+    #[error("BATON_MODELS: `{0}` needs `{1}`: only `openai`, `anthropic` and `workers-ai` have one by default")]
     ProviderIncomplete(String, &'static str),
+    #[error(
+        "BATON_MODELS: `{0}`: Workers AI has a `binding` and neither `base_url` nor `key`; every other provider has no `binding`"
+    )]
+    ProviderBound(String),
     #[error("BATON_MODELS: `{0}` has the key `{1}`, which is not in BATON_SECRETS")]
     ProviderKey(String, String),
     #[error("BATON_MODELS: the base_url of `{0}` has a query or a fragment: leave them out")]
@@ -171,6 +187,7 @@ struct ProviderEntry {
     api: Option<Api>,
     base_url: Option<String>,
     key: Option<String>,
+    binding: Option<String>,
     #[serde(default)]
     prices: BTreeMap<String, PriceEntry>,
 }
@@ -296,6 +313,12 @@ impl Connections {
             "anthropic" => Some((Api::Anthropic, "https://api.anthropic.com/v1".to_owned())),
             _ => None,
         };
+        if entry.api == Some(Api::WorkersAi) || entry.api.is_none() && name == WORKERS_AI {
+            return bound(name, entry);
+        }
+        if entry.binding.is_some() {
+            return Err(ConnectionError::ProviderBound(name.to_owned()));
+        }
         let usual = usual.as_ref();
         let incomplete = |field| ConnectionError::ProviderIncomplete(name.to_owned(), field);
         let api = entry
@@ -326,9 +349,25 @@ impl Connections {
             origin,
             path: path.trim_end_matches('/').to_owned(),
             key: key.transpose()?,
+            binding: None,
             prices: prices::check(name, entry.prices)?,
         })
     }
+}
+
+/// Workers AI, which is called by its binding.
+fn bound(name: &str, entry: ProviderEntry) -> Result<Provider, ConnectionError> {
+    if entry.base_url.is_some() || entry.key.is_some() {
+        return Err(ConnectionError::ProviderBound(name.to_owned()));
+    }
+    Ok(Provider {
+        api: Api::WorkersAi,
+        origin: WORKERS_AI_ORIGIN.to_owned(),
+        path: String::new(),
+        key: None,
+        binding: Some(entry.binding.unwrap_or_else(|| AI_BINDING.to_owned())),
+        prices: prices::check(name, entry.prices)?,
+    })
 }
 
 /// Origins by name, each checked.

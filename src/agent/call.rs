@@ -128,16 +128,19 @@ impl Call<'_> {
                     .then_some(())
                     .ok_or("the URL is not in its one spelling".into())
             }
-            Destination::Binding(_) if url.len() > CALLBACK_URL_MAX_BYTES => {
+            Destination::Binding(_) | Destination::Ai(_) if url.len() > CALLBACK_URL_MAX_BYTES => {
                 let bytes = url.len();
                 Err(format!(
                     "the URL has {bytes} bytes: at most {CALLBACK_URL_MAX_BYTES} are allowed"
                 ))
             }
-            Destination::Binding(name) if !outside.is_bound(name) => Err(format!(
+            Destination::Ai(name) if !outside.is_bound(self.to) => Err(format!(
+                "Workers AI is not bound as `{name}`: an operator adds `ai` to wrangler.toml"
+            )),
+            Destination::Binding(name) if !outside.is_bound(self.to) => Err(format!(
                 "no Worker is bound as `{name}`: an operator adds it to `services` in wrangler.toml"
             )),
-            Destination::Binding(_) => Ok(()),
+            Destination::Binding(_) | Destination::Ai(_) => Ok(()),
         }
     }
 

@@ -18,6 +18,8 @@ pub enum Destination<'a> {
     Origin(&'a str),
     /// To the Worker that is bound under this name.
     Binding(&'a str),
+    /// To Workers AI, as it is bound under this name: the body is the model and its inputs.
+    Ai(&'a str),
 }
 
 impl<'a> Destination<'a> {
@@ -25,7 +27,7 @@ impl<'a> Destination<'a> {
     pub(super) const fn base(self) -> &'a str {
         match self {
             Self::Origin(origin) => origin,
-            Self::Binding(_) => BOUND_ORIGIN,
+            Self::Binding(_) | Self::Ai(_) => BOUND_ORIGIN,
         }
     }
 }
@@ -35,8 +37,8 @@ pub trait Outside {
     /// What the operator configured: origins, providers of models, other gateways, secrets.
     fn connections(&self) -> &Connections;
 
-    /// Whether a Worker is bound under this name.
-    fn is_bound(&self, binding: &str) -> bool;
+    /// Whether what a request would go to is bound; an origin always is.
+    fn is_bound(&self, to: Destination<'_>) -> bool;
 
     /// Sends a request, follows no redirect, and answers when the head of the answer is there. The request ends when the
     /// future, or the body that it answered, is dropped.
@@ -83,7 +85,7 @@ impl Outside for Nowhere {
         Connections::none()
     }
 
-    fn is_bound(&self, _: &str) -> bool {
+    fn is_bound(&self, _: Destination<'_>) -> bool {
         false
     }
 

@@ -181,8 +181,11 @@ impl Outside for FakeOutside {
         &self.connections
     }
 
-    fn is_bound(&self, binding: &str) -> bool {
-        self.bound.contains(&binding)
+    fn is_bound(&self, to: Destination<'_>) -> bool {
+        match to {
+            Destination::Origin(_) => true,
+            Destination::Binding(name) | Destination::Ai(name) => self.bound.contains(&name),
+        }
     }
 
     fn fetch<'a>(
@@ -190,7 +193,7 @@ impl Outside for FakeOutside {
         to: Destination<'a>,
         request: &'a http::Request<Vec<u8>>,
     ) -> LocalBoxFuture<'a, Result<Incoming, Unanswered>> {
-        if let Destination::Binding(name) = to {
+        if let Destination::Binding(name) | Destination::Ai(name) = to {
             self.sent_to.borrow_mut().push(name.to_owned());
         }
         self.sent.borrow_mut().push(request.clone());

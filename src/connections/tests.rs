@@ -216,3 +216,34 @@ fn gateways_are_called_with_keys_of_their_own() {
     assert!(read.gateway("none").unwrap().key(1_600).is_none());
     assert!(read.gateway("west").is_none());
 }
+
+#[test]
+fn workers_ai_has_a_binding_and_no_address() {
+    let read = |models: &str| {
+        let value = |name: &str| (name == "BATON_MODELS").then(|| models.to_owned());
+        Connections::read(value, &Keyring::parse("[]").unwrap(), false).map_err(|error| error.to_string())
+    };
+    for (models, name, binding) in [
+        (r#"{"workers-ai": {}}"#, "workers-ai", "AI"),
+        (
+            r#"{"edge": {"api": "workers-ai", "binding": "MODELS"}}"#,
+            "edge",
+            "MODELS",
+        ),
+    ] {
+        let connections = read(models).expect(models);
+        let provider = connections.provider(name).expect(name);
+        assert_eq!(
+            (provider.api, provider.binding.as_deref()),
+            (Api::WorkersAi, Some(binding))
+        );
+    }
+    for wrong in [
+        r#"{"workers-ai": {"base_url": "https://models.example.com"}}"#,
+        r#"{"workers-ai": {"key": "KEY"}}"#,
+        r#"{"openai": {"binding": "AI"}}"#,
+    ] {
+        let error = read(wrong).expect_err(wrong);
+        assert!(error.contains("has a `binding` and neither"), "{error}");
+    }
+}

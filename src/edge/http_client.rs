@@ -50,7 +50,17 @@ pub async fn send_and_ignore_body(
 pub async fn open(request: &http::Request<Vec<u8>>, worker: Option<&Fetcher>) -> Result<Incoming, Unanswered> {
     let failed = |error: worker::Error| Unanswered::Failed(error.to_string());
     let abort = AbortOnDrop(AbortController::default());
-    let (head, mut answer) = call(request, worker, abort.0.signal()).await.map_err(failed)?;
+    let (_, answer) = call(request, worker, abort.0.signal()).await.map_err(failed)?;
+    incoming(answer, Some(abort))
+}
+
+/// An answer whose body is yet to come; `abort` ends the call when that is dropped.
+///
+/// # Errors
+/// When its head is none of HTTP.
+pub(super) fn incoming(mut answer: worker::Response, abort: Option<AbortOnDrop>) -> Result<Incoming, Unanswered> {
+    let failed = |error: worker::Error| Unanswered::Failed(error.to_string());
+    let head = head_of(&answer).map_err(failed)?;
     let stream = match answer.body() {
         ResponseBody::Empty => None,
         ResponseBody::Stream(_) | ResponseBody::Body(_) => Some(answer.stream().map_err(failed)?),
@@ -66,7 +76,7 @@ pub async fn open(request: &http::Request<Vec<u8>>, worker: Option<&Fetcher>) ->
 /// The body of an answer that is still coming.
 struct Streaming {
     stream: Option<ByteStream>,
-    _abort: AbortOnDrop,
+    _abort: Option<AbortOnDrop>,
 }
 
 impl Chunks for Streaming {
@@ -82,7 +92,7 @@ impl Chunks for Streaming {
 }
 
 /// Aborts the call when it is dropped: at its end, when its time is over, and when nobody waits for it any more.
-struct AbortOnDrop(AbortController);
+pub(super) struct AbortOnDrop(AbortController);
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
@@ -127,11 +137,15 @@ async fn call(
             worker.fetch_request(worker::Request::from(outgoing)).await?
         }
     };
+    Ok((head_of(&answer)?, answer))
+}
+
+fn head_of(answer: &worker::Response) -> worker::Result<http::Response<()>> {
     let mut head = http::Response::builder().status(answer.status_code());
     for (name, value) in answer.headers() {
         head = head.header(name, value);
     }
-    Ok((head.body(()).map_err(|error| error.to_string())?, answer))
+    Ok(head.body(()).map_err(|error| error.to_string())?)
 }
 
 async fn read(mut answer: worker::Response, max_bytes: usize) -> worker::Result<Vec<u8>> {

@@ -1,6 +1,7 @@
 //! The platform: the only module that names the `worker` crate, and that reads a clock, a random source and the
 //! environment. It turns events into calls of the core, and performs what the core asks for.
 
+mod ai;
 mod alerts;
 mod api_keys;
 mod body;

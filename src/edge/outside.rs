@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use worker::{Env, Fetcher};
 
-use super::{clock, http_client};
+use super::{ai, clock, http_client};
 use crate::agent::{Destination, Incoming, LocalBoxFuture, Outside};
 use crate::breaker::{Breaker, End, Permit};
 use crate::connections::Connections;
@@ -44,8 +44,12 @@ impl Outside for EdgeOutside {
         self.connections
     }
 
-    fn is_bound(&self, binding: &str) -> bool {
-        self.bound(binding).is_ok()
+    fn is_bound(&self, to: Destination<'_>) -> bool {
+        match to {
+            Destination::Origin(_) => true,
+            Destination::Binding(name) => self.bound(name).is_ok(),
+            Destination::Ai(name) => ai::is_bound(&self.env, name),
+        }
     }
 
     fn fetch<'a>(
@@ -55,6 +59,7 @@ impl Outside for EdgeOutside {
     ) -> LocalBoxFuture<'a, Result<Incoming, Unanswered>> {
         Box::pin(async move {
             let worker = match to {
+                Destination::Ai(name) => return ai::run(&self.env, name, request.body()).await,
                 Destination::Origin(_) => None,
                 Destination::Binding(name) => {
                     let bound = self.bound(name);

@@ -11,6 +11,7 @@ use super::configuration::{self, SECRETS, Secrets};
 use super::deployment::Deployment;
 
 const SERVICES: &str = "services";
+const AI: &str = "ai";
 
 /// Whether every agent reaches what it names. `secrets` is the text of `BATON_SECRETS`: nothing where it is not known here.
 pub fn check(deployment: &Deployment<'_>, team: Option<&Team>, secrets: Option<&str>) -> Vec<Finding> {
@@ -114,6 +115,20 @@ impl Looked<'_> {
         ));
     }
 
+    /// Workers AI, as a provider of `BATON_MODELS` names its binding.
+    fn ai(&mut self, agent: &AgentManifest, name: &str) {
+        let bindings = self.deployment.bindings();
+        if bindings.iter().any(|own| own.kind == AI && own.name == name) {
+            return;
+        }
+        let env = self.deployment.name;
+        self.findings.push(Finding::error(
+            place(agent, "/model"),
+            format!("env.{env} does not bind Workers AI as `{name}`"),
+            format!("add [env.{env}.{AI}] with binding = \"{name}\""),
+        ));
+    }
+
     fn exchange(&mut self, agent: &AgentManifest, under: &str, exchange: &Exchange) {
         for (field, value) in &exchange.headers {
             let HeaderValue::Secret(secret) = value else { continue };
@@ -132,6 +147,12 @@ impl Looked<'_> {
         let (there, missing): (Vec<_>, Vec<_>) = providers
             .into_iter()
             .partition(|name| self.config.connections.provider(name).is_some());
+        for name in &there {
+            let provider = self.config.connections.provider(name);
+            if let Some(binding) = provider.and_then(|provider| provider.binding.as_deref()) {
+                self.ai(agent, binding);
+            }
+        }
         for name in missing {
             let place = place(agent, "/model");
             let problem = format!("the provider `{name}` is not in BATON_MODELS");
@@ -311,5 +332,27 @@ service = "crm"
         of(SECRET_TEXT)(&[]);
         // A variable that is wrong is told of by the check of variables.
         found_in(&GOOD.replace("https://gw", "gw"), remote("west"), Some("no"), &[]);
+    }
+
+    #[test]
+    fn workers_ai_wants_its_binding() {
+        let model = json!({
+            "provider": "workers-ai", "model": "@cf/meta/llama-3.1-8b-instruct", "instructions": "i",
+            "messages": [{"role": "user", "content": "x"}],
+        });
+        let mut team = Team::embedded().clone();
+        team.agents = vec![agent("model", model, json!({}))];
+        let models = "BATON_ORIGINS = \"https://gw.acme.dev\"\nBATON_MODELS = '{\"workers-ai\":{}}'\n";
+        let check = |binding: &str, expected: &[(Severity, &str)]| {
+            let toml = format!("[env.staging.vars]\n{models}{binding}");
+            let config = deployment::read(&toml).expect("TOML");
+            let staging = Deployment::of("wrangler.toml", &config, "staging").expect("there");
+            assert_found(&super::check(&staging, Some(&team), Some("{}")), expected);
+        };
+        check("[env.staging.ai]\nbinding = \"AI\"", &[]);
+        check(
+            "[env.staging.ai]\nbinding = \"OTHER\"",
+            &[(Error, "env.staging does not bind Workers AI as `AI`")],
+        );
     }
 }

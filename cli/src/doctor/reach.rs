@@ -87,13 +87,13 @@ fn patterns<'a>(deployment: &Deployment<'a>) -> Vec<&'a str> {
     several.into_iter().flatten().chain(one).filter_map(pattern).collect()
 }
 
-/// Whether a route's pattern, such as `agents.acme.dev/*` or `*.acme.dev/*`, has this host.
+/// Whether a route's pattern, such as `agents.acme.dev/*` or `*.acme.dev/*`, has this host, in whatever case it is written.
 fn serves(pattern: &str, host: &str) -> bool {
     let pattern = pattern.split_once("://").map_or(pattern, |(_, rest)| rest);
-    let own = pattern.split('/').next().unwrap_or_default();
+    let own = pattern.split('/').next().unwrap_or_default().to_ascii_lowercase();
     match own.strip_prefix('*') {
         Some(end) => host.ends_with(end),
-        None => own == host,
+        None => own == *host,
     }
 }
 
@@ -150,6 +150,7 @@ mod tests {
         );
         found(origin, "", "route = \"*.acme.dev/*\"", &[]);
         found(origin, "routes = [\"https://agents.acme.dev/*\"]", "", &[]);
+        found(origin, "routes = [\"Agents.ACME.dev/*\"]", "", &[]);
         found(origin, "", "route = \"other.acme.dev/*\"", none);
     }
 

@@ -42,6 +42,8 @@ fn every_environment_can_be_deployed() {
     let mut configuration = configuration(environment);
     // One with a queue, the others without: it is optional.
     configuration["env"]["production"]["queues"] = documented_queue()["env"]["production"]["queues"].clone();
+    // And one with Workers AI.
+    configuration["env"]["staging"]["ai"] = json!({"binding": "AI"});
     let file = folder.write("wrangler.json", Value::from(configuration.clone()).to_string());
     let environments = configuration["env"].as_object().expect("environments");
     let mut names: Vec<_> = environments.keys().map(String::as_str).collect();

@@ -43,7 +43,7 @@ impl Side<'_> {
     fn host(&self, request: &http::Request<Vec<u8>>) -> String {
         match self.to {
             Destination::Origin(_) => request.uri().host().unwrap_or_default().to_owned(),
-            Destination::Binding(name) => name.to_owned(),
+            Destination::Binding(name) | Destination::Ai(name) => name.to_owned(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::super::call::{AGAIN_MS, Call, Missed, asked_to_wait_ms, is_passing, not_allowed};
 use super::super::outside::Destination;
 use super::super::{Context, Failure, Incoming, misconfigured};
-use super::wire::{self, Ask, Reply, word};
+use super::wire::{self, Ask, Reply};
 use crate::connections::Provider;
 use crate::manifest::ModelConfig;
 use crate::platform::Unanswered;
@@ -45,7 +45,7 @@ pub(super) async fn ask(
         let left_ms = context.deadline_at_ms.saturating_sub(context.host.now_ms());
         let call = Call {
             context,
-            to: Destination::Origin(&provider.origin),
+            to: destination(provider),
             breaker: format!("model {}", provider.origin),
             silence_max_ms: config.timeout_ms.min(left_ms),
             whole_max_ms: left_ms,
@@ -92,6 +92,13 @@ pub(super) async fn ask(
     }
 }
 
+fn destination(provider: &Provider) -> Destination<'_> {
+    match &provider.binding {
+        Some(binding) => Destination::Ai(binding),
+        None => Destination::Origin(&provider.origin),
+    }
+}
+
 fn request(provider: &Provider, ask: &Ask<'_>) -> Result<http::Request<Vec<u8>>, Failure> {
     let url = format!("{}{}{}", provider.origin, provider.path, wire::path(provider.api));
     let body = wire::body(provider, ask).to_string().into_bytes();
@@ -111,12 +118,14 @@ async fn read(
     if incoming.status != 200 {
         let body = call.body(&mut incoming, ERROR_MAX_BYTES).await.ok().flatten();
         let error: serde_json::Value = serde_json::from_slice(&body.unwrap_or_default()).unwrap_or_default();
-        let error = &error["error"];
         return Ok(Tried::Refused {
             status: incoming.status,
-            code: word(&error["code"]).or_else(|| word(&error["type"])),
+            code: wire::error_code(provider.api, &error),
             asked_ms: asked_to_wait_ms(&incoming.headers, call.context.host.now_ms()),
         });
+    }
+    if is_whole(&incoming) {
+        return whole(call, provider, incoming, told).await;
     }
     let (mut events, mut decoder) = (sse::Decoder::default(), wire::decoder(provider.api));
     let (mut reply, mut received) = (Reply::default(), 0);
@@ -148,6 +157,41 @@ async fn read(
             }
         }
     }
+}
+
+/// Whether an answer comes at once and not as a stream: Workers AI answers so where the output has a form.
+fn is_whole(incoming: &Incoming) -> bool {
+    let field = incoming.headers.get(http::header::CONTENT_TYPE);
+    field.is_some_and(|field| field.as_bytes().starts_with(b"application/json"))
+}
+
+/// Reads an answer that comes at once, as one event and the end of the stream.
+async fn whole(
+    call: &Call<'_>,
+    provider: &Provider,
+    mut incoming: Incoming,
+    told: &mut impl FnMut(Option<&str>),
+) -> Result<Tried, Unanswered> {
+    let Some(body) = call.body(&mut incoming, ANSWER_MAX_BYTES).await? else {
+        return Ok(Tried::TooLarge);
+    };
+    let (mut reply, mut decoder) = (Reply::default(), wire::decoder(provider.api));
+    for data in [String::from_utf8_lossy(&body).into_owned(), "[DONE]".to_owned()] {
+        let event = sse::Event {
+            name: "message".to_owned(),
+            data,
+        };
+        if let Err(broken) = decoder.event(&event, &mut reply) {
+            return Ok(Tried::Broken(broken.code));
+        }
+    }
+    if reply.end.is_none() {
+        return Ok(Tried::Broken(None));
+    }
+    if !reply.text.is_empty() {
+        told(Some(&reply.text));
+    }
+    Ok(Tried::Answered(reply))
 }
 
 fn unavailable(status: Option<u16>, code: Option<&str>, asked_ms: Option<u64>) -> Failure {

@@ -37,7 +37,7 @@ impl Form {
         let schema = if wrapped { wrap(document) } else { document.clone() };
         let optional = match api {
             Api::OpenaiResponses | Api::OpenaiChat => Optional::Null,
-            Api::Anthropic => Optional::Absent,
+            Api::Anthropic | Api::WorkersAi => Optional::Absent,
         };
         Self {
             enforced: strict(&schema, optional),

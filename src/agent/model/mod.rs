@@ -20,6 +20,7 @@ mod strict_schema;
 mod tests;
 mod tools;
 mod wire;
+mod workers_ai;
 
 use serde_json::Value;
 
@@ -237,7 +238,7 @@ impl Conversation<'_> {
             Doing::Chat {
                 provider: provider.api.family().to_owned(),
                 model: model.to_owned(),
-                host: host_of(&provider.origin),
+                host: provider.binding.clone().unwrap_or_else(|| host_of(&provider.origin)),
             },
         );
         // On the heap: an answer is read in there.

@@ -16,8 +16,8 @@ pub(super) fn limit(origin: &str) -> &'static str {
     }
 }
 
-/// The body of a request, with the bound of the answer in the field `limit`.
-pub(super) fn body(ask: &Ask<'_>, limit: &str) -> Value {
+/// What was said, as messages.
+pub(super) fn messages(ask: &Ask<'_>) -> Value {
     let mut messages = vec![json!({"role": "system", "content": ask.instructions})];
     for turn in ask.turns {
         match turn {
@@ -36,9 +36,23 @@ pub(super) fn body(ask: &Ask<'_>, limit: &str) -> Value {
             ),
         }
     }
+    messages.into()
+}
+
+/// The tools that the model may use.
+pub(super) fn tools(ask: &Ask<'_>) -> Value {
+    let tools = ask.tools.iter().map(|tool| {
+        let function = json!({"name": tool.name, "description": tool.description, "parameters": tool.input});
+        json!({"type": "function", "function": function})
+    });
+    tools.collect()
+}
+
+/// The body of a request, with the bound of the answer in the field `limit`.
+pub(super) fn body(ask: &Ask<'_>, limit: &str) -> Value {
     let mut body = json!({
         "model": ask.model,
-        "messages": messages,
+        "messages": messages(ask),
         limit: ask.max_output_tokens,
         "stream": true,
         "stream_options": {"include_usage": true},
@@ -47,11 +61,7 @@ pub(super) fn body(ask: &Ask<'_>, limit: &str) -> Value {
         body["temperature"] = temperature.into();
     }
     if !ask.tools.is_empty() {
-        let tools = ask.tools.iter().map(|tool| {
-            let function = json!({"name": tool.name, "description": tool.description, "parameters": tool.input});
-            json!({"type": "function", "function": function})
-        });
-        body["tools"] = tools.collect();
+        body["tools"] = tools(ask);
     }
     if let Some(schema) = ask.format {
         let format = json!({"name": "output", "schema": schema, "strict": true});

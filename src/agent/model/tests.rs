@@ -1,6 +1,7 @@
 mod ends;
 mod kept;
 mod operations;
+mod workers_ai;
 
 use serde_json::{Value, json};
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::connections::{Api, Provider, Secret};
 use crate::sse::Event;
 
-use super::{anthropic, openai_chat, openai_responses};
+use super::{anthropic, openai_chat, openai_responses, workers_ai};
 
 /// A request to a model.
 pub(super) struct Ask<'a> {
@@ -98,6 +98,7 @@ pub(super) const fn path(api: Api) -> &'static str {
         Api::OpenaiResponses => "/responses",
         Api::OpenaiChat => "/chat/completions",
         Api::Anthropic => "/messages",
+        Api::WorkersAi => "/run",
     }
 }
 
@@ -107,6 +108,7 @@ pub(super) fn body(provider: &Provider, ask: &Ask<'_>) -> Value {
         Api::OpenaiResponses => openai_responses::body(ask),
         Api::OpenaiChat => openai_chat::body(ask, openai_chat::limit(&provider.origin)),
         Api::Anthropic => anthropic::body(ask),
+        Api::WorkersAi => workers_ai::body(ask),
     }
 }
 
@@ -115,7 +117,7 @@ pub(super) fn add_headers(api: Api, key: Option<&Secret>, headers: &mut HeaderMa
     headers.insert("content-type", "application/json".parse().ok()?);
     headers.insert("accept", "text/event-stream".parse().ok()?);
     let (name, before) = match api {
-        Api::OpenaiResponses | Api::OpenaiChat => ("authorization", "Bearer "),
+        Api::WorkersAi | Api::OpenaiResponses | Api::OpenaiChat => ("authorization", "Bearer "),
         Api::Anthropic => {
             headers.insert("anthropic-version", anthropic::VERSION.parse().ok()?);
             ("x-api-key", "")
@@ -135,6 +137,15 @@ pub(super) fn decoder(api: Api) -> Box<dyn Decoder> {
         Api::OpenaiResponses => Box::new(openai_responses::Reading),
         Api::OpenaiChat => Box::new(openai_chat::Reading),
         Api::Anthropic => Box::<anthropic::Reading>::default(),
+        Api::WorkersAi => Box::new(workers_ai::Reading),
+    }
+}
+
+/// A provider's word for what went wrong, by the body of its answer.
+pub(super) fn error_code(api: Api, body: &Value) -> Option<String> {
+    match api {
+        Api::WorkersAi => workers_ai::code(body),
+        _ => word(&body["error"]["code"]).or_else(|| word(&body["error"]["type"])),
     }
 }
 

@@ -10,6 +10,7 @@ mod models;
 mod rust;
 mod services;
 mod trouble;
+mod workers_ai;
 
 use std::sync::OnceLock;
 

@@ -116,7 +116,9 @@ fn whatever_decides_about_the_answer_makes_another_request() {
 
 #[test]
 fn an_override_makes_another_request_and_going_back_does_not() {
-    let declared = helper(json!({}), json!({}));
+    let input = json!({"type": "object", "required": ["text"], "properties": {"text": {"type": "string"}}});
+    let instructions = json!({"instructions": "Help."});
+    let declared = helper(instructions, json!({"input": input}));
     let with = |value: Value| {
         let snapshot = Snapshot {
             version: 1,
